@@ -1,0 +1,164 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One hierarchy of errors: a stable code, what happened, what is unchanged, what to do next."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Sequence
+
+UNCHANGED = "Working copy, repository and last-sync record are unchanged."
+
+
+class DsgError(Exception):
+    """An error that a user can act on.
+
+    ``code`` is stable and documented (docs/errors.md); ``object`` names the path, snapshot or
+    repository concerned; ``unchanged`` says what was left as it was; ``next_step`` is the next safe
+    thing to do; ``details`` are further lines, one per finding (already capped by the raiser).
+    """
+
+    code = "DSG-INTERNAL"
+    unchanged = UNCHANGED
+    next_step = ""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        object: str | None = None,  # noqa: A002  (the word the user reads)
+        unchanged: str | None = None,
+        next_step: str | None = None,
+        details: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.object = object
+        self.unchanged = self.unchanged if unchanged is None else unchanged
+        self.next_step = self.next_step if next_step is None else next_step
+        self.details = list(details)
+
+    def __str__(self) -> str:
+        subject = f" {self.object!r}:" if self.object is not None else ""
+        lines = [f"[{self.code}]{subject} {self.message}"]
+        lines += [f"  {line}" for line in self.details]
+        lines += [line for line in (self.unchanged, self.next_step) if line]
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the error as plain data for a task result."""
+        return {
+            "code": self.code,
+            "object": self.object,
+            "message": self.message,
+            "unchanged": self.unchanged,
+            "next_step": self.next_step,
+            "details": self.details,
+        }
+
+
+class ArgumentError(DsgError):
+    """An option or a combination of options that is not supported."""
+
+    code = "DSG-ARGUMENT"
+    next_step = "Correct the option and run again."
+
+
+class PathError(DsgError):
+    """A path that breaks the path rules (characters, length, collisions, links that leave)."""
+
+    code = "DSG-PATH"
+    next_step = "Rename what is listed, or exclude it with an ignore pattern, and run again."
+
+
+class TreeError(DsgError):
+    """Something in a tree that cannot be published: special files, unreadable files."""
+
+    code = "DSG-TREE"
+    next_step = "Remove or ignore what is listed, or make it readable, and run again."
+
+
+class SourceChanged(DsgError):
+    """A file changed, grew or vanished while it was read."""
+
+    code = "DSG-SOURCE-CHANGED"
+    next_step = "Run again when nothing writes to the tree."
+
+
+class ManifestError(DsgError):
+    """A manifest that is missing where one is expected, damaged, or of an unknown version."""
+
+    code = "DSG-MANIFEST"
+    next_step = "Restore the manifest from a snapshot or a backup; it is never taken for empty."
+
+
+class ConflictError(DsgError):
+    """Both sides changed the same path."""
+
+    code = "DSG-CONFLICT"
+    next_step = "Decide with `conflict: local` or `conflict: remote`, for the run or path by path."
+
+
+class DeleteLimitError(DsgError):
+    """The sync would delete more than the user allowed."""
+
+    code = "DSG-MAX-DELETE"
+    next_step = "If the deletions are meant, raise `max_delete` for this run."
+
+
+class RepositoryError(DsgError):
+    """The repository is absent, exists already, or is not one of ours."""
+
+    code = "DSG-REPOSITORY"
+
+
+class DriftError(DsgError):
+    """The repository was written to behind our back."""
+
+    code = "DSG-DRIFT"
+    next_step = (
+        "Look at what is listed. Run `dsg.storage.verify` to see every difference; "
+        "put the published tree back to its manifest before you sync again."
+    )
+
+
+class WorkingCopyError(DsgError):
+    """The working copy is absent, damaged, or belongs to another repository."""
+
+    code = "DSG-WORKING-COPY"
+
+
+class LockedError(DsgError):
+    """Another process holds the working copy or the repository."""
+
+    code = "DSG-LOCKED"
+    next_step = "Wait for the other process, or raise `lock_timeout`; there is no lock to delete."
+
+
+class SystemCallError(DsgError):
+    """A system call failed: disk full, no permission, I/O error."""
+
+    code = "DSG-SYSTEM"
+    next_step = "Remove the cause and run again; what was begun is rolled back or finished then."
+
+
+class Unfinished(DsgError):
+    """The repository committed, the rest could not be carried out yet."""
+
+    code = "DSG-UNFINISHED"
+    unchanged = "The transaction is committed and stays so; nothing is lost."
+    next_step = "Remove the cause, then run `dsg.storage.recover` (any next sync does it as well)."
+
+
+def from_oserror(exc: OSError, doing: str) -> SystemCallError:
+    """Turn an OSError into an error that names the call's object and errno."""
+    name = errno.errorcode.get(exc.errno or 0, "unknown")
+    text = os.strerror(exc.errno) if exc.errno else str(exc)
+    path = exc.filename if exc.filename is not None else exc.filename2
+    if isinstance(path, bytes):
+        path = os.fsdecode(path)
+    shown = str(path) if path is not None else None
+    return SystemCallError(f"{doing} failed: {text} ({name})", object=shown)
