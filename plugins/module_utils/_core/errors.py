@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Sequence
+from collections.abc import Sequence
 
 UNCHANGED = "Working copy, repository and last-sync record are unchanged."
 
@@ -29,7 +29,7 @@ class DsgError(Exception):
         self,
         message: str,
         *,
-        object: str | None = None,  # noqa: A002  (the word the user reads)
+        object: str | None = None,
         unchanged: str | None = None,
         next_step: str | None = None,
         details: Sequence[str] = (),

@@ -1,0 +1,265 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The sync plan: what each path asks for, after direction and conflict choices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..errors import ConflictError
+from ..manifest.entry import DIRECTORY, Entry
+from .policy import LOCAL, PULL, PUSH, REMOTE, DeleteLimit, Policy
+from .states import (
+    CONFLICT,
+    DELETE_LOCAL,
+    DELETE_REMOTE,
+    DOWNLOAD,
+    DROP_CACHE,
+    STATES,
+    UPDATE_CACHE,
+    UPLOAD,
+    Entries,
+    Ignored,
+    PathState,
+    compare,
+)
+from .structure import collisions
+
+HELD = "held"
+"""The direction of this run leaves the path as it is on both sides."""
+
+ORDER = (
+    UPLOAD, DELETE_REMOTE, DOWNLOAD, DELETE_LOCAL, UPDATE_CACHE, DROP_CACHE, HELD, CONFLICT
+)  # fmt: skip
+
+_LISTED = 50
+_CHANGES_REMOTE = (UPLOAD, DELETE_REMOTE)
+_CHANGES_LOCAL = (DOWNLOAD, DELETE_LOCAL)
+
+
+class Step(NamedTuple):
+    """What one path asks for.
+
+    ``action`` is one of :data:`ORDER`; ``taken`` tells which side won a conflict ('' where there was
+    none); ``clashes_with`` names the path on the other side that cannot exist beside this one.
+    """
+
+    path: str
+    state: str
+    action: str
+    local: Entry | None
+    cache: Entry | None
+    remote: Entry | None
+    taken: str = ""
+    clashes_with: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps sorted by path; a path without a step is the same everywhere (or ignored)."""
+
+    steps: list[Step] = field(default_factory=list)
+
+    def of(self, *actions: str) -> list[Step]:
+        """Return the steps with one of the actions."""
+        return [step for step in self.steps if step.action in actions]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many steps each action has, every action named."""
+        counts = {action: 0 for action in ORDER}
+        for step in self.steps:
+            counts[step.action] += 1
+        return counts
+
+    @property
+    def changes_remote(self) -> bool:
+        """Tell whether the repository gets a new snapshot."""
+        return any(step.action in _CHANGES_REMOTE for step in self.steps)
+
+    @property
+    def changes_local(self) -> bool:
+        """Tell whether the working copy's content changes."""
+        return any(step.action in _CHANGES_LOCAL for step in self.steps)
+
+    def require_no_conflict(self) -> None:
+        """Stop where a conflict has no decision yet."""
+        conflicts = self.of(CONFLICT)
+        if conflicts:
+            lines = [line for step in conflicts[:_LISTED] for line in describe_conflict(step)]
+            if len(conflicts) > _LISTED:
+                lines.append(f"… and {len(conflicts) - _LISTED} more")
+            noun = "path is" if len(conflicts) == 1 else "paths are"
+            raise ConflictError(f"{len(conflicts)} {noun} in conflict", details=lines)
+
+
+def describe_conflict(step: Step) -> list[str]:
+    """Return lines that show both sides of a conflict."""
+    why = f"cannot exist beside {step.clashes_with!r}" if step.clashes_with else step.state
+    return [
+        f"{step.path} ({why})",
+        f"  local:  {_describe(step.local)}",
+        f"  remote: {_describe(step.remote)}",
+    ]
+
+
+def _describe(entry: Entry | None) -> str:
+    if entry is None:
+        return "absent"
+    if entry.target:
+        return f"symbolic link to {entry.target!r}, by {entry.user or 'unknown'}"
+    if entry.kind == DIRECTORY:
+        return f"empty directory, by {entry.user or 'unknown'}"
+    return (
+        f"{entry.size} bytes, mode {entry.mode:04o}, sha256 {entry.sha256[:12] or 'not hashed'}, "
+        f"modified {_utc(entry.mtime_ns)}, by {entry.user or 'unknown'}"
+    )
+
+
+def _utc(mtime_ns: int) -> str:
+    import time
+
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(mtime_ns // 1_000_000_000))
+
+
+def make_plan(
+    local: Entries, cache: Entries, remote: Entries, policy: Policy, ignored: Ignored | None = None
+) -> Plan:
+    """Plan the sync of three manifests (path → entry)."""
+    steps = [_decide(state, policy) for state in compare(local, cache, remote, ignored)]
+    return Plan(_part_clashes(steps, policy))
+
+
+def check_deletions(plan: Plan, local_total: int, remote_total: int, policy: Policy) -> None:
+    """Refuse a plan that deletes more than ``policy.max_delete`` on either side."""
+    limit = DeleteLimit.parse(policy.max_delete)
+    limit.check("repository", len(plan.of(DELETE_REMOTE)), remote_total)
+    limit.check("working copy", len(plan.of(DELETE_LOCAL)), local_total)
+
+
+def _decide(path: PathState, policy: Policy) -> Step:
+    action = STATES[path.state]
+    taken = ""
+    if action == CONFLICT:
+        taken = policy.choice(path.path)
+        action = _resolve(taken, path.local, path.remote)
+        taken = "" if action == CONFLICT else taken
+    return Step(
+        path.path,
+        path.state,
+        _hold(action, policy.direction),
+        path.local,
+        path.cache,
+        path.remote,
+        taken,
+    )
+
+
+def _resolve(choice: str, local: Entry | None, remote: Entry | None) -> str:
+    if choice == LOCAL:
+        return DELETE_REMOTE if local is None else UPLOAD
+    if choice == REMOTE:
+        return DELETE_LOCAL if remote is None else DOWNLOAD
+    return CONFLICT
+
+
+def _hold(action: str, direction: str) -> str:
+    if direction == PUSH and action in _CHANGES_LOCAL:
+        return HELD
+    if direction == PULL and action in _CHANGES_REMOTE:
+        return HELD
+    return action
+
+
+def _part_clashes(steps: list[Step], policy: Policy) -> list[Step]:
+    """Turn steps whose outcomes cannot live in one tree (``a`` and ``a/b``) into conflicts.
+
+    Each side is a valid tree of its own, and paths without a step are in both, so a clash is always
+    between a step of one side and a step of the other.
+    """
+    clashes = _clashes(steps)
+    if not clashes:
+        return steps
+    parted = [_part(s, clashes[s.path], policy) if s.path in clashes else s for s in steps]
+    left = _clashes(parted)  # choices for single paths may contradict each other
+    return [
+        s._replace(action=CONFLICT, clashes_with=left[s.path]) if s.path in left else s
+        for s in parted
+    ]
+
+
+def _clashes(steps: list[Step]) -> dict[str, str]:
+    uploads = _beside(steps, UPLOAD, DELETE_REMOTE)
+    downloads = _beside(steps, DOWNLOAD, DELETE_LOCAL)
+    return {**collisions(uploads), **collisions(downloads)}
+
+
+def _beside(steps: list[Step], arrives: str, leaves: str) -> dict[str, Entry]:
+    """Return what one side will hold of the steps' paths; empty where nothing meets a newcomer."""
+    arriving: dict[str, Entry] = {}
+    staying: dict[str, Entry] = {}
+    for step in steps:
+        theirs, ours = (step.local, step.remote) if arrives == UPLOAD else (step.remote, step.local)
+        if step.action == arrives and theirs is not None:
+            arriving[step.path] = theirs
+        elif ours is not None and step.action not in (leaves, CONFLICT):
+            staying[step.path] = ours
+    return {**staying, **arriving} if arriving and staying else {}
+
+
+def _part(step: Step, other: str, policy: Policy) -> Step:
+    side = REMOTE if step.local is None else LOCAL
+    choice = policy.choice(step.path)
+    if choice not in (LOCAL, REMOTE):
+        return step._replace(action=CONFLICT, clashes_with=other)
+    if choice == side:
+        return step._replace(clashes_with=other, taken=choice)
+    lose = DELETE_LOCAL if side == LOCAL else DELETE_REMOTE
+    return step._replace(action=_hold(lose, policy.direction), clashes_with=other, taken=choice)
+
+
+def merged_remote(remote: Entries, plan: Plan, staged: Mapping[str, Entry]) -> list[Entry]:
+    """Return the repository's entries after the plan; ``staged`` holds what was uploaded."""
+    merged = dict(remote)
+    for step in plan.of(DELETE_REMOTE):
+        merged.pop(step.path, None)
+    for step in plan.of(UPLOAD):
+        merged[step.path] = staged[step.path]
+    return without_filled_directories(merged.values())
+
+
+def merged_cache(cache: Entries, plan: Plan, after: Entries) -> list[Entry]:
+    """Return the last-sync record after the plan; ``after`` is the repository's new content.
+
+    What was held back, ignored or put off keeps its old record, so that the next run sees it again.
+    """
+    merged = dict(cache)
+    for step in plan.steps:
+        if step.action == HELD:
+            continue
+        if step.path in after:
+            merged[step.path] = after[step.path]
+        else:
+            merged.pop(step.path, None)
+    return without_filled_directories(merged.values())
+
+
+def without_filled_directories(entries: Iterable[Entry]) -> list[Entry]:
+    """Sort the entries and drop directory entries that are not empty any more."""
+    ordered = sorted(entries)
+    parents = {entry.path.rpartition("/")[0] for entry in ordered}
+    parents |= _ancestors(parents)
+    return [e for e in ordered if e.kind != DIRECTORY or e.path not in parents]
+
+
+def _ancestors(directories: set[str]) -> set[str]:
+    found: set[str] = set()
+    for directory in directories:
+        parent = directory.rpartition("/")[0]
+        while parent and parent not in found:
+            found.add(parent)
+            parent = parent.rpartition("/")[0]
+    return found

@@ -1,0 +1,90 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Paths resolved beneath one directory, by directory descriptors, never through a symbolic link."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CACHED = 64
+
+
+class Beneath:
+    """A directory and what lies beneath it.
+
+    ``at(path)`` gives ``(descriptor of the parent directory, last component)`` for the ``*at`` family
+    of calls. A component that is a symbolic link raises ``NotADirectoryError`` (or ``ELOOP``): nobody
+    can redirect a write out of the tree by swapping a directory for a link. Descriptors of recently
+    used directories stay open, for work that goes through a tree in order.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._open: dict[str, int] = {}
+
+    def __enter__(self) -> Beneath:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every descriptor."""
+        self.forget()
+        os.close(self.fd)
+
+    def forget(self) -> None:
+        """Drop the cached directories, after some were renamed or removed."""
+        for fd in self._open.values():
+            os.close(fd)
+        self._open.clear()
+
+    def at(self, path: str, *, make_parents: bool = False) -> tuple[int, str]:
+        """Return the parent's descriptor and the name; the parents may be made on the way."""
+        parent, _, name = path.rpartition("/")
+        return self.directory(parent, make=make_parents), name
+
+    def directory(self, path: str, *, make: bool = False) -> int:
+        """Return a descriptor of the directory ``path`` ('' is the root), valid until forgotten."""
+        if not path:
+            return self.fd
+        cached = self._open.pop(path, None)
+        if cached is not None:
+            self._open[path] = cached  # now the most recently used
+            return cached
+        parent, _, name = path.rpartition("/")
+        fd = self._enter(self.directory(parent, make=make), name, path, make)
+        if len(self._open) >= _CACHED:
+            os.close(self._open.pop(next(iter(self._open))))  # least recently used
+        self._open[path] = fd
+        return fd
+
+    def _enter(self, parent: int, name: str, path: str, make: bool) -> int:
+        try:
+            return os.open(name, _OPEN_DIRECTORY, dir_fd=parent)
+        except FileNotFoundError:
+            if not make:
+                raise FileNotFoundError(2, os.strerror(2), os.path.join(self.root, path)) from None
+        try:
+            os.mkdir(name, 0o777, dir_fd=parent)
+        except FileExistsError:  # another worker made it meanwhile
+            pass
+        return os.open(name, _OPEN_DIRECTORY, dir_fd=parent)
+
+    def lstat(self, path: str) -> os.stat_result | None:
+        """Return the entry's stat, or None where it (or a parent) does not exist."""
+        try:
+            fd, name = self.at(path)
+            return os.stat(name, dir_fd=fd, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None

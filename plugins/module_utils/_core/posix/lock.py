@@ -1,0 +1,60 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Locks that the kernel releases when their process dies: flock(2), never a file to delete."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..errors import LockedError
+from .durable import write_all
+
+_POLL_SECONDS = 0.05
+
+
+@contextmanager
+def locked(path: str, *, timeout: float, shared: bool = False, what: str) -> Iterator[None]:
+    """Hold the lock file ``path`` (created if absent) for the block.
+
+    Waits up to ``timeout`` seconds, then raises :class:`LockedError` that names the holder.
+    ``shared`` holders only exclude exclusive ones.
+    """
+    flags = os.O_RDONLY if shared and os.path.exists(path) else os.O_RDWR | os.O_CREAT
+    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    try:
+        _acquire(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, timeout, what)
+        if not shared:
+            _sign(fd)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _acquire(fd: int, kind: int, timeout: float, what: str) -> None:
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            fcntl.flock(fd, kind | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                holder = os.pread(fd, 200, 0).decode("utf-8", "replace").strip()
+                raise LockedError(
+                    f"another process works on it ({holder or 'holder unknown'})", object=what
+                ) from None
+        time.sleep(_POLL_SECONDS)
+
+
+def _sign(fd: int) -> None:
+    """Leave a note for whoever waits; it has no meaning for the lock itself."""
+    note = f"pid {os.getpid()} on {socket.gethostname()}\n".encode()
+    os.ftruncate(fd, 0)
+    os.lseek(fd, 0, os.SEEK_SET)
+    write_all(fd, note)
