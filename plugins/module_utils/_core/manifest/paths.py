@@ -146,16 +146,23 @@ def _tree_is_plain(paths: Sequence[str]) -> bool:
     entries = set(paths)
     if len(entries) != len(paths):
         return False
-    parents = _all_parents(entries)
+    parents = _all_parents(paths)  # of the list: going through a large set in its order is slow
     if not entries.isdisjoint(parents):
         return False
-    # No name holds a line feed any more, and none changes what is folded beside it.
-    text = "\n".join(entries) + "\n" + "\n".join(parents)
-    folded = fold(text)
-    if folded == text or not paths:
-        return True
-    nodes = folded.rstrip("\n").split("\n")
-    return len(set(nodes)) == len(nodes)
+    nodes = [*paths, *parents]
+    folded = _fold_all(nodes)
+    return folded is nodes or len(set(folded)) == len(nodes)
+
+
+def _fold_all(names: List[str]) -> List[str]:
+    """Fold many names, none of which holds a line feed, as one text; ``names`` itself if all are."""
+    text = "\n".join(names)
+    if text.isascii():
+        folded = text.lower()
+        return names if folded == text else folded.split("\n")
+    others = [name for name in names if not name.isascii()]
+    plain = [name for name in names if name.isascii()]
+    return "\n".join(plain).lower().split("\n")[: len(plain)] + fold("\n".join(others)).split("\n")
 
 
 def _all_parents(paths: Iterable[str]) -> Set[str]:
