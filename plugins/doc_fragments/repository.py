@@ -1,0 +1,101 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Options that the modules share."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Fragments ``dsg.storage.repository`` and ``dsg.storage.repository.comparison``."""
+
+    DOCUMENTATION = r"""
+options:
+  repository:
+    description:
+      - Name of the repository, the published tree.
+      - With the V(directory) backend the tree is published at C(base/repository).
+    type: str
+  backend:
+    description:
+      - How the repository is held.
+      - What it needs must have been provisioned, see the role P(dsg.storage.repository#role).
+    type: dict
+    suboptions:
+      type:
+        description:
+          - The V(directory) backend holds the published tree in a directory of any POSIX file
+            system, and every older snapshot beside it with hard links to unchanged files.
+        type: str
+        choices:
+          - directory
+        default: directory
+      base:
+        description:
+          - Directory that holds the published trees, and the work area C(.dsg).
+          - An absolute path on the host that runs the module.
+        type: path
+        required: true
+"""
+
+    COMPARISON = r"""
+options:
+  direction:
+    description:
+      - Which way changes travel.
+      - With V(push) nothing is changed in the working copy, with V(pull) nothing in the repository.
+        What the direction holds back is listed as C(held) and seen again by the next run.
+    type: str
+    choices:
+      - both
+      - push
+      - pull
+    default: both
+  conflict:
+    description:
+      - What to do with paths that changed on both sides since the last sync.
+      - V(fail) stops before anything is changed, and lists every conflict with both sides.
+      - V(local) lets the working copy win, the other version stays in the older snapshot.
+      - V(remote) lets the repository win, the local version is kept as a backup below C(.dsg).
+    type: str
+    choices:
+      - fail
+      - local
+      - remote
+    default: fail
+  conflict_paths:
+    description:
+      - Decisions for single paths, or for everything below a directory. They come before
+        O(conflict).
+      - Keys are paths relative to the tree, values are V(fail), V(local) or V(remote).
+    type: dict
+    default: {}
+  ignore:
+    description:
+      - Patterns of paths that are left alone on both sides, as in C(.gitignore).
+    type: list
+    elements: str
+    default: []
+  checksum:
+    description:
+      - Re-hash every file instead of trusting size, times and inode of files seen before.
+    type: bool
+    default: false
+  user:
+    description:
+      - Who is recorded as having changed content. By default the user that runs the module.
+    type: str
+    default: ""
+  lock_timeout:
+    description:
+      - How long to wait, in seconds, for another run on the same working copy or repository.
+    type: float
+    default: 60.0
+  paths_limit:
+    description:
+      - How many paths each list in the result, and how many lines the diff may hold. Counts are
+        always complete.
+    type: int
+    default: 1000
+"""

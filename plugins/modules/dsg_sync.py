@@ -1,0 +1,445 @@
+#!/usr/bin/python
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Module ``dsg.storage.dsg_sync``: documentation, options and result; the work is in the core."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: dsg_sync
+short_description: Publish a data tree atomically, and keep working copies in step with it
+version_added: 1.0.0
+author:
+  - dsg.storage contributors (@dsg-storage)
+description:
+  - Compares a working copy with a repository and with the record of their last sync, and carries
+    over what changed, in one transaction. It happens completely on both sides, or not at all.
+  - Who reads the published tree sees the old tree, then the new one, never anything in between.
+  - Paths that changed on both sides are conflicts. They stop the sync before anything is changed,
+    until O(conflict) or O(conflict_paths) decide them.
+  - Where nothing differs, nothing is changed and no snapshot is made.
+  - What an earlier run could not finish (power loss, a killed process) is finished or undone first.
+extends_documentation_fragment:
+  - dsg.storage.attributes
+  - dsg.storage.attributes.actiongroup_dsg
+  - dsg.storage.attributes.platform_linux
+  - dsg.storage.repository
+  - dsg.storage.repository.comparison
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Computes the true plan, and fails where the run would fail.
+      - With O(operation=recover) it reports what is unfinished.
+  diff_mode:
+    support: full
+    details:
+      - One line for each path, with what is done and why.
+  idempotent:
+    support: full
+options:
+  src:
+    description:
+      - The working copy, a directory. Its metadata is kept in C(.dsg) at its root.
+      - Required unless O(operation=recover), where it may be left out to recover the repository
+        alone, for instance when the client that began is gone for good.
+    type: path
+  repository:
+    required: true
+  backend:
+    required: true
+  operation:
+    description:
+      - V(init) publishes a tree for the first time and refuses a repository that exists.
+      - V(clone) makes a working copy of a repository and refuses one that belongs to another.
+      - V(sync) carries over what changed on either side since the last sync.
+      - V(auto) does the one of these that fits.
+      - V(recover) finishes or undoes what an interrupted run left, and syncs nothing. Every other
+        operation does this first as well.
+    type: str
+    choices:
+      - auto
+      - init
+      - clone
+      - sync
+      - recover
+    default: auto
+  max_delete:
+    description:
+      - How many paths a run may delete on one side, as a number (V(25)) or as a percentage of the
+        paths on that side (V(50%)). More stops the run before anything is changed.
+      - Protects against a working copy or a repository that is empty by mistake.
+    type: str
+    default: 50%
+  message:
+    description:
+      - One line that is kept with the snapshot.
+    type: str
+    default: ""
+seealso:
+  - module: dsg.storage.dsg_info
+  - module: dsg.storage.dsg_manifest
+notes:
+  - The work area of the repository must have been provisioned, for instance with
+    C(ansible-playbook dsg.storage.provision).
+"""
+
+EXAMPLES = r"""
+---
+- name: Publish a tree, or bring both sides up to date
+  dsg.storage.dsg_sync:
+    src: /home/alice/handbook
+    repository: handbook
+    backend:
+      type: directory
+      base: /srv/dsg
+    message: Corrected the chapter about backups
+
+- name: Publish for the first time, and fail if there is such a repository already
+  dsg.storage.dsg_sync:
+    src: /home/alice/handbook
+    repository: handbook
+    backend:
+      base: /srv/dsg
+    operation: init
+    ignore:
+      - "*.tmp"
+      - /build/
+
+- name: Make a second working copy
+  dsg.storage.dsg_sync:
+    src: /home/bob/handbook
+    repository: handbook
+    backend:
+      base: /srv/dsg
+    operation: clone
+
+- name: Decide conflicts, one path differently from the rest
+  dsg.storage.dsg_sync:
+    src: /home/bob/handbook
+    repository: handbook
+    backend:
+      base: /srv/dsg
+    operation: sync
+    conflict: local
+    conflict_paths:
+      chapters/backup.md: remote
+
+- name: Publish only, whatever the repository holds, and allow up to 20 deletions
+  dsg.storage.dsg_sync:
+    src: /home/alice/handbook
+    repository: handbook
+    backend:
+      base: /srv/dsg
+    direction: push
+    max_delete: 20
+
+- name: Finish or undo what an interrupted run left
+  dsg.storage.dsg_sync:
+    src: /home/alice/handbook
+    repository: handbook
+    backend:
+      base: /srv/dsg
+    operation: recover
+"""
+
+RETURN = r"""
+operation:
+  description: What was done, V(init), V(clone), V(sync) or V(recover).
+  returned: success
+  type: str
+  sample: sync
+plan:
+  description: What differed and what is done about it (in check mode, what would be done).
+  returned: success, unless O(operation=recover)
+  type: dict
+  contains:
+    counts:
+      description: Number of paths for each action.
+      type: dict
+      sample:
+        upload: 3
+        delete_remote: 1
+        download: 0
+        delete_local: 0
+        update_cache: 0
+        drop_cache: 0
+        held: 0
+        conflict: 0
+    paths:
+      description: Paths for each action that occurs, up to O(paths_limit) of each.
+      type: dict
+      sample:
+        upload:
+          - chapters/backup.md
+          - chapters/restore.md
+          - img/plan.svg
+        delete_remote:
+          - chapters/old.md
+    truncated:
+      description: Whether a list holds fewer paths than its count says.
+      type: bool
+conflicts:
+  description: >-
+    Every path that changed on both sides and has no decision yet, up to O(paths_limit) of them.
+  returned: success, and failure for a conflict
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: The path, relative to the tree.
+      type: str
+    state:
+      description: >-
+        Which of working copy, last sync and repository hold the path (a digit each), and which of
+        them differ.
+      type: str
+      sample: 111 all differ
+    clashes_with:
+      description: A path on the other side that cannot exist beside this one, or empty.
+      type: str
+    local:
+      description: The path in the working copy, V(none) if it is absent there.
+      type: dict
+      contains: &side
+        type:
+          description: One of V(file), V(symlink) and V(directory).
+          type: str
+        size:
+          description: Size in bytes.
+          type: int
+        mode:
+          description: Permission bits of a file.
+          type: str
+        sha256:
+          description: SHA-256 of a file's content.
+          type: str
+        target:
+          description: Target of a symbolic link.
+          type: str
+        mtime:
+          description: Time of a file's last modification, in UTC.
+          type: str
+        user:
+          description: Who last changed the content.
+          type: str
+    remote:
+      description: The path in the repository, V(none) if it is absent there.
+      type: dict
+      contains: *side
+snapshot:
+  description: Number of the repository's snapshot afterwards.
+  returned: success, unless O(operation=recover)
+  type: int
+  sample: 4
+txn_id:
+  description: Id of the transaction, empty where nothing had to be done.
+  returned: success, unless O(operation=recover)
+  type: str
+manifest_digest:
+  description: SHA-256 that names the content of the published tree.
+  returned: success, unless O(operation=recover)
+  type: str
+bytes_uploaded:
+  description: Bytes of content that went into the repository.
+  returned: success, unless O(operation=recover)
+  type: int
+bytes_downloaded:
+  description: Bytes of content that went into the working copy.
+  returned: success, unless O(operation=recover)
+  type: int
+seconds:
+  description: Time that each phase took.
+  returned: success, unless O(operation=recover)
+  type: dict
+recovered:
+  description: What was finished or undone of an earlier, interrupted run.
+  returned: success
+  type: list
+  elements: str
+put_off:
+  description: >-
+    Paths that changed in the working copy while the run was going on. They are left as they are and
+    seen again by the next run.
+  returned: success, unless O(operation=recover)
+  type: list
+  elements: str
+pending_cleanup:
+  description: What could not be removed yet, with the reason. A later run does it.
+  returned: success, unless O(operation=recover)
+  type: list
+  elements: str
+backup:
+  description: Directory that keeps the local versions that lost a conflict, or empty.
+  returned: success, unless O(operation=recover)
+  type: str
+error:
+  description: What went wrong.
+  returned: failure
+  type: dict
+  contains: &error
+    code:
+      description: Stable code, explained in docs/errors.md.
+      type: str
+      sample: DSG-CONFLICT
+    object:
+      description: The path, snapshot or repository concerned.
+      type: str
+    message:
+      description: What happened.
+      type: str
+    unchanged:
+      description: What was left as it was.
+      type: str
+    next_step:
+      description: The next safe thing to do.
+      type: str
+    details:
+      description: One line for each finding.
+      type: list
+      elements: str
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.dsg.storage.plugins.module_utils import _report, _shell
+from ansible_collections.dsg.storage.plugins.module_utils._core.errors import (
+    ConflictError,
+    DsgError,
+)
+from ansible_collections.dsg.storage.plugins.module_utils._core.plan.policy import (
+    DEFAULT_MAX_DELETE,
+    Policy,
+)
+from ansible_collections.dsg.storage.plugins.module_utils._core.sync.engine import run
+from ansible_collections.dsg.storage.plugins.module_utils._core.sync.recovery import recover
+from ansible_collections.dsg.storage.plugins.module_utils._core.sync.request import (
+    OPERATIONS,
+    SyncRequest,
+    SyncResult,
+)
+from ansible_collections.dsg.storage.plugins.module_utils._core.sync.status import inspect
+
+RECOVER = "recover"
+
+
+def argument_spec() -> dict[str, Any]:
+    """Return the options of the module."""
+    return {
+        "src": {"type": "path"},
+        "repository": {"type": "str", "required": True},
+        "backend": _shell.backend_option(required=True),
+        "operation": {"type": "str", "choices": [*OPERATIONS, RECOVER], "default": "auto"},
+        "max_delete": {"type": "str", "default": DEFAULT_MAX_DELETE},
+        "message": {"type": "str", "default": ""},
+        **_shell.comparison_options(),
+    }
+
+
+REQUIRED_IF = [("operation", operation, ["src"]) for operation in OPERATIONS]
+
+
+def request_of(params: dict[str, Any], *, check: bool) -> SyncRequest:
+    """Turn the module's options into the core's request."""
+    return SyncRequest(
+        src=params["src"] or "",
+        repository=params["repository"],
+        backend=params["backend"],
+        operation=params["operation"] if params["operation"] != RECOVER else "auto",
+        policy=Policy(
+            direction=params["direction"],
+            conflict=params["conflict"],
+            conflict_paths=params["conflict_paths"],
+            max_delete=params["max_delete"],
+        ),
+        message=params["message"],
+        ignore=params["ignore"],
+        checksum=params["checksum"],
+        check=check,
+        user=params["user"],
+        lock_timeout=params["lock_timeout"],
+    )
+
+
+def differences_of(result: SyncResult, request: SyncRequest) -> _report.Differences:
+    """Collect what a run did, or in check mode would do."""
+    found = _report.Differences()
+    for done in result.recovered:
+        found.add("recover", done)
+    found.add_plan(result.plan)
+    if result.changed and not found.changed:  # an empty tree was published or cloned
+        found.add(result.operation, request.repository, "an empty tree")
+    return found
+
+
+def sync(module: AnsibleModule) -> _shell.Result:
+    """Run one sync and shape its result."""
+    limit = _shell.limit_of(module.params)
+    request = request_of(module.params, check=module.check_mode)
+    result = run(request)
+    differences = differences_of(result, request)
+    header = f"{result.operation} of {request.src} with repository {request.repository}"
+    return {
+        "changed": differences.changed,
+        "diff": differences.diff(header, limit),
+        "operation": result.operation,
+        "plan": _report.plan_data(result.plan, limit),
+        "conflicts": _report.conflicts_data(result.plan, limit),
+        "snapshot": result.snapshot,
+        "txn_id": result.txn_id,
+        "manifest_digest": result.manifest_digest,
+        "bytes_uploaded": result.bytes_uploaded,
+        "bytes_downloaded": result.bytes_downloaded,
+        "seconds": {phase: round(took, 6) for phase, took in result.seconds.items()},
+        "recovered": result.recovered,
+        "put_off": result.put_off[:limit],
+        "pending_cleanup": result.pending_cleanup,
+        "backup": result.backup,
+    }
+
+
+def recover_only(module: AnsibleModule) -> _shell.Result:
+    """Finish or undo what is left of an interrupted run; in check mode tell what that is."""
+    request = request_of(module.params, check=module.check_mode)
+    if module.check_mode:
+        done = inspect(request).unfinished
+    else:
+        done = recover(request.src, request.repository, request.backend, request.lock_timeout)
+    differences = _report.Differences()
+    for sentence in done:
+        differences.add("recover", sentence)
+    header = f"recovery of repository {request.repository}"
+    return {
+        "changed": differences.changed,
+        "diff": differences.diff(header, _shell.limit_of(module.params)),
+        "operation": RECOVER,
+        "recovered": done,
+    }
+
+
+def conflicts_of(module: AnsibleModule, error: DsgError) -> _shell.Result:
+    """Add both sides of every conflict to a failure for conflicts."""
+    if not isinstance(error, ConflictError):
+        return {}
+    plan = inspect(request_of(module.params, check=True)).plan
+    limit = _shell.limit_of(module.params)
+    return {
+        "conflicts": _report.conflicts_data(plan, limit),
+        "plan": _report.plan_data(plan, limit),
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec=argument_spec(), required_if=REQUIRED_IF, supports_check_mode=True
+    )
+    action = recover_only if module.params["operation"] == RECOVER else sync
+    _shell.run_module(module, action, conflicts_of)
+
+
+if __name__ == "__main__":
+    main()
