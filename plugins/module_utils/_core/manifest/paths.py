@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Dict, Iterable, Iterator, List, Sequence, Set, Tuple
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..errors import PathError
 
@@ -51,7 +51,7 @@ def check_paths(paths: Sequence[str]) -> None:
     _raise(problems(paths))
 
 
-def problems(paths: Sequence[str]) -> List[str]:
+def problems(paths: Sequence[str]) -> list[str]:
     """Return one readable line per broken rule, for all of ``paths`` (the entries of one tree).
 
     Paths may come straight from the file system, with undecodable bytes as surrogates.
@@ -66,12 +66,12 @@ def check_link(path: str, target: str) -> None:
     _raise(link_problems([(path, target)]))
 
 
-def check_links(links: Iterable[Tuple[str, str]]) -> None:
+def check_links(links: Iterable[tuple[str, str]]) -> None:
     """Raise :class:`PathError` unless every ``(path, target)`` may be a link of the tree."""
     _raise(link_problems(links))
 
 
-def link_problems(links: Iterable[Tuple[str, str]]) -> List[str]:
+def link_problems(links: Iterable[tuple[str, str]]) -> list[str]:
     """Return one readable line per broken rule, for all ``(path, target)`` pairs.
 
     ``.`` components, repeated and trailing slashes are harmless and allowed, and so is a link to
@@ -93,7 +93,7 @@ def show(path: str) -> str:
     return ascii(path)  # else it would look like its normalised twin
 
 
-def _raise(found: List[str]) -> None:
+def _raise(found: list[str]) -> None:
     if not found:
         return
     details = found[:MAX_DETAILS]
@@ -154,7 +154,7 @@ def _tree_is_plain(paths: Sequence[str]) -> bool:
     return folded is nodes or len(set(folded)) == len(nodes)
 
 
-def _fold_all(names: List[str]) -> List[str]:
+def _fold_all(names: list[str]) -> list[str]:
     """Fold many names, none of which holds a line feed, as one text; ``names`` itself if all are."""
     text = "\n".join(names)
     if text.isascii():
@@ -165,10 +165,10 @@ def _fold_all(names: List[str]) -> List[str]:
     return "\n".join(plain).lower().split("\n")[: len(plain)] + fold("\n".join(others)).split("\n")
 
 
-def _all_parents(paths: Iterable[str]) -> Set[str]:
+def _all_parents(paths: Iterable[str]) -> set[str]:
     """Return every directory that holds one of ``paths``, at any depth, without the root."""
     fresh = {path.rpartition("/")[0] for path in paths}
-    known: Set[str] = set()
+    known: set[str] = set()
     while fresh:
         known |= fresh
         fresh = {path.rpartition("/")[0] for path in fresh} - known
@@ -223,7 +223,7 @@ def _too_long(path: str) -> bool:
 def _tree_problems(paths: Sequence[str]) -> Iterator[str]:
     """Yield duplicates, entries that are parents too, and collisions of entries or directories."""
     holders = _first_holders(paths)
-    seen: Set[str] = set()
+    seen: set[str] = set()
     for path in paths:
         if path in seen:
             yield f"{show(path)}: listed more than once"
@@ -233,9 +233,9 @@ def _tree_problems(paths: Sequence[str]) -> Iterator[str]:
     yield from _collisions(seen, holders)
 
 
-def _first_holders(paths: Iterable[str]) -> Dict[str, str]:
+def _first_holders(paths: Iterable[str]) -> dict[str, str]:
     """Map every directory to the first path that lies in it, as witness for a message."""
-    holders: Dict[str, str] = {}
+    holders: dict[str, str] = {}
     for path in paths:
         parent = path.rpartition("/")[0]
         while parent and parent not in holders:
@@ -244,8 +244,8 @@ def _first_holders(paths: Iterable[str]) -> Dict[str, str]:
     return holders
 
 
-def _collisions(entries: Set[str], holders: Dict[str, str]) -> Iterator[str]:
-    first: Dict[str, str] = {}
+def _collisions(entries: set[str], holders: dict[str, str]) -> Iterator[str]:
+    first: dict[str, str] = {}
     for node in sorted(entries.union(holders)):
         other = first.setdefault(fold(node), node)
         # Beneath two directories that collide everything may collide: the topmost pair tells it.
@@ -256,7 +256,7 @@ def _collisions(entries: Set[str], holders: Dict[str, str]) -> Iterator[str]:
             )
 
 
-def _witness(node: str, holders: Dict[str, str]) -> str:
+def _witness(node: str, holders: dict[str, str]) -> str:
     if node in holders:
         return f"{show(node)} (directory of {show(holders[node])})"
     return show(node)
