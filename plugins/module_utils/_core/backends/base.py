@@ -1,0 +1,87 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What every backend keeps: one repository, and one transaction on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
+
+from ..manifest.codec import Manifest
+from ..manifest.entry import Entry
+from ..manifest.header import Header
+
+
+class Upload(NamedTuple):
+    """An entry to publish, and the source file's (size, mtime_ns, ino) when it was scanned."""
+
+    entry: Entry
+    identity: tuple[int, int, int]
+
+
+class Transaction(Protocol):
+    """One change of a repository: stage, prepare, commit, finish; or rollback."""
+
+    def stage(self, source: str, uploads: Sequence[Upload], deletes: set[str]) -> list[Entry]:
+        """Apply the change to the work area; return the uploads as they landed, hashed."""
+
+    def prepare(self, manifest: Manifest) -> None:
+        """Write manifest and history, check the work area against them, make it durable."""
+
+    def commit(self) -> None:
+        """Check that the repository is still the base, then publish in one atomic step."""
+
+    def finish(self) -> list[str]:
+        """Tidy up behind the commit point; return what has to wait, one sentence each."""
+
+    def rollback(self) -> None:
+        """Remove the work area."""
+
+
+class Repository(Protocol):
+    """A published tree on a storage host."""
+
+    name: str
+    location: str
+    """Stable text that tells this repository from others, for the working copy's records."""
+
+    backend: Mapping[str, object]
+
+    def head(self) -> Header | None:
+        """Return the newest snapshot's header, None where the repository provably is absent."""
+
+    def manifest(self) -> Manifest:
+        """Return the newest snapshot's manifest, checked."""
+
+    def committed(self, txn_id: str, since: int) -> bool:
+        """Tell whether a transaction made a snapshot after number ``since``."""
+
+    def lock(self, timeout: float, *, shared: bool = False) -> AbstractContextManager[None]:
+        """Hold the repository; ``timeout`` in seconds."""
+
+    def unfinished(self) -> list[str]:
+        """Describe what :meth:`recover` would do; changes nothing."""
+
+    def recover(self) -> list[str]:
+        """Finish or undo what dead transactions left; the lock must be held."""
+
+    def begin(self, txn_id: str, base: Manifest | None) -> Transaction:
+        """Open a transaction upon ``base`` (None: the repository is to be created)."""
+
+    def fetch(self, entries: Sequence[Entry], directory: str) -> None:
+        """Copy entries, verified, to ``directory/0``, ``directory/1``, … in their order."""
+
+    def drift(self, manifest: Manifest, *, checksum: bool) -> list[str]:
+        """Name the differences between the published tree and its manifest."""
+
+    def tree(self) -> str:
+        """Return the published tree's root."""
+
+    def snapshots(self) -> list[int]:
+        """Return the numbers of the snapshots that are there, the newest (published) one last."""
+
+    def chain_problems(self) -> list[str]:
+        """Check the chain of manifests; one line per problem."""

@@ -1,0 +1,118 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where the directory backend keeps things below its base directory.
+
+``base/T`` is the published tree of repository T; ``base/.dsg`` the work container, with
+``T.lock``, ``T.stage.<txn>`` while a transaction runs, and ``T/s<N>`` for older snapshots.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+
+from ...errors import ArgumentError, ManifestError, RepositoryError
+
+CONTAINER = ".dsg"
+MARKER = "format.json"
+MARKER_CONTENT = {"format": 1, "type": "directory"}
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_TXN = re.compile(r"[0-9A-Za-z-]{1,64}")
+_SNAPSHOT = re.compile(r"s([1-9][0-9]{0,9})")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of one repository; both names are checked when it is made."""
+
+    base: str
+    name: str
+
+    def __post_init__(self) -> None:
+        if not os.path.isabs(self.base) or os.path.normpath(self.base) != self.base:
+            raise ArgumentError("backend.base must be an absolute, normal path", object=self.base)
+        if not _NAME.fullmatch(self.name):
+            raise ArgumentError(
+                "a repository name has letters, digits, '.', '_' and '-', starts with a letter "
+                "or digit, and has at most 64 characters",
+                object=self.name,
+            )
+
+    @property
+    def live(self) -> str:
+        """Return the published tree."""
+        return os.path.join(self.base, self.name)
+
+    @property
+    def container(self) -> str:
+        """Return the work container of all repositories below the base."""
+        return os.path.join(self.base, CONTAINER)
+
+    @property
+    def snapshots(self) -> str:
+        """Return the directory of older snapshots."""
+        return os.path.join(self.container, self.name)
+
+    @property
+    def lock(self) -> str:
+        """Return the lock file, which stays for good."""
+        return os.path.join(self.container, self.name + ".lock")
+
+    def snapshot(self, number: int) -> str:
+        """Return the tree of an older snapshot."""
+        return os.path.join(self.snapshots, f"s{number}")
+
+    def stage(self, txn_id: str) -> str:
+        """Return the work area of a transaction."""
+        return os.path.join(self.container, f"{self.name}.stage.{txn_id}")
+
+    def staged(self) -> list[str]:
+        """Return the ids of the transactions that left a work area."""
+        prefix = f"{self.name}.stage."
+        found = [name[len(prefix) :] for name in _names(self.container) if name.startswith(prefix)]
+        return sorted(txn_id for txn_id in found if _TXN.fullmatch(txn_id))
+
+    def kept(self) -> list[int]:
+        """Return the numbers of the older snapshots that are kept, in order."""
+        matches = [_SNAPSHOT.fullmatch(name) for name in _names(self.snapshots)]
+        return sorted(int(match[1]) for match in matches if match)
+
+    def require_provisioned(self) -> None:
+        """Refuse a base directory that the role ``repository`` has not prepared."""
+        marker = os.path.join(self.container, MARKER)
+        try:
+            with open(marker, "rb") as stream:
+                content = stream.read(4096)
+        except (FileNotFoundError, NotADirectoryError):
+            raise RepositoryError(
+                "this base directory is not provisioned for the directory backend",
+                object=self.base,
+                next_step="Run the playbook dsg.storage.provision (role dsg.storage.repository).",
+            ) from None
+        _check_marker(marker, content)
+
+
+def _check_marker(marker: str, content: bytes) -> None:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        raise ManifestError("the work container's marker is damaged", object=marker) from None
+    if found != MARKER_CONTENT:
+        raise ManifestError(
+            f"the work container has format {content.decode('utf-8', 'replace')!r}; "
+            f"this version knows {MARKER_CONTENT}",
+            object=marker,
+            next_step="Use the version of dsg.storage that made it.",
+        )
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []

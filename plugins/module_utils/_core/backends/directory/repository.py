@@ -1,0 +1,147 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A repository that is a directory on a POSIX file system."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from ...errors import RepositoryError
+from ...manifest.codec import Manifest
+from ...manifest.entry import Entry
+from ...manifest.header import Header
+from ...posix.beneath import Beneath
+from ...posix.durable import sync_directory
+from ...posix.lock import locked
+from ...posix.remove import remove_tree_at
+from .. import published, tree
+from .layout import Layout
+from .transaction import DirectoryTransaction, retire
+
+
+class DirectoryRepository:
+    """``base/name``, published by exchanging it with a staged tree."""
+
+    def __init__(self, base: str, name: str) -> None:
+        self.layout = Layout(base, name)
+        self.name = name
+        self.location = f"directory:{base}/{name}"
+        self.backend: Mapping[str, object] = {"type": "directory", "base": base}
+
+    def head(self) -> Header | None:
+        """Return the newest snapshot's header, None where the repository provably is absent."""
+        if not os.path.lexists(self.layout.live):
+            self._require_base()
+            return None
+        self._require_directory()
+        return published.read_header(self.layout.live, self.name)
+
+    def manifest(self) -> Manifest:
+        """Return the newest snapshot's manifest, checked."""
+        self._require_directory()
+        return published.read_manifest(self.layout.live, self.name)
+
+    def _require_base(self) -> None:
+        """Tell "no such repository" from "the base is not there" (not mounted, mistyped)."""
+        if not os.path.isdir(self.layout.base):
+            raise RepositoryError(
+                "the base directory does not exist (is its file system mounted?)",
+                object=self.layout.base,
+                next_step="Mount it, correct backend.base, or run dsg.storage.provision.",
+            )
+        self.layout.require_provisioned()
+
+    def _require_directory(self) -> None:
+        if os.path.islink(self.layout.live) or not os.path.isdir(self.layout.live):
+            raise RepositoryError(
+                "the published path is not a directory",
+                object=self.layout.live,
+                next_step="Move what is there away, or choose another repository name.",
+            )
+
+    def committed(self, txn_id: str, since: int) -> bool:
+        """Tell whether a transaction made a snapshot after number ``since``."""
+        head = self.head()
+        if head is None:
+            return False
+        if head.txn == txn_id:
+            return True
+        return any(
+            published.read_history_header(self.layout.live, number).txn == txn_id
+            for number in range(head.snapshot - 1, since, -1)
+        )
+
+    @contextmanager
+    def lock(self, timeout: float, *, shared: bool = False) -> Iterator[None]:
+        """Hold the repository's lock; a reader without access to the container goes without."""
+        if shared and not os.access(self.layout.lock, os.R_OK):
+            yield
+            return
+        self.layout.require_provisioned()
+        with locked(self.layout.lock, timeout=timeout, shared=shared, what=self.location):
+            yield
+
+    def unfinished(self) -> list[str]:
+        """Describe what :meth:`recover` would do; changes nothing."""
+        head = self.head() if self.layout.staged() else None
+        return [self._fate(txn_id, head) for txn_id in self.layout.staged()]
+
+    def _fate(self, txn_id: str, head: Header | None) -> str:
+        if head is not None and head.txn == txn_id:
+            return f"transaction {txn_id} committed s{head.snapshot}; its old tree is to be kept"
+        return f"transaction {txn_id} did not commit; its work area is to be removed"
+
+    def recover(self) -> list[str]:
+        """Finish or undo what dead transactions left; the lock must be held.
+
+        A work area that carries the live tree's transaction id is the old tree, exchanged out:
+        it becomes its snapshot. Any other is a transaction that never committed.
+        """
+        staged = self.layout.staged()
+        if not staged:
+            return []
+        head = self.head()  # an unreadable manifest stops here: nothing may be removed then
+        done = []
+        for txn_id in staged:
+            if head is not None and head.txn == txn_id:
+                retire(self.layout, txn_id, head.snapshot - 1)
+                done.append(f"finished transaction {txn_id}: kept s{head.snapshot - 1}")
+            else:
+                remove_tree_at(self.layout.stage(txn_id))
+                done.append(f"undid transaction {txn_id}: removed its work area")
+        sync_directory(self.layout.container)
+        return done
+
+    def begin(self, txn_id: str, base: Manifest | None) -> DirectoryTransaction:
+        """Open a transaction upon ``base`` (None: the repository is to be created)."""
+        self.layout.require_provisioned()
+        return DirectoryTransaction(self.layout, txn_id, base)
+
+    def fetch(self, entries: Sequence[Entry], directory: str) -> None:
+        """Copy entries, verified, to ``directory/0``, ``directory/1``, … in their order."""
+        with Beneath(self.layout.live) as source, Beneath(directory) as target:
+            tree.fetch(source, target, entries)
+
+    def tree(self) -> str:
+        """Return the published tree's root."""
+        return self.layout.live
+
+    def snapshots(self) -> list[int]:
+        """Return the numbers of the snapshots that are there, the newest (published) one last."""
+        head = self.head()
+        return self.layout.kept() + ([] if head is None else [head.snapshot])
+
+    def chain_problems(self) -> list[str]:
+        """Check the chain of manifests; one line per problem."""
+        newest = published.read_header(self.layout.live, self.name)
+        return published.chain_problems(self.layout.live, newest)
+
+    def drift(self, manifest: Manifest, *, checksum: bool) -> list[str]:
+        """Name the differences between the published tree and its manifest."""
+        with Beneath(self.layout.live) as live:
+            found = tree.drift(live, manifest.entries)
+            return found or (tree.damage(live, manifest.entries) if checksum else [])

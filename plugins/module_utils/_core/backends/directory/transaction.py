@@ -1,0 +1,150 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One transaction of the directory backend: stage beside, exchange names, keep the old tree."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+
+from ...errors import ArgumentError, DriftError, RepositoryError
+from ...manifest.codec import Manifest
+from ...manifest.entry import Entry
+from ...posix.beneath import Beneath
+from ...posix.durable import sync_directory, sync_file_system
+from ...posix.remove import remove_tree_at
+from ...posix.syscalls import is_unsupported, rename_exchange, rename_noreplace
+from .. import published, tree
+from ..base import Upload
+from .layout import Layout
+
+_LISTED = 20
+_AT_CWD = -100
+
+
+class DirectoryTransaction:
+    """A change of ``layout.live``, built in ``layout.stage(txn_id)``."""
+
+    def __init__(self, layout: Layout, txn_id: str, base: Manifest | None) -> None:
+        self.layout = layout
+        self.txn_id = txn_id
+        self.base = base
+        self.stage_root = layout.stage(txn_id)
+        self.manifest: Manifest | None = None
+
+    def stage(self, source: str, uploads: Sequence[Upload], deletes: set[str]) -> list[Entry]:
+        """Build the new tree: what stays is linked from the live one, uploads are copied."""
+        if self.base is not None:
+            self._require_base_unchanged()
+        os.mkdir(self.stage_root, 0o755)
+        with Beneath(self.stage_root) as stage:
+            if self.base is not None:
+                replaced = {upload.entry.path for upload in uploads} | deletes
+                self._link_base(stage, replaced)
+            with Beneath(source) as working_copy:
+                return tree.upload(working_copy, stage, uploads)
+
+    def _link_base(self, stage: Beneath, replaced: set[str]) -> None:
+        assert self.base is not None
+        kept = [entry for entry in self.base.entries if entry.path not in replaced]
+        with Beneath(self.layout.live) as live:
+            tree.link_tree(live, stage, kept)
+
+    def _require_base_unchanged(self) -> None:
+        """Stop where the live tree is not the one that was planned against."""
+        assert self.base is not None
+        header = published.read_header(self.layout.live, self.layout.name)
+        if header.id != self.base.header.id:
+            raise DriftError(
+                f"the repository is at s{header.snapshot} now, not at s{self.base.header.snapshot}",
+                object=self.layout.live,
+                next_step="Run again: the new snapshot is taken into account then.",
+            )
+        with Beneath(self.layout.live) as live:
+            _refuse_drift(tree.drift(live, self.base.entries), self.layout.live)
+
+    def prepare(self, manifest: Manifest) -> None:
+        """Write manifest and history, check the staged tree against them, make it durable."""
+        live = None if self.base is None else self.layout.live
+        base = [] if self.base is None else self.base.entries
+        with Beneath(self.stage_root) as stage:
+            # Also catches a write through a link that the stage shares with the live tree.
+            _refuse_drift(tree.drift(stage, manifest.entries), self.stage_root)
+        published.write_records(self.stage_root, live, base, manifest)
+        sync_file_system(self.stage_root)
+        self.manifest = manifest
+
+    def commit(self) -> None:
+        """Publish: one exchange of two names (a first publication: one rename)."""
+        if self.base is None:
+            self._publish_first()
+        else:
+            self._require_base_unchanged()
+            self._exchange()
+        sync_directory(self.layout.container)
+        sync_directory(self.layout.base)
+
+    def _publish_first(self) -> None:
+        try:
+            rename_noreplace(self.stage_root, _AT_CWD, self.layout.live, _AT_CWD)
+        except OSError as exc:
+            if exc.errno == errno.EEXIST:
+                raise RepositoryError(
+                    "it came into being meanwhile", object=self.layout.live
+                ) from exc
+            self._explain(exc)
+            raise
+
+    def _exchange(self) -> None:
+        try:
+            rename_exchange(self.stage_root, _AT_CWD, self.layout.live, _AT_CWD)
+        except OSError as exc:
+            self._explain(exc)
+            raise
+
+    def _explain(self, exc: OSError) -> None:
+        if is_unsupported(exc):
+            raise ArgumentError(
+                "this file system cannot exchange two names atomically (renameat2); supported are "
+                "XFS, ext4, btrfs, tmpfs and others with RENAME_EXCHANGE on Linux",
+                object=self.layout.base,
+                next_step="Choose a base directory on such a file system.",
+            ) from exc
+
+    def finish(self) -> list[str]:
+        """Keep the old tree as its snapshot; what fails is left to the next recovery."""
+        if self.base is None:
+            return []
+        try:
+            retire(self.layout, self.txn_id, self.base.header.snapshot)
+        except OSError as exc:
+            return [f"{self.stage_root} is to become s{self.base.header.snapshot}: {exc.strerror}"]
+        return []
+
+    def rollback(self) -> None:
+        """Remove the work area."""
+        remove_tree_at(self.stage_root)
+
+
+def retire(layout: Layout, txn_id: str, snapshot: int) -> None:
+    """Move the tree that a commit exchanged out to its place among the snapshots."""
+    try:
+        os.mkdir(layout.snapshots, 0o755)
+    except FileExistsError:
+        pass
+    rename_noreplace(layout.stage(txn_id), _AT_CWD, layout.snapshot(snapshot), _AT_CWD)
+    sync_directory(layout.snapshots)
+
+
+def _refuse_drift(found: list[str], root: str) -> None:
+    if found:
+        more = [f"… and {len(found) - _LISTED} more"] if len(found) > _LISTED else []
+        noun = "path differs" if len(found) == 1 else "paths differ"
+        raise DriftError(
+            f"{len(found)} {noun} from the manifest: somebody else wrote to it",
+            object=root,
+            details=found[:_LISTED] + more,
+        )

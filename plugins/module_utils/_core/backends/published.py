@@ -1,0 +1,109 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The records inside a published tree: its manifest, and the history it grew from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from ..errors import ManifestError, RepositoryError
+from ..manifest import codec, delta
+from ..manifest.codec import Manifest
+from ..manifest.entry import Entry
+from ..manifest.header import Header
+from ..posix.durable import write_new
+
+METADATA = ".dsg"
+
+
+def manifest_path(root: str) -> str:
+    """Return where a published tree keeps its manifest."""
+    return os.path.join(root, METADATA, "manifest.jsonl")
+
+
+def history_path(root: str, snapshot: int) -> str:
+    """Return where a published tree keeps what a snapshot changed."""
+    return os.path.join(root, METADATA, "history", f"s{snapshot}.jsonl")
+
+
+def read_header(root: str, name: str) -> Header:
+    """Read the header of a tree's manifest; a missing or damaged one is an error."""
+    with _open_manifest(root, name) as stream:
+        return codec.read_header(stream, manifest_path(root))
+
+
+def read_manifest(root: str, name: str) -> Manifest:
+    """Read and check a tree's whole manifest; a missing or damaged one is an error."""
+    with _open_manifest(root, name) as stream:
+        manifest = codec.read(stream, manifest_path(root))
+    if manifest.header.repository != name:
+        raise ManifestError(
+            f"the manifest is of repository {manifest.header.repository!r}",
+            object=manifest_path(root),
+        )
+    return manifest
+
+
+def _open_manifest(root: str, name: str):  # type: ignore[no-untyped-def]
+    path = manifest_path(root)
+    try:
+        return open(path, "rb")
+    except FileNotFoundError:
+        if not os.path.isdir(os.path.join(root, METADATA)):
+            raise RepositoryError(
+                "there is a directory, but it is not a repository (it has no .dsg)",
+                object=root,
+                next_step=f"Choose another repository name than {name!r}, or move it away.",
+            ) from None
+        raise ManifestError("the repository's manifest is missing", object=path) from None
+
+
+def write_records(root: str, live: str | None, base: Sequence[Entry], manifest: Manifest) -> None:
+    """Write manifest and history into a staged tree; older history is linked from ``live``."""
+    os.makedirs(os.path.join(root, METADATA, "history"))
+    if live is not None:
+        _link_history(live, root)
+    write_new(manifest_path(root), codec.write(manifest), sync=False)
+    changes = delta.write_delta(manifest.header, base, manifest.entries)
+    write_new(history_path(root, manifest.header.snapshot), changes, sync=False)
+
+
+def _link_history(live: str, root: str) -> None:
+    source = os.path.join(live, METADATA, "history")
+    target = os.path.join(root, METADATA, "history")
+    for name in os.listdir(source):
+        os.link(os.path.join(source, name), os.path.join(target, name))
+
+
+def read_history_header(root: str, snapshot: int) -> Header:
+    """Read the header of one step of the history."""
+    path = history_path(root, snapshot)
+    try:
+        with open(path, "rb") as stream:
+            return codec.read_header(stream, path)
+    except FileNotFoundError:
+        raise ManifestError(f"the history has no snapshot s{snapshot}", object=path) from None
+
+
+def chain_problems(root: str, newest: Header) -> list[str]:
+    """Check that every manifest's ``parent`` is the one before it; one line per problem."""
+    problems = []
+    parent = ""
+    for snapshot in range(1, newest.snapshot + 1):
+        try:
+            header = read_history_header(root, snapshot)
+        except ManifestError as exc:
+            problems.append(f"s{snapshot}: {exc.message}")
+            parent = ""
+            continue
+        if header.snapshot != snapshot:
+            problems.append(f"s{snapshot}: the record is of s{header.snapshot}")
+        if parent != header.parent and (parent or snapshot == 1):
+            problems.append(f"s{snapshot}: its parent is not s{snapshot - 1}")
+        parent = header.id
+    if parent != newest.id:
+        problems.append(f"s{newest.snapshot}: the manifest is not the one in the history")
+    return problems

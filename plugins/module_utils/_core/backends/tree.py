@@ -1,0 +1,260 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Trees of files as backends hold them: compare with a manifest, link, fill, read."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Sequence
+
+from ..errors import DriftError, SourceChanged, SystemCallError, from_oserror
+from ..manifest.entry import DIRECTORY, FILE, LINK, MODE_MASK, Entry
+from ..posix.beneath import Beneath
+from ..posix.copy import copy_hashed
+from .base import Upload
+
+NEVER_CONTENT = frozenset((".dsg", ".zfs"))
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_KIND_BITS = {FILE: 0o100000, LINK: 0o120000, DIRECTORY: 0o040000}
+_TYPE_MASK = 0o170000
+
+Listing = "dict[str, dict[str, Entry | None]]"
+
+
+def drift(tree: Beneath, entries: Sequence[Entry]) -> list[str]:
+    """Compare a tree's names and stat data with a manifest; one line per difference.
+
+    A file that was written in place shows by size or mtime; ``verify`` re-hashes.
+    """
+    found: list[str] = []
+    for directory, expected in by_directory(entries).items():
+        found += _drift_of_directory(tree, directory, expected)
+    return found
+
+
+def by_directory(entries: Iterable[Entry]) -> dict[str, dict[str, Entry | None]]:
+    """Group entries: directory → name → entry, or None for a directory that holds others."""
+    listing: dict[str, dict[str, Entry | None]] = {"": {}}
+    for entry in entries:
+        parent, _, name = entry.path.rpartition("/")
+        names = listing.get(parent)
+        if names is None:
+            names = listing[parent] = {}
+            _imply(listing, parent)
+        names[name] = entry
+        if entry.kind == DIRECTORY:
+            listing.setdefault(entry.path, {})
+    return listing
+
+
+def _imply(listing: dict[str, dict[str, Entry | None]], directory: str) -> None:
+    while directory:
+        parent, _, name = directory.rpartition("/")
+        names = listing.setdefault(parent, {})
+        if name in names:
+            return
+        names[name] = None
+        directory = parent
+
+
+def _drift_of_directory(
+    tree: Beneath, directory: str, expected: dict[str, Entry | None]
+) -> list[str]:
+    prefix = directory + "/" if directory else ""
+    try:
+        fd = tree.directory(directory)
+        names = os.listdir(fd)
+    except (FileNotFoundError, NotADirectoryError):
+        return [f"{directory}: the directory is gone"]
+    except OSError as exc:
+        if exc.errno == errno.ELOOP:
+            return [f"{directory}: is a symbolic link now"]
+        raise
+    present = set(names) - NEVER_CONTENT if not directory else set(names)
+    found = [f"{prefix}{name}: not in the manifest" for name in sorted(present - expected.keys())]
+    for name, entry in expected.items():
+        if name not in present:
+            found.append(f"{prefix}{name}: missing")
+        elif entry is not None and entry.kind != DIRECTORY:
+            difference = _difference(fd, name, entry)
+            if difference:
+                found.append(f"{prefix}{name}: {difference}")
+    return found
+
+
+def _difference(fd: int, name: str, entry: Entry) -> str:
+    stat = os.stat(name, dir_fd=fd, follow_symlinks=False)
+    if stat.st_mode & _TYPE_MASK != _KIND_BITS[entry.kind]:
+        return f"is not a {entry.kind} any more"
+    if entry.kind == LINK:
+        target = os.readlink(name, dir_fd=fd)
+        return "" if target == entry.target else f"points to {target!r} now"
+    if stat.st_size != entry.size:
+        return f"has {stat.st_size} bytes instead of {entry.size}"
+    if stat.st_mtime_ns != entry.mtime_ns:
+        return "was modified"
+    if stat.st_mode & MODE_MASK != entry.mode:
+        return f"has mode {stat.st_mode & MODE_MASK:04o} instead of {entry.mode:04o}"
+    return ""
+
+
+def link_tree(source: Beneath, target: Beneath, entries: Sequence[Entry]) -> None:
+    """Give ``target`` the entries as hard links to ``source``, in directories like its own."""
+    for directory, names in by_directory(entries).items():
+        source_fd = source.directory(directory)
+        target_fd = target.directory(directory, make=True)
+        _copy_directory_mode(source_fd, target_fd)
+        for name, entry in names.items():
+            if entry is not None and entry.kind != DIRECTORY:
+                _link(source_fd, target_fd, name, entry)
+
+
+def _copy_directory_mode(source_fd: int, target_fd: int) -> None:
+    wanted, present = os.fstat(source_fd), os.fstat(target_fd)
+    if (wanted.st_uid, wanted.st_gid) != (present.st_uid, present.st_gid):
+        os.fchown(target_fd, wanted.st_uid, wanted.st_gid)
+    if wanted.st_mode != present.st_mode:
+        os.fchmod(target_fd, wanted.st_mode & 0o7777)
+
+
+def _link(source_fd: int, target_fd: int, name: str, entry: Entry) -> None:
+    try:
+        os.link(name, name, src_dir_fd=source_fd, dst_dir_fd=target_fd, follow_symlinks=False)
+    except OSError as exc:
+        if exc.errno == errno.EMLINK:  # ext4: 65,000 links; a copy starts a new count
+            copy_entry(source_fd, name, target_fd, name, entry, identity=None)
+        elif exc.errno == errno.EPERM:
+            raise SystemCallError(
+                "the system does not let this user hard-link a file of another owner",
+                object=entry.path,
+                next_step="Give the published tree to the user that syncs (role repository).",
+            ) from exc
+        else:
+            raise
+
+
+def upload(source: Beneath, target: Beneath, uploads: Sequence[Upload]) -> list[Entry]:
+    """Copy entries of the working copy into a tree; return them as they landed, hashed."""
+    landed = []
+    for item in uploads:
+        entry = item.entry
+        if entry.kind == DIRECTORY:
+            target.directory(entry.path, make=True)
+            landed.append(entry)
+            continue
+        target_fd, target_name = target.at(entry.path, make_parents=True)
+        try:
+            source_fd, source_name = source.at(entry.path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise SourceChanged("its directory vanished", object=entry.path) from None
+        landed.append(
+            copy_entry(source_fd, source_name, target_fd, target_name, entry, item.identity)
+        )
+    return landed
+
+
+def fetch(source: Beneath, target: Beneath, entries: Sequence[Entry]) -> None:
+    """Copy entries of a published tree to ``target/0``, ``target/1``, … and verify them."""
+    for number, entry in enumerate(entries):
+        if entry.kind == DIRECTORY:
+            continue
+        try:
+            source_fd, name = source.at(entry.path)
+            copy_entry(source_fd, name, target.fd, str(number), entry, identity=None)
+        except (FileNotFoundError, NotADirectoryError, SourceChanged) as exc:
+            raise DriftError(
+                "the published file is not what the manifest says", object=entry.path
+            ) from exc
+
+
+def copy_entry(
+    source_fd: int,
+    source_name: str,
+    target_fd: int,
+    target_name: str,
+    entry: Entry,
+    identity: tuple[int, int, int] | None,
+) -> Entry:
+    """Copy a file or link; return the entry as it landed.
+
+    ``identity`` is the source's (size, mtime_ns, ino) as planned. Anything else than planned, a hash
+    that differs, or a change while reading raises :class:`SourceChanged`.
+    """
+    if entry.kind == LINK:
+        return _copy_link(source_fd, source_name, target_fd, target_name, entry)
+    try:
+        reading = os.open(source_name, _READ, dir_fd=source_fd)
+    except FileNotFoundError:
+        raise SourceChanged("it vanished", object=entry.path) from None
+    except OSError as exc:
+        exc.filename = entry.path
+        raise from_oserror(exc, "reading") from exc
+    try:
+        return _copy_file(reading, target_fd, target_name, entry, identity)
+    finally:
+        os.close(reading)
+
+
+def _copy_file(
+    reading: int,
+    target_fd: int,
+    target_name: str,
+    entry: Entry,
+    identity: tuple[int, int, int] | None,
+) -> Entry:
+    before = os.fstat(reading)
+    if before.st_mode & _TYPE_MASK != _KIND_BITS[FILE]:
+        raise SourceChanged("it is not a regular file any more", object=entry.path)
+    seen = (before.st_size, before.st_mtime_ns, before.st_ino)
+    if identity is not None and seen != identity:
+        raise SourceChanged("it changed after it was scanned", object=entry.path)
+    writing = os.open(target_name, _CREATE, 0o600, dir_fd=target_fd)
+    try:
+        size, sha256 = copy_hashed(reading, writing, before.st_size)
+        os.fchmod(writing, entry.mode)
+        os.utime(writing, ns=(entry.mtime_ns, entry.mtime_ns))
+        mtime_ns = os.fstat(writing).st_mtime_ns  # a file system may store it coarser
+    finally:
+        os.close(writing)
+    after = os.fstat(reading)
+    if size != before.st_size or (after.st_size, after.st_mtime_ns, after.st_ino) != seen:
+        raise SourceChanged("it changed while it was read", object=entry.path)
+    if sha256 != (entry.sha256 or sha256):
+        raise SourceChanged("its content is not what was planned", object=entry.path)
+    return entry._replace(sha256=sha256, size=size, mtime_ns=mtime_ns)
+
+
+def _copy_link(
+    source_fd: int, source_name: str, target_fd: int, target_name: str, entry: Entry
+) -> Entry:
+    try:
+        target = os.readlink(source_name, dir_fd=source_fd)
+    except OSError:
+        raise SourceChanged("the symbolic link is gone", object=entry.path) from None
+    if target != entry.target:
+        raise SourceChanged("the symbolic link changed", object=entry.path)
+    os.symlink(target, target_name, dir_fd=target_fd)
+    return entry
+
+
+def damage(tree: Beneath, entries: Sequence[Entry]) -> list[str]:
+    """Re-hash every file; one line for each whose bytes are not what the manifest says."""
+    found = []
+    for entry in entries:
+        if entry.kind == FILE and _hash(tree, entry.path) != entry.sha256:
+            found.append(f"{entry.path}: its content is not what the manifest says")
+    return found
+
+
+def _hash(tree: Beneath, path: str) -> str:
+    parent, name = tree.at(path)
+    fd = os.open(name, _READ, dir_fd=parent)
+    try:
+        return hash_descriptor(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,152 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The client's half of a transaction: staged downloads, journal, apply, new last-sync record."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from ..manifest import codec
+from ..manifest.codec import Manifest
+from ..manifest.entry import Entry
+from ..posix import durable
+from ..posix.beneath import Beneath
+from ..posix.remove import remove_tree_at
+from . import journal as journals
+from .apply import carry_out
+from .journal import INSTALL, REMOVE, Journal, Operation
+from .working_copy import WorkingCopy
+
+_FILES, _RECORD, _MERGED = "files", "record", "record.merged"
+_MANIFEST = "manifest.jsonl"
+
+
+class ClientTransaction:
+    """The staging area of one transaction in ``.dsg/staging/<txn>``."""
+
+    def __init__(self, working_copy: WorkingCopy, txn_id: str) -> None:
+        self.working_copy = working_copy
+        self.txn_id = txn_id
+        self.root = os.path.join(working_copy.staging, txn_id)
+        self.files = os.path.join(self.root, _FILES)
+
+    def begin(self) -> None:
+        """Make the staging area."""
+        os.mkdir(self.root, 0o700)
+        os.mkdir(self.files, 0o700)
+
+    def staged_inode(self, slot: int) -> int:
+        """Return the inode number of a staged file."""
+        return os.lstat(os.path.join(self.files, str(slot))).st_ino
+
+    def prepare(self, journal: Journal, cache: Manifest) -> None:
+        """Write the new last-sync record and the journal, durably.
+
+        With ``decision: here`` the journal's existence is the commit.
+        """
+        record = os.path.join(self.root, _RECORD)
+        os.mkdir(record, 0o700)
+        durable.write_new(os.path.join(record, _MANIFEST), codec.write(cache), sync=False)
+        durable.sync_file_system(self.root)
+        journal.write(self.working_copy.journal)
+
+    def commit(self, journal: Journal) -> tuple[list[str], str]:
+        """Carry out the journal; return (paths put off, backup directory or '').
+
+        May be repeated after a crash at any step.
+        """
+        with Beneath(self.working_copy.root) as tree, Beneath(self.files) as slots:
+            put_off = carry_out(list(journal.operations), tree, slots)
+        backup = self._keep_backups(journal, set(put_off))
+        self._install_record(journal, put_off)
+        durable.sync_file_system(self.working_copy.root)
+        durable.discard(self.working_copy.journal)
+        durable.sync_directory(self.working_copy.metadata)
+        self.discard()
+        return put_off, backup
+
+    def rollback(self) -> None:
+        """Drop journal and staging area; the tree was not touched yet."""
+        durable.discard(self.working_copy.journal)
+        durable.discard(self.working_copy.journal + ".new")
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove the staging area."""
+        remove_tree_at(self.root)
+
+    def _keep_backups(self, journal: Journal, put_off: set[str]) -> str:
+        """Move local versions that lost a conflict to ``.dsg/backup/<txn>/<path>``."""
+        directory = os.path.join(self.working_copy.backups, self.txn_id)
+        wanted = [o for o in journal.operations if o.backup and o.path not in put_off]
+        for operation in wanted:
+            if operation.do in (INSTALL, REMOVE) and operation.seen is not None:
+                self._keep_backup(operation, os.path.join(directory, operation.path))
+        return directory if os.path.isdir(directory) else ""
+
+    def _keep_backup(self, operation: Operation, target: str) -> None:
+        for name in (str(operation.slot), f"{operation.slot}.old"):
+            source = os.path.join(self.files, name)
+            if os.path.lexists(source):
+                os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+                os.rename(source, target)
+
+    def _install_record(self, journal: Journal, put_off: Sequence[str]) -> None:
+        staged = os.path.join(self.root, _RECORD, _MANIFEST)
+        if not os.path.exists(staged):
+            return  # done before a crash
+        if put_off:
+            self._merge_record(journal, staged, set(put_off))
+        target = self.working_copy.record(journal.key)
+        if os.path.isdir(target):
+            os.rename(staged, os.path.join(target, _MANIFEST))
+        else:
+            os.rename(os.path.join(self.root, _RECORD), target)
+
+    def _merge_record(self, journal: Journal, staged: str, put_off: set[str]) -> None:
+        """Keep the old record of paths that were put off, so that the next run compares anew."""
+        with open(staged, "rb") as stream:
+            new = codec.read(stream, staged)
+        old = self.working_copy.cache(journal.key)
+        entries = [entry for entry in new.entries if entry.path not in put_off]
+        if old is not None:
+            entries += [entry for entry in old.entries if entry.path in put_off]
+        merged = os.path.join(self.root, _MERGED)
+        durable.discard(merged)
+        durable.write_new(merged, codec.write(rebuilt(new, entries)), sync=False)
+        os.rename(merged, staged)
+
+
+def rebuilt(manifest: Manifest, entries: list[Entry]) -> Manifest:
+    """Return a manifest with other entries and otherwise the same header."""
+    header = manifest.header
+    return codec.build(
+        entries,
+        repository_id=header.repository_id,
+        repository=header.repository,
+        snapshot=header.snapshot,
+        parent=header.parent,
+        txn=header.txn,
+        created_at=header.created_at,
+        created_by=header.created_by,
+        message=header.message,
+    )
+
+
+def clean_staging(working_copy: WorkingCopy) -> list[str]:
+    """Remove staging areas that no journal speaks for; return their transaction ids."""
+    if not os.path.isdir(working_copy.staging):
+        return []
+    found = sorted(os.listdir(working_copy.staging))
+    for txn_id in found:
+        remove_tree_at(os.path.join(working_copy.staging, txn_id))
+    durable.discard(working_copy.journal + ".new")
+    return found
+
+
+def pending(working_copy: WorkingCopy) -> Journal | None:
+    """Return the journal of a transaction that is not finished here, None where there is none."""
+    return journals.read(working_copy.journal)

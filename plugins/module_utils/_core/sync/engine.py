@@ -1,0 +1,155 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Entry point of a run: lock, recover, look, plan, and carry the plan out as one transaction."""
+
+from __future__ import annotations
+
+from ..backends.base import Repository
+from ..backends.registry import open_repository
+from ..client.working_copy import WorkingCopy, repository_key
+from ..errors import DriftError, Unfinished, from_oserror
+from ..manifest.header import Header
+from ..plan.plan import Plan
+from ..plan.policy import PULL
+from .operation import already_done, choose_operation
+from .recovery import recover_repository, recover_working_copy, unfinished
+from .request import CLONE, SyncRequest, SyncResult
+from .timing import Stopwatch
+from .txn import SyncTransaction
+from .view import View
+
+_LISTED = 20
+
+
+def run(request: SyncRequest) -> SyncResult:
+    """Sync a working copy with a repository.
+
+    Raises :class:`~..errors.DsgError`; unless it is ``Unfinished``, working copy, repository and
+    last-sync record are then as before.
+    """
+    request.validate()
+    repository = open_repository(request.backend, request.repository)
+    try:
+        return _Run(request, repository).run()
+    except OSError as exc:
+        raise from_oserror(exc, "the sync") from exc
+
+
+class _Run:
+    def __init__(self, request: SyncRequest, repository: Repository) -> None:
+        self.request = request
+        self.repository = repository
+        self.working_copy = WorkingCopy(request.src)
+        self.key = repository_key(repository.name, repository.location)
+        self.watch = Stopwatch()
+        self.result = SyncResult(operation=request.operation, seconds=self.watch.seconds)
+
+    def run(self) -> SyncResult:
+        if self.request.check:
+            self._refuse_committed_leftovers()
+            head = self.repository.head()
+            self.result.operation = self._choose(head)
+            if not self._already_done():
+                self._plan_only(head)
+            return self.result
+        if not self.working_copy.has_metadata():
+            # Refuses what does not fit before anything is made.
+            self._choose(self.repository.head())
+            self.working_copy.create()
+        with self.working_copy.lock(self.request.lock_timeout):
+            self.result.recovered = recover_working_copy(self.working_copy)
+            head = self.repository.head()
+            self.result.operation = self._choose(head)
+            if not self._already_done():
+                self._sync(head)
+        return self.result
+
+    def _choose(self, head: Header | None) -> str:
+        return choose_operation(self.request, self.working_copy, self.key, head)
+
+    def _already_done(self) -> bool:
+        known = self.working_copy.exists() and self.working_copy.knows(self.key)
+        return already_done(self.result.operation, self.request, known)
+
+    def _refuse_committed_leftovers(self) -> None:
+        """Check mode cannot foresee what a sync does behind a recovery that changes files."""
+        pending = unfinished(self.working_copy)
+        if pending.goes_forward:
+            raise Unfinished(
+                f"a committed transaction is not finished here: {pending.description}",
+                object=self.request.src,
+                next_step="Run `dsg.storage.recover` first, then the dry run is exact.",
+            )
+
+    def _plan_only(self, head: Header | None) -> None:
+        view = self._look(head)
+        plan = self._plan(view)
+        plan.require_no_conflict()
+        view.check_deletions(plan)
+
+    def _sync(self, head: Header | None) -> None:
+        view = self._look(head)
+        if view.in_sync() and not self.request.checksum:
+            self._report(view, Plan())
+            view.save_index()
+            return
+        shared = self.request.policy.direction == PULL or self.result.operation == CLONE
+        with self.repository.lock(self.request.lock_timeout, shared=shared):
+            if not shared:
+                self.result.recovered += recover_repository(self.repository)
+            view = self._look_again(view)
+            plan = self._plan(view)
+            plan.require_no_conflict()
+            view.check_deletions(plan)
+            if plan.steps:
+                self._carry_out(view, plan)
+        if plan.steps:
+            return
+        view.save_index()
+
+    def _carry_out(self, view: View, plan: Plan) -> None:
+        transaction = SyncTransaction(self.request, view, plan, self.result, self.watch)
+        transaction.run()
+        view.save_index(transaction.uploaded)
+
+    def _look(self, head: Header | None) -> View:
+        with self.watch.phase("scan"):
+            return View(self.request, self.working_copy, self.repository, self.key, head)
+
+    def _look_again(self, view: View) -> View:
+        """Return a view of the repository as it is under the lock."""
+        head = self.repository.head()
+        same = (head is None) == (view.head is None) and (
+            head is None or view.head is None or head.id == view.head.id
+        )
+        if same:
+            return view
+        self._choose(head)
+        return self._look(head)
+
+    def _plan(self, view: View) -> Plan:
+        with self.watch.phase("plan"):
+            if self.request.checksum:
+                self._refuse_damage(view)
+            plan = view.plan()
+        self._report(view, plan)
+        return plan
+
+    def _report(self, view: View, plan: Plan) -> None:
+        self.result.plan = plan
+        self.result.changed = plan.changes_remote or plan.changes_local
+        if view.head is not None:
+            self.result.snapshot = view.head.snapshot
+            self.result.manifest_digest = view.head.digest
+
+    def _refuse_damage(self, view: View) -> None:
+        manifest = view.remote_manifest
+        found = [] if manifest is None else self.repository.drift(manifest, checksum=True)
+        if found:
+            raise DriftError(
+                f"{len(found)} published paths are not what the manifest says",
+                object=self.repository.location,
+                details=found[:_LISTED],
+            )

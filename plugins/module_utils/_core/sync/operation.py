@@ -1,0 +1,89 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which operation a run is: init, clone or sync, from what is provably there."""
+
+from __future__ import annotations
+
+from ..backends.base import Repository
+from ..client.working_copy import WorkingCopy
+from ..errors import ArgumentError, RepositoryError, WorkingCopyError
+from ..manifest.header import Header
+from ..plan.policy import PULL, PUSH
+from .request import AUTO, CLONE, INIT, SYNC, SyncRequest
+
+
+def choose_operation(
+    request: SyncRequest, working_copy: WorkingCopy, key: str, head: Header | None
+) -> str:
+    """Return init, clone or sync; refuse what does not fit what is there."""
+    known = working_copy.cache_header(key) if working_copy.exists() else None
+    if head is None:
+        _require_creatable(request, working_copy, known)
+        return INIT
+    if known is not None and known.repository_id != head.repository_id:
+        raise RepositoryError(
+            "another repository is in its place: it has a different identity than at the last sync",
+            object=request.repository,
+            next_step="Correct repository or backend, or clone it into a new working copy.",
+        )
+    if request.operation == AUTO:
+        return CLONE if known is None and working_copy.is_empty() else SYNC
+    if known is None:
+        _require_joinable(request, working_copy)
+    return request.operation
+
+
+def _require_creatable(
+    request: SyncRequest, working_copy: WorkingCopy, known: Header | None
+) -> None:
+    if known is not None:
+        raise RepositoryError(
+            f"it was at s{known.snapshot} at the last sync, and is not there any more",
+            object=request.repository,
+            next_step=(
+                "Restore it. If it was deleted on purpose, remove its record below "
+                ".dsg/repositories of the working copy and run init."
+            ),
+        )
+    if request.operation in (CLONE, SYNC):
+        raise RepositoryError(
+            "the repository does not exist",
+            object=request.repository,
+            next_step="Correct repository or backend, or publish it first with operation init.",
+        )
+    if not working_copy.exists():
+        raise WorkingCopyError(
+            "src does not exist", object=request.src, next_step="Correct src, or create it."
+        )
+    if request.policy.direction == PULL:
+        raise ArgumentError("the repository does not exist: direction pull cannot create it")
+
+
+def _require_joinable(request: SyncRequest, working_copy: WorkingCopy) -> None:
+    if request.operation == INIT:
+        raise RepositoryError(
+            "the repository exists already, and this working copy was never synced with it",
+            object=request.repository,
+            next_step="Use operation sync to join it, or choose another repository name.",
+        )
+    if request.operation == CLONE and not working_copy.is_empty():
+        raise WorkingCopyError(
+            "src is not empty, a clone needs a new or empty directory",
+            object=request.src,
+            next_step="Choose another src, or use operation sync to join the trees.",
+        )
+    if request.operation == CLONE and request.policy.direction == PUSH:
+        raise ArgumentError("operation clone does not go with direction push")
+    if request.operation == SYNC and not working_copy.exists():
+        raise WorkingCopyError(
+            "src does not exist",
+            object=request.src,
+            next_step="Correct src, or use operation clone to make it.",
+        )
+
+
+def already_done(operation: str, request: SyncRequest, known: bool) -> bool:
+    """Tell whether an explicit init or clone finds its work done by an earlier run."""
+    return known and operation == request.operation and operation in (INIT, CLONE)

@@ -1,0 +1,100 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Finish or undo what a crash left, on the working copy and in the repository."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ..backends.base import Repository
+from ..backends.registry import open_repository
+from ..client.journal import HERE, Journal
+from ..client.transaction import ClientTransaction, clean_staging, pending
+from ..client.working_copy import WorkingCopy
+from ..errors import ArgumentError, Unfinished, from_oserror
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """What an interrupted run left in a working copy; ``description`` is '' for nothing."""
+
+    description: str = ""
+    goes_forward: bool = False
+
+
+def recover(
+    src: str, repository: str, backend: dict[str, object], lock_timeout: float = 60.0
+) -> list[str]:
+    """Recover a working copy ('' for none) and a repository; return what was done, as sentences.
+
+    The same result however often it runs.
+    """
+    if src and not os.path.isabs(src):
+        raise ArgumentError("src must be an absolute path", object=src)
+    held = open_repository(backend, repository)
+    done = []
+    try:
+        working_copy = WorkingCopy(src) if src else None
+        if working_copy is not None and working_copy.has_metadata():
+            with working_copy.lock(lock_timeout):
+                done += recover_working_copy(working_copy)
+        with held.lock(lock_timeout):
+            return done + recover_repository(held)
+    except OSError as exc:
+        raise from_oserror(exc, "the recovery") from exc
+
+
+def recover_working_copy(working_copy: WorkingCopy) -> list[str]:
+    """Carry a committed transaction forward, undo one that did not commit; its lock is held."""
+    journal = pending(working_copy)
+    if journal is None:
+        found = clean_staging(working_copy)
+        return [f"removed the staging area of {txn_id}" for txn_id in found]
+    transaction = ClientTransaction(working_copy, journal.txn_id)
+    if not _is_committed(journal):
+        transaction.rollback()
+        clean_staging(working_copy)
+        return [f"undid transaction {journal.txn_id} in the working copy: it did not commit"]
+    try:
+        put_off, backup = transaction.commit(journal)
+    except OSError as exc:
+        raise Unfinished(
+            f"transaction {journal.txn_id} cannot be finished: {from_oserror(exc, 'applying')}",
+            object=working_copy.root,
+        ) from exc
+    clean_staging(working_copy)
+    done = [f"finished transaction {journal.txn_id} in the working copy"]
+    done += [f"put off {path}: it changed locally" for path in put_off]
+    return done + ([f"local versions that lost a conflict are in {backup}"] if backup else [])
+
+
+def recover_repository(repository: Repository) -> list[str]:
+    """Finish or undo a repository's leftovers; its lock is held."""
+    return repository.recover()
+
+
+def unfinished(working_copy: WorkingCopy) -> Leftover:
+    """Describe what :func:`recover_working_copy` would do; changes nothing."""
+    if not working_copy.exists():
+        return Leftover()
+    journal = pending(working_copy)
+    if journal is not None:
+        if _is_committed(journal):
+            return Leftover(f"transaction {journal.txn_id} is to be finished", goes_forward=True)
+        return Leftover(f"transaction {journal.txn_id} did not commit and is to be undone")
+    try:
+        staged = sorted(os.listdir(working_copy.staging))
+    except FileNotFoundError:
+        return Leftover()
+    return Leftover(f"staging areas to be removed: {', '.join(staged)}") if staged else Leftover()
+
+
+def _is_committed(journal: Journal) -> bool:
+    """Ask whoever decides; a repository that does not answer is an error, not a no."""
+    if journal.decision == HERE:
+        return True
+    repository = open_repository(journal.backend, journal.repository)
+    return repository.committed(journal.txn_id, journal.snapshot)

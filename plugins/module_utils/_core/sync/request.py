@@ -1,0 +1,95 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What one run is asked to do, and what it did."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..errors import ArgumentError
+from ..plan.plan import Plan
+from ..plan.policy import Policy
+
+AUTO, INIT, CLONE, SYNC = "auto", "init", "clone", "sync"
+OPERATIONS = (AUTO, INIT, CLONE, SYNC)
+
+MAX_MESSAGE = 1000
+
+
+@dataclass(frozen=True)
+class SyncRequest:
+    """One sync of the working copy ``src`` with ``repository``.
+
+    ``backend`` is plain data (``{"type": "directory", "base": "/srv/dsg"}``). ``checksum`` re-hashes
+    every file on both sides instead of trusting the stat index. ``lock_timeout`` is in seconds.
+    With ``check`` nothing is changed anywhere and the plan is what a run would do.
+    """
+
+    src: str
+    repository: str
+    backend: Mapping[str, object]
+    operation: str = AUTO
+    policy: Policy = field(default_factory=Policy)
+    message: str = ""
+    ignore: Sequence[str] = ()
+    checksum: bool = False
+    check: bool = False
+    user: str = ""
+    lock_timeout: float = 60.0
+
+    def validate(self) -> None:
+        """Refuse what is not supported before anything is touched."""
+        if self.operation not in OPERATIONS:
+            raise ArgumentError(
+                f"operation is {self.operation!r}: supported are {', '.join(OPERATIONS)}"
+            )
+        if not os.path.isabs(self.src) or "\0" in self.src:
+            raise ArgumentError("src must be an absolute path", object=self.src)
+        if len(self.message) > MAX_MESSAGE or not self.message.replace("\t", " ").isprintable():
+            raise ArgumentError(
+                f"message must be one printable line of at most {MAX_MESSAGE} characters"
+            )
+        if self.lock_timeout < 0:
+            raise ArgumentError("lock_timeout must not be negative")
+        self.policy.check()
+
+    def user_name(self) -> str:
+        """Return who is recorded as having changed content."""
+        if self.user:
+            return self.user
+        try:
+            return pwd.getpwuid(os.geteuid()).pw_name
+        except KeyError:  # a numeric user in a container
+            return str(os.geteuid())
+
+
+@dataclass
+class SyncResult:
+    """What a run did (or, in check mode, would do).
+
+    ``operation`` is init, clone or sync; ``snapshot`` the repository's snapshot number afterwards
+    (None where it does not exist yet); ``manifest_digest`` the digest of its tree ('' while files
+    are not hashed); ``bytes_*`` count content; ``seconds`` has one figure for each phase.
+    ``put_off`` lists paths that changed locally while the run was going on: they keep the user's
+    version and are seen again by the next run. ``backup`` is a directory with local versions that
+    lost a conflict ('' if none).
+    """
+
+    operation: str
+    changed: bool = False
+    plan: Plan = field(default_factory=Plan)
+    snapshot: int | None = None
+    txn_id: str = ""
+    manifest_digest: str = ""
+    bytes_uploaded: int = 0
+    bytes_downloaded: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    recovered: list[str] = field(default_factory=list)
+    put_off: list[str] = field(default_factory=list)
+    pending_cleanup: list[str] = field(default_factory=list)
+    backup: str = ""

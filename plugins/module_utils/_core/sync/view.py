@@ -1,0 +1,135 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The three manifests of one run, read as late and as little as possible, and the plan."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from ..backends.base import Repository
+from ..client.working_copy import WorkingCopy
+from ..manifest import ignore as ignores
+from ..manifest.codec import Manifest
+from ..manifest.entry import DIRECTORY, Entry
+from ..manifest.header import Header
+from ..manifest.ignore import Ignore
+from ..manifest.index import Index
+from ..manifest.scan import Scan, scan_tree
+from ..plan.plan import Plan, check_deletions, make_plan
+from ..plan.states import Entries, by_path
+from .request import SyncRequest
+
+
+class View:
+    """L, C and R of one working copy and one repository.
+
+    R's header is given; manifests are only read, and paths only compared, where digests differ.
+    """
+
+    def __init__(
+        self,
+        request: SyncRequest,
+        working_copy: WorkingCopy,
+        repository: Repository,
+        key: str,
+        head: Header | None,
+    ) -> None:
+        self.request = request
+        self.working_copy = working_copy
+        self.repository = repository
+        self.key = key
+        self.head = head
+        self.ignore = self._load_ignore()
+        self.scan = self._scan()
+
+    def _load_ignore(self) -> Ignore:
+        if not self.working_copy.exists():
+            return Ignore(self.request.ignore)
+        return ignores.load(self.working_copy.root, self.request.ignore)
+
+    def _scan(self) -> Scan | None:
+        if not self.working_copy.exists():
+            return None
+        index = Index.load(self.working_copy.index)
+        return scan_tree(
+            self.working_copy.root,
+            ignore=self.ignore,
+            index=index,
+            must_hash=None if self.request.check else self._is_known,
+            checksum=self.request.checksum,
+        )
+
+    def _is_known(self, path: str) -> bool:
+        """Tell whether C or R has the path: only then its hash decides anything."""
+        return path in self.cache or path in self.remote
+
+    @cached_property
+    def remote_manifest(self) -> Manifest | None:
+        """Return R, None where the repository does not exist."""
+        return None if self.head is None else self.repository.manifest()
+
+    @cached_property
+    def cache_manifest(self) -> Manifest | None:
+        """Return C, None before the first sync. Where it is R in every byte, it is R itself."""
+        header = self.working_copy.cache_header(self.key)
+        if header is not None and self.head is not None and header.id == self.head.id:
+            return self.remote_manifest
+        return self.working_copy.cache(self.key)
+
+    @cached_property
+    def remote(self) -> Entries:
+        """Return R as path → entry."""
+        return _indexed(self.remote_manifest)
+
+    @cached_property
+    def cache(self) -> Entries:
+        """Return C as path → entry."""
+        return _indexed(self.cache_manifest)
+
+    @cached_property
+    def local(self) -> Entries:
+        """Return L as path → entry; users come from C and R, as a scan cannot know them."""
+        entries = [] if self.scan is None else self.scan.entries
+        return {entry.path: self._attributed(entry) for entry in entries}
+
+    def _attributed(self, entry: Entry) -> Entry:
+        """Fill in who changed the content: somebody known, or the user of this run."""
+        for known in (self.cache.get(entry.path), self.remote.get(entry.path)):
+            if known is not None and _same_bytes(known, entry):
+                attributed = entry._replace(user=known.user)
+                return known if known == attributed else attributed  # one object saves memory
+        return entry._replace(user=self.request.user_name())
+
+    def in_sync(self) -> bool:
+        """Tell by digests alone that L, C and R are equal."""
+        known = self.working_copy.cache_header(self.key)
+        return (
+            self.head is not None
+            and known is not None
+            and self.scan is not None
+            and self.head.digest == known.digest == self.scan.digest
+        )
+
+    def plan(self) -> Plan:
+        """Compare the three manifests; raises nothing for conflicts."""
+        if self.in_sync():
+            return Plan()
+        ignored = self._ignored if self.ignore else None
+        return make_plan(self.local, self.cache, self.remote, self.request.policy, ignored)
+
+    def check_deletions(self, plan: Plan) -> None:
+        """Refuse a plan that deletes more than ``max_delete``."""
+        check_deletions(plan, len(self.local), len(self.remote), self.request.policy)
+
+    def _ignored(self, entry: Entry) -> bool:
+        return self.ignore.covers(entry.path, entry.kind == DIRECTORY)
+
+
+def _indexed(manifest: Manifest | None) -> Entries:
+    return {} if manifest is None else by_path(manifest.entries)
+
+
+def _same_bytes(known: Entry, entry: Entry) -> bool:
+    return (known.kind, known.sha256, known.target) == (entry.kind, entry.sha256, entry.target)
