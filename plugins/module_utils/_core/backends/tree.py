@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..errors import DriftError, SourceChanged, SystemCallError, from_oserror
 from ..manifest.entry import DIRECTORY, FILE, LINK, MODE_MASK, Entry
+from ..manifest.hashing import hash_file
 from ..posix.beneath import Beneath
 from ..posix.copy import copy_hashed
+from ..posix.parallel import fork_map
 from .base import Upload
 
 NEVER_CONTENT = frozenset((".dsg", ".zfs"))
@@ -22,8 +24,6 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _KIND_BITS = {FILE: 0o100000, LINK: 0o120000, DIRECTORY: 0o040000}
 _TYPE_MASK = 0o170000
-
-Listing = "dict[str, dict[str, Entry | None]]"
 
 
 def drift(tree: Beneath, entries: Sequence[Entry]) -> list[str]:
@@ -138,38 +138,66 @@ def _link(source_fd: int, target_fd: int, name: str, entry: Entry) -> None:
             raise
 
 
-def upload(source: Beneath, target: Beneath, uploads: Sequence[Upload]) -> list[Entry]:
-    """Copy entries of the working copy into a tree; return them as they landed, hashed."""
-    landed = []
-    for item in uploads:
-        entry = item.entry
-        if entry.kind == DIRECTORY:
-            target.directory(entry.path, make=True)
-            landed.append(entry)
-            continue
-        target_fd, target_name = target.at(entry.path, make_parents=True)
-        try:
-            source_fd, source_name = source.at(entry.path)
-        except (FileNotFoundError, NotADirectoryError):
-            raise SourceChanged("its directory vanished", object=entry.path) from None
-        landed.append(
-            copy_entry(source_fd, source_name, target_fd, target_name, entry, item.identity)
-        )
-    return landed
+def upload(source: str, target: str, uploads: Sequence[Upload]) -> list[Entry]:
+    """Copy entries of the working copy into a tree; return them as they landed, hashed.
+
+    ``source`` and ``target`` are the trees' roots. Many files are copied by several processes.
+    """
+
+    def copy_each(items: Sequence[Upload]) -> Iterator[bytes]:
+        with Beneath(source) as reading, Beneath(target) as writing:
+            for item in items:
+                yield _pack(_upload(reading, writing, item))
+
+    results = fork_map(copy_each, uploads, cost=lambda item: item.entry.size)
+    return [_unpack(item.entry, result) for item, result in zip(uploads, results)]
 
 
-def fetch(source: Beneath, target: Beneath, entries: Sequence[Entry]) -> None:
+def _upload(source: Beneath, target: Beneath, item: Upload) -> Entry:
+    entry = item.entry
+    if entry.kind == DIRECTORY:
+        target.directory(entry.path, make=True)
+        return entry
+    target_fd, target_name = target.at(entry.path, make_parents=True)
+    try:
+        source_fd, source_name = source.at(entry.path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise SourceChanged("its directory vanished", object=entry.path) from None
+    return copy_entry(source_fd, source_name, target_fd, target_name, entry, item.identity)
+
+
+def _pack(entry: Entry) -> bytes:
+    """Write what landing changes of an entry, for the way back from a worker."""
+    return f"{entry.sha256} {entry.size} {entry.mtime_ns}".encode()
+
+
+def _unpack(entry: Entry, result: bytes) -> Entry:
+    sha256, size, mtime_ns = result.decode().split(" ")
+    return entry._replace(sha256=sha256, size=int(size), mtime_ns=int(mtime_ns))
+
+
+def fetch(source: str, target: str, entries: Sequence[Entry]) -> None:
     """Copy entries of a published tree to ``target/0``, ``target/1``, … and verify them."""
-    for number, entry in enumerate(entries):
-        if entry.kind == DIRECTORY:
-            continue
-        try:
-            source_fd, name = source.at(entry.path)
-            copy_entry(source_fd, name, target.fd, str(number), entry, identity=None)
-        except (FileNotFoundError, NotADirectoryError, SourceChanged) as exc:
-            raise DriftError(
-                "the published file is not what the manifest says", object=entry.path
-            ) from exc
+
+    def copy_each(items: Sequence[tuple[int, Entry]]) -> Iterator[bytes]:
+        with Beneath(source) as reading, Beneath(target) as writing:
+            for number, entry in items:
+                _fetch(reading, writing, number, entry)
+                yield b""
+
+    fork_map(copy_each, list(enumerate(entries)), cost=lambda item: item[1].size)
+
+
+def _fetch(source: Beneath, target: Beneath, number: int, entry: Entry) -> None:
+    if entry.kind == DIRECTORY:
+        return
+    try:
+        source_fd, name = source.at(entry.path)
+        copy_entry(source_fd, name, target.fd, str(number), entry, identity=None)
+    except (FileNotFoundError, NotADirectoryError, SourceChanged) as exc:
+        raise DriftError(
+            "the published file is not what the manifest says", object=entry.path
+        ) from exc
 
 
 def copy_entry(
@@ -246,15 +274,8 @@ def damage(tree: Beneath, entries: Sequence[Entry]) -> list[str]:
     """Re-hash every file; one line for each whose bytes are not what the manifest says."""
     found = []
     for entry in entries:
-        if entry.kind == FILE and _hash(tree, entry.path) != entry.sha256:
-            found.append(f"{entry.path}: its content is not what the manifest says")
+        if entry.kind == FILE:
+            fd, name = tree.at(entry.path)
+            if hash_file(name, dir_fd=fd, path=entry.path) != entry.sha256:
+                found.append(f"{entry.path}: its content is not what the manifest says")
     return found
-
-
-def _hash(tree: Beneath, path: str) -> str:
-    parent, name = tree.at(path)
-    fd = os.open(name, _READ, dir_fd=parent)
-    try:
-        return hash_descriptor(fd)
-    finally:
-        os.close(fd)

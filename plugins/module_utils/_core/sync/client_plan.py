@@ -62,9 +62,7 @@ def _vacated(downloads: list[Step], deletes: list[Step], view: View) -> list[Ope
     return [Operation(RMDIR, path) for path in sorted(emptied - needed, reverse=True)]
 
 
-def _arrivals(
-    downloads: list[Step], view: View, client: ClientTransaction
-) -> list[Operation]:
+def _arrivals(downloads: list[Step], view: View, client: ClientTransaction) -> list[Operation]:
     operations = []
     for slot, step in enumerate(downloads):
         if step.remote is None:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from ..backends.base import Repository
 from ..client.working_copy import WorkingCopy
 from ..errors import ArgumentError, RepositoryError, WorkingCopyError
 from ..manifest.header import Header

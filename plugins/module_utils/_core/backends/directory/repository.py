@@ -123,8 +123,7 @@ class DirectoryRepository:
 
     def fetch(self, entries: Sequence[Entry], directory: str) -> None:
         """Copy entries, verified, to ``directory/0``, ``directory/1``, … in their order."""
-        with Beneath(self.layout.live) as source, Beneath(directory) as target:
-            tree.fetch(source, target, entries)
+        tree.fetch(self.layout.live, directory, entries)
 
     def tree(self) -> str:
         """Return the published tree's root."""

@@ -38,33 +38,29 @@ class DirectoryTransaction:
     def stage(self, source: str, uploads: Sequence[Upload], deletes: set[str]) -> list[Entry]:
         """Build the new tree: what stays is linked from the live one, uploads are copied."""
         if self.base is not None:
-            self._require_base_unchanged()
+            self._require_base_unchanged(self.base)
         os.mkdir(self.stage_root, 0o755)
-        with Beneath(self.stage_root) as stage:
-            if self.base is not None:
-                replaced = {upload.entry.path for upload in uploads} | deletes
-                self._link_base(stage, replaced)
-            with Beneath(source) as working_copy:
-                return tree.upload(working_copy, stage, uploads)
+        if self.base is not None:
+            replaced = {upload.entry.path for upload in uploads} | deletes
+            self._link_base(self.base, replaced)
+        return tree.upload(source, self.stage_root, uploads)
 
-    def _link_base(self, stage: Beneath, replaced: set[str]) -> None:
-        assert self.base is not None
-        kept = [entry for entry in self.base.entries if entry.path not in replaced]
-        with Beneath(self.layout.live) as live:
+    def _link_base(self, base: Manifest, replaced: set[str]) -> None:
+        kept = [entry for entry in base.entries if entry.path not in replaced]
+        with Beneath(self.layout.live) as live, Beneath(self.stage_root) as stage:
             tree.link_tree(live, stage, kept)
 
-    def _require_base_unchanged(self) -> None:
+    def _require_base_unchanged(self, base: Manifest) -> None:
         """Stop where the live tree is not the one that was planned against."""
-        assert self.base is not None
         header = published.read_header(self.layout.live, self.layout.name)
-        if header.id != self.base.header.id:
+        if header.id != base.header.id:
             raise DriftError(
-                f"the repository is at s{header.snapshot} now, not at s{self.base.header.snapshot}",
+                f"the repository is at s{header.snapshot} now, not at s{base.header.snapshot}",
                 object=self.layout.live,
                 next_step="Run again: the new snapshot is taken into account then.",
             )
         with Beneath(self.layout.live) as live:
-            _refuse_drift(tree.drift(live, self.base.entries), self.layout.live)
+            _refuse_drift(tree.drift(live, base.entries), self.layout.live)
 
     def prepare(self, manifest: Manifest) -> None:
         """Write manifest and history, check the staged tree against them, make it durable."""
@@ -82,7 +78,7 @@ class DirectoryTransaction:
         if self.base is None:
             self._publish_first()
         else:
-            self._require_base_unchanged()
+            self._require_base_unchanged(self.base)
             self._exchange()
         sync_directory(self.layout.container)
         sync_directory(self.layout.base)
