@@ -20,7 +20,8 @@ from ..errors import ManifestError, PathError
 from . import header as headers
 from .digest import tree_digest
 from .entry import DIRECTORY, FILE, LINK, Entry
-from .header import Header, read_header
+from .header import Header
+from .header import read_header as read_header
 from .lines import BadLine, EntryParser, LineReader, encode_entries
 from .paths import MAX_DETAILS, check_paths, link_problems, problems
 

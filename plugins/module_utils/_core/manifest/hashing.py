@@ -1,0 +1,152 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""SHA-256 of files, read without surprises: what changes while it is read is an error."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+from ..errors import SourceChanged, TreeError
+from ..posix.beneath import Beneath
+from ..posix.parallel import fork_map
+
+BLOCK = 256 * 1024
+"""Bytes that are read in one go: what was read is still in the processor's cache when hashed."""
+_LARGE = 8 * 1024 * 1024
+
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a fifo must not block us
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENXIO)
+
+
+class Identity(NamedTuple):
+    """What tells one state of a file from another without reading it; times in nanoseconds."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    ino: int
+
+
+def identity_of(found: os.stat_result) -> Identity:
+    """Return the identity in a stat result."""
+    return Identity(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+
+def hash_file(
+    name: str,
+    *,
+    dir_fd: int | None = None,
+    expected: Identity | None = None,
+    path: str | None = None,
+) -> str:
+    """Return the SHA-256 (hex) of one regular file, opened without following a link.
+
+    ``path`` is what errors call it. Raises :class:`SourceChanged` if the file is gone, is not a
+    regular file, is not the ``expected`` one (size, mtime, inode), or changes while it is read;
+    :class:`TreeError` if it cannot be read.
+    """
+    shown = name if path is None else path
+    try:
+        return _hash(name, dir_fd, expected, shown).hex()
+    except OSError as exc:
+        raise _read_error(exc, shown) from None
+
+
+def hash_paths(
+    root: str, files: Sequence[tuple[str, Identity]], *, workers: int | None = None
+) -> tuple[list[bytes], list[str]]:
+    """Hash many files beneath ``root``, in several processes where that pays.
+
+    Returns the 32-byte digests in the order of ``files`` (empty where a file could not be read) and
+    one line for each file that could not be read. Raises :class:`SourceChanged`.
+    """
+    # Large files first: one that is begun last would keep a single worker busy alone.
+    order = sorted(range(len(files)), key=lambda i: -(files[i][1].size // _LARGE))
+    ordered = [files[i] for i in order]
+    results = fork_map(_hasher(root), ordered, cost=lambda item: item[1].size, workers=workers)
+    digests = [b""] * len(files)
+    unreadable = {}
+    for i, result in zip(order, results):
+        if result[:1] == b"=":
+            digests[i] = result[1:]
+        else:
+            unreadable[i] = result[1:].decode("utf-8", "surrogateescape")
+    return digests, [unreadable[i] for i in sorted(unreadable)]
+
+
+def _hasher(root: str) -> Callable[[Sequence[tuple[str, Identity]]], Iterator[bytes]]:
+    def hash_each(files: Sequence[tuple[str, Identity]]) -> Iterator[bytes]:
+        with Beneath(root) as tree:
+            for path, expected in files:
+                yield _hash_beneath(tree, path, expected)
+
+    return hash_each
+
+
+def _hash_beneath(tree: Beneath, path: str, expected: Identity) -> bytes:
+    try:
+        fd, name = tree.at(path)
+        return b"=" + _hash(name, fd, expected, path)
+    except OSError as exc:
+        error = _read_error(exc, path)
+        if isinstance(error, SourceChanged):
+            raise error from None
+        return b"!" + f"{path!r}: {error.message}".encode("utf-8", "surrogateescape")
+
+
+def _read_error(exc: OSError, path: str) -> SourceChanged | TreeError:
+    if exc.errno in _GONE:
+        return SourceChanged("it is gone, or something else took its place", object=path)
+    text = os.strerror(exc.errno) if exc.errno else str(exc)
+    return TreeError(f"cannot be read: {text}", object=path)
+
+
+def _hash(name: str, dir_fd: int | None, expected: Identity | None, path: str) -> bytes:
+    fd = os.open(name, _OPEN, dir_fd=dir_fd)
+    try:
+        before = os.fstat(fd)
+        if not stat.S_ISREG(before.st_mode):
+            raise SourceChanged("it is not a regular file (any more)", object=path)
+        size = before.st_size
+        if expected is not None and (
+            size != expected.size
+            or before.st_mtime_ns != expected.mtime_ns
+            or before.st_ino != expected.ino
+        ):
+            raise SourceChanged("it changed after the tree was read", object=path)
+        length, digest = _digest(fd, size)
+        if length != size or identity_of(os.fstat(fd)) != identity_of(before):
+            raise SourceChanged("it changed while it was read", object=path)
+        return digest
+    finally:
+        os.close(fd)
+
+
+def _digest(fd: int, size: int) -> tuple[int, bytes]:
+    """Return the number of bytes up to the file's end, and their SHA-256."""
+    if size < BLOCK:
+        data = os.read(fd, size + 1)
+        if len(data) == size:  # one more was asked for: this is the end
+            return size, sha256(data).digest()
+        os.lseek(fd, 0, os.SEEK_SET)
+    return _digest_blocks(fd)
+
+
+def _digest_blocks(fd: int) -> tuple[int, bytes]:
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+    digest = sha256()
+    length = 0
+    block = memoryview(bytearray(BLOCK))
+    while True:
+        count = os.readv(fd, [block])
+        if not count:
+            return length, digest.digest()
+        digest.update(block[:count])
+        length += count
