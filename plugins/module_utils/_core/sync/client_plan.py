@@ -87,7 +87,8 @@ def _seen(view: View, step: Step) -> Seen | None:
     """Return the version of the local file that the plan was made for."""
     if step.local is None or step.local.kind == DIRECTORY or view.scan is None:
         return None
-    return Seen(*view.scan.identity(step.path))
+    size, mtime_ns, _ctime_ns, ino = view.scan.identity(step.path)
+    return Seen(size, mtime_ns, ino)
 
 
 def _ancestors(paths: Iterable[str]) -> set[str]:

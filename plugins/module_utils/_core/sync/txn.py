@@ -17,7 +17,8 @@ from ..client.transaction import ClientTransaction, rebuilt
 from ..errors import DsgError, Unfinished, from_oserror
 from ..manifest import codec
 from ..manifest.codec import Manifest
-from ..manifest.entry import FILE, Entry
+from ..manifest.entry import DIRECTORY, FILE, Entry
+from ..manifest.scan import Scan
 from ..plan.plan import Plan, merged_cache, merged_remote
 from ..plan.states import DELETE_REMOTE, DOWNLOAD, UPLOAD, by_path
 from .client_plan import operations_of
@@ -63,9 +64,8 @@ class SyncTransaction:
 
     def _stage_uploads(self) -> None:
         assert self.view.scan is not None
-        identity = self.view.scan.identity
         uploads = [
-            Upload(step.local, identity(step.path))
+            Upload(step.local, _identity(self.view.scan, step.local))
             for step in self.plan.of(UPLOAD)
             if step.local is not None
         ]
@@ -187,6 +187,13 @@ def new_txn_id() -> str:
 def utc_now() -> str:
     """Return the time as manifests write it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _identity(scan: Scan, entry: Entry) -> tuple[int, int, int]:
+    if entry.kind == DIRECTORY:
+        return (0, 0, 0)
+    found = scan.identity(entry.path)
+    return (found.size, found.mtime_ns, found.ino)
 
 
 def _bytes(entries: list[Entry]) -> int:

@@ -6,16 +6,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 
 from ..backends.base import Repository
 from ..client.working_copy import WorkingCopy
 from ..manifest import ignore as ignores
+from ..manifest import index as indexes
 from ..manifest.codec import Manifest
-from ..manifest.entry import DIRECTORY, Entry
+from ..manifest.entry import DIRECTORY, FILE, Entry
 from ..manifest.header import Header
 from ..manifest.ignore import Ignore
-from ..manifest.index import Index
 from ..manifest.scan import Scan, scan_tree
 from ..plan.plan import Plan, check_deletions, make_plan
 from ..plan.states import Entries, by_path
@@ -52,13 +53,13 @@ class View:
     def _scan(self) -> Scan | None:
         if not self.working_copy.exists():
             return None
-        index = Index.load(self.working_copy.index)
         return scan_tree(
             self.working_copy.root,
             ignore=self.ignore,
-            index=index,
+            index=indexes.load(self.working_copy.index),
             must_hash=None if self.request.check else self._is_known,
             checksum=self.request.checksum,
+            clock_directory=None if self.request.check else self.working_copy.metadata,
         )
 
     def _is_known(self, path: str) -> bool:
@@ -122,6 +123,16 @@ class View:
     def check_deletions(self, plan: Plan) -> None:
         """Refuse a plan that deletes more than ``max_delete``."""
         check_deletions(plan, len(self.local), len(self.remote), self.request.policy)
+
+    def save_index(self, uploaded: Mapping[str, Entry] | None = None) -> None:
+        """Keep what the scan learnt; ``uploaded`` entries were hashed while they were copied."""
+        scan = self.scan
+        if scan is None or (scan.as_indexed and not uploaded):
+            return
+        for path, entry in (uploaded or {}).items():
+            if entry.kind == FILE and not self.local[path].sha256:
+                scan.set_hash(path, entry.sha256)
+        scan.save(self.working_copy.index)
 
     def _ignored(self, entry: Entry) -> bool:
         return self.ignore.covers(entry.path, entry.kind == DIRECTORY)
