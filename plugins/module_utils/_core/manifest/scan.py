@@ -31,7 +31,8 @@ Known = Callable[[str, Identity], str]
 class Scan:
     """A tree as it was found. The entries' users are ''; the rest is as it will be published.
 
-    ``counts`` tells what the tree holds, ``hashed`` and ``hashed_bytes`` what had to be read.
+    ``counts`` tells what the tree holds, ``hashed`` and ``hashed_bytes`` what had to be read, and
+    ``as_indexed`` that the index would learn nothing from this scan.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Scan:
         self.root = root
         self.hashed = hashed
         self.hashed_bytes = hashed_bytes
+        self.as_indexed = like is not None and not hashed
         self.counts = _count(directories) if like is None else like.counts
         self._directories = directories
         self._foreign = foreign
