@@ -10,7 +10,7 @@ Private to the collection: it may change at any time. Pure functions over the co
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ._core.manifest.entry import DIRECTORY, FILE, Entry
@@ -39,10 +39,10 @@ class Differences:
         shown = f" ({detail})" if detail else ""
         self._lines.append(f"{action.replace('_', ' '):<{_WIDTH}}  {subject}{shown}")
 
-    def add_plan(self, plan: Plan) -> None:
-        """Record every step of a plan that does something."""
+    def add_plan(self, plan: Plan, put_off: Collection[str] = ()) -> None:
+        """Record every step of a plan that does something; what was put off is not done yet."""
         for step in plan.steps:
-            if step.action not in (HELD, CONFLICT):
+            if step.action not in (HELD, CONFLICT) and step.path not in put_off:
                 self.add(step.action, shown_path(step.path), describe(step))
 
     @property
@@ -176,7 +176,3 @@ def summarise_snapshot(number: int | None) -> str:
     """Return ``s3``, or ``-`` where there is no snapshot."""
     return "-" if number is None else f"s{number}"
 
-
-def first_lines(lines: Iterable[str], limit: int) -> list[str]:
-    """Return the first lines of an iterable, and how many more there are."""
-    return capped(list(lines), limit)

@@ -369,7 +369,7 @@ def differences_of(result: SyncResult, request: SyncRequest) -> _report.Differen
     found = _report.Differences()
     for done in result.recovered:
         found.add("recover", done)
-    found.add_plan(result.plan)
+    found.add_plan(result.plan, set(result.put_off))
     if result.changed and not found.changed:  # an empty tree was published or cloned
         found.add(result.operation, request.repository, "an empty tree")
     return found
