@@ -1,0 +1,56 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Two commands do everything on a fresh Debian 12 or 13: `make demo` and `make test`.
+# What they create stays in .venv* and .cache; `make clean` removes it.
+
+PYTHON ?= python3
+WORKERS ?= 2
+PYTEST_ARGS ?=
+
+# Ansible wants a UTF-8 locale; mkfs and losetup live where an ordinary user's PATH does not look.
+export LC_ALL := C.UTF-8
+export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.cache/hypothesis
+WITH_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH:/usr/sbin:/sbin"
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench unit checks venv packages-demo packages-test format build clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s :
+
+demo: packages-demo venv ## set up what is needed and run the main job on a real tree
+	@$(WITH_VENV) demo/run
+
+test: packages-test venv ## install what the tests need and run all of them
+	@$(PYTHON) tests/tools/environments.py report
+	@$(WITH_VENV) python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+
+bench: packages-test venv ## measure side by side with rsync, rclone, hashdeep and others
+	@$(WITH_VENV) tests/bench/run
+
+unit: venv ## only the unit tests, only on this Python
+	@$(WITH_VENV) python -m pytest $(PYTEST_ARGS) tests/unit
+
+checks: packages-test venv ## only lint, sanity, docs, importer and other interpreters
+	@$(WITH_VENV) python -m pytest $(PYTEST_ARGS) tests/collection
+
+format: venv ## format the Python sources and mend what lint can mend
+	@$(WITH_VENV) ruff check --fix .
+	@$(WITH_VENV) ruff format .
+
+build: venv ## build the collection's tarball
+	@$(WITH_VENV) python -m tests.tools.collection build .cache/build
+
+venv: packages-demo
+	@$(PYTHON) tests/tools/environments.py main
+
+packages-demo:
+	@tests/tools/system_packages.sh "$(PYTHON)" demo
+
+packages-test:
+	@tests/tools/system_packages.sh "$(PYTHON)" test
+
+clean: ## remove every environment and cache
+	rm -rf .venv .venv-* .cache .ansible

@@ -1,0 +1,55 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The documentation is complete and renders, and so does the changelog."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.tools.collection import BIN, InstalledCollection, environment, run
+
+
+def test_documentation_of_plugins_and_roles_renders(clean_copy: Path, tmp_path: Path) -> None:
+    argv = [
+        BIN / "antsibull-docs",
+        "lint-collection-docs",
+        "--plugin-docs",
+        "--check-extra-docs-refs",
+    ]
+    argv += ["--validate-collection-refs", "all", "--disallow-unknown-collection-refs", clean_copy]
+    run(argv, env=environment(clean_copy.parents[2], tmp_path)).must_succeed()
+
+
+def test_ansible_doc_shows_every_installed_module(
+    installed_collection: InstalledCollection,
+) -> None:
+    modules = (installed_collection.path / "plugins" / "modules").glob("[!_]*.py")
+    names = [f"dsg.storage.{path.stem}" for path in modules]
+    shown = installed_collection.run("ansible-doc", "-t", "module", *names) if names else None
+    assert shown is None or (shown.rc == 0 and shown.stderr == ""), shown
+    assert [name for name in names if f"> MODULE {name}" not in shown.stdout] == []
+
+
+def test_action_group_lists_every_module(installed_collection: InstalledCollection) -> None:
+    import yaml
+
+    runtime = yaml.safe_load((installed_collection.path / "meta" / "runtime.yml").read_text())
+    modules = (installed_collection.path / "plugins" / "modules").glob("[!_]*.py")
+    assert sorted(runtime["action_groups"]["dsg"]) == sorted(path.stem for path in modules)
+
+
+def test_changelog_fragments_are_valid(clean_copy: Path) -> None:
+    done = run([BIN / "antsibull-changelog", "lint"], cwd=clean_copy)
+    assert (done.rc, done.stdout) == (0, ""), str(done)
+
+
+def test_changelog_of_the_next_release_can_be_made(clean_copy: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "ansible_collections" / "dsg" / "storage"
+    shutil.copytree(clean_copy, copy, ignore=shutil.ignore_patterns("tests", ".git"))
+    env = environment(tmp_path, tmp_path / "home")
+    done = run([BIN / "antsibull-changelog", "release", "--date", "2026-01-01"], cwd=copy, env=env)
+    done.must_succeed()
+    assert "First release" in (copy / "CHANGELOG.rst").read_text()

@@ -1,0 +1,29 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``ansible-test sanity``: all of its tests, on every interpreter of this machine that it knows."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from tests.tools import sanity
+from tests.tools.collection import run
+
+
+def test_ansible_test_sanity(clean_copy: Path) -> None:
+    argv, env = sanity.command("sanity", "--local", "--color", "no")
+    done = run([*argv], cwd=clean_copy, env=env)
+    done.must_succeed()
+    skipped = re.findall(r"^WARNING: Skipping .*", done.stderr, flags=re.MULTILINE)
+    assert [line for line in skipped if "because it could not be found" not in line] == [], str(
+        done
+    )
+
+
+def test_nothing_is_exempt_from_sanity(clean_copy: Path) -> None:
+    folder = clean_copy / "tests" / "sanity"
+    assert not folder.exists() or [name for name in os.listdir(folder) if "ignore" in name] == []

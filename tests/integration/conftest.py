@@ -1,0 +1,11 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Integration tests may ask for ``installed_collection`` (see tests/tools/collection.py)."""
+
+from __future__ import annotations
+
+from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
+
+__all__ = ["clean_copy", "installed_collection", "shared_tmp"]
