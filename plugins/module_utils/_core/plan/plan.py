@@ -70,7 +70,7 @@ class Plan:
 
     def counts(self) -> dict[str, int]:
         """Return how many steps each action has, every action named."""
-        counts = {action: 0 for action in ORDER}
+        counts = dict.fromkeys(ORDER, 0)
         for step in self.steps:
             counts[step.action] += 1
         return counts
