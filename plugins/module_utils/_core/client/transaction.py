@@ -91,8 +91,14 @@ class ClientTransaction:
         for name in (str(operation.slot), f"{operation.slot}.old"):
             source = os.path.join(self.files, name)
             if os.path.lexists(source):
-                os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+                self._make_private(os.path.dirname(target))
                 os.rename(source, target)
+
+    def _make_private(self, directory: str) -> None:
+        """Make a directory below ``.dsg`` that only its owner can enter, and its parents."""
+        if not os.path.isdir(directory):
+            self._make_private(os.path.dirname(directory))
+            os.mkdir(directory, 0o700)
 
     def _install_record(self, journal: Journal, put_off: Sequence[str]) -> None:
         staged = os.path.join(self.root, _RECORD, _MANIFEST)

@@ -122,7 +122,8 @@ class View:
 
     def check_deletions(self, plan: Plan) -> None:
         """Refuse a plan that deletes more than ``max_delete``."""
-        check_deletions(plan, len(self.local), len(self.remote), self.request.policy)
+        if plan.steps:  # otherwise nothing needs to be read
+            check_deletions(plan, len(self.local), len(self.remote), self.request.policy)
 
     def save_index(self, uploaded: Mapping[str, Entry] | None = None) -> None:
         """Keep what the scan learnt; ``uploaded`` entries were hashed while they were copied."""
