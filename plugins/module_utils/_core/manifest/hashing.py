@@ -122,7 +122,13 @@ def _hash(name: str, dir_fd: int | None, expected: Identity | None, path: str) -
         ):
             raise SourceChanged("it changed after the tree was read", object=path)
         length, digest = _digest(fd, size)
-        if length != size or identity_of(os.fstat(fd)) != identity_of(before):
+        after = os.fstat(fd)
+        if (
+            length != size
+            or after.st_size != size
+            or after.st_mtime_ns != before.st_mtime_ns
+            or after.st_ctime_ns != before.st_ctime_ns
+        ):
             raise SourceChanged("it changed while it was read", object=path)
         return digest
     finally:

@@ -17,7 +17,7 @@ from .digest import tree_digest
 from .entry import DIRECTORY, FILE, LINK, MODE_MASK, Entry
 from .hashing import Identity, hash_paths
 from .index import ROW, UNHASHED, Clock, Counts, Directory, Index, read_clock, save, without_racy
-from .paths import MAX_DETAILS, link_problems, problems
+from .paths import MAX_DETAILS, check_paths, link_problems, problems
 from .walk import Ignores, Listing, Problems, walk
 
 _COLUMNS = 5
@@ -139,7 +139,7 @@ def scan_tree(
             foreign.add(listing.path)
         found.add(listing)
     if found.has_new_names():
-        wrong.paths.extend(problems(_paths(found.directories)))
+        wrong.paths.extend(_path_problems(_paths(found.directories)))
     wrong.paths.extend(link_problems(found.links))
     _raise(wrong)
     hashed_bytes = found.hash_pending(root, workers)
@@ -348,6 +348,14 @@ def _count(directories: dict[str, Directory]) -> Counts:
                 if stat.S_ISLNK(mode)
             )
     return Counts(entries - links, links, empty, size)
+
+
+def _path_problems(paths: list[str]) -> list[str]:
+    try:
+        check_paths(paths)
+    except PathError:
+        return problems(paths)  # all of them, to be told together with the others
+    return []
 
 
 def _raise(wrong: Problems) -> None:
