@@ -175,4 +175,3 @@ def summarise_counts(counts: dict[str, int]) -> str:
 def summarise_snapshot(number: int | None) -> str:
     """Return ``s3``, or ``-`` where there is no snapshot."""
     return "-" if number is None else f"s{number}"
-

@@ -132,11 +132,6 @@ unfinished:
   returned: success
   type: list
   elements: str
-pending_cleanup:
-  description: What could not be removed yet, with the reason.
-  returned: success
-  type: list
-  elements: str
 summary:
   description: The same in words, as one row of a table.
   returned: always
@@ -164,9 +159,6 @@ summary:
       sample: 2 upload, 1 conflict
     unfinished:
       description: How many findings of an interrupted run there are.
-      type: str
-    pending_cleanup:
-      description: How many things could not be removed yet.
       type: str
     problem:
       description: Code of the error that kept the module from looking, or empty.
@@ -232,7 +224,6 @@ def look(module: AnsibleModule) -> _shell.Result:
         "files": status.files,
         "bytes": status.bytes,
         "unfinished": status.unfinished,
-        "pending_cleanup": status.pending_cleanup,
         "summary": summary(status, module.params),
     }
     if module.params["src"]:
@@ -254,7 +245,6 @@ def summary(status: Status, params: dict[str, Any]) -> dict[str, str]:
         "in_sync": ("yes" if status.in_sync else "no") if compared else "",
         "differences": _report.summarise_counts(status.plan.counts()) if compared else "",
         "unfinished": str(len(status.unfinished)) if status.unfinished else "no",
-        "pending_cleanup": str(len(status.pending_cleanup)) if status.pending_cleanup else "no",
         "problem": "",
     }
 

@@ -425,11 +425,7 @@ def conflicts_of(module: AnsibleModule, error: DsgError) -> _shell.Result:
     if not isinstance(error, ConflictError):
         return {}
     plan = inspect(request_of(module.params, check=True)).plan
-    limit = _shell.limit_of(module.params)
-    return {
-        "conflicts": _report.conflicts_data(plan, limit),
-        "plan": _report.plan_data(plan, limit),
-    }
+    return {"conflicts": _report.conflicts_data(plan, _shell.limit_of(module.params))}
 
 
 def main() -> None:
