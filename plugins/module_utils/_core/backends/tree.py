@@ -21,7 +21,7 @@ from .base import Upload
 NEVER_CONTENT = frozenset((".dsg", ".zfs"))
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _KIND_BITS = {FILE: 0o100000, LINK: 0o120000, DIRECTORY: 0o040000}
 _TYPE_MASK = 0o170000
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import queue
@@ -14,18 +15,21 @@ import threading
 from .durable import write_all
 
 _BLOCK = 1 << 20
-_IN_FLIGHT = 4
-_THREADED_FROM = 8 * _BLOCK
+_CHUNK = 16 * _BLOCK
+_LARGE = 8 * _BLOCK
+_CANNOT = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
 
 
 def copy_hashed(source_fd: int, target_fd: int, size: int) -> tuple[int, str]:
     """Copy until the end of the source; return (bytes copied, SHA-256 as hex).
 
-    ``size`` is what to expect, in bytes; it only chooses the way. A large file is hashed in a
-    second thread: hashlib, read and write all release the interpreter lock.
+    ``target_fd`` is an empty file, open for reading and writing. ``size`` is what to expect, in
+    bytes; it only chooses the way. A large file is copied by the kernel, which shares the blocks
+    where the file system can, while a second thread hashes what has arrived in the target: hashlib,
+    read and copy all release the interpreter lock.
     """
-    if size >= _THREADED_FROM:
-        return _copy_threaded(source_fd, target_fd)
+    if size >= _LARGE:
+        return _copy_large(source_fd, target_fd)
     digest = hashlib.sha256()
     copied = 0
     while True:
@@ -37,41 +41,67 @@ def copy_hashed(source_fd: int, target_fd: int, size: int) -> tuple[int, str]:
         copied += len(block)
 
 
-class _Hasher(threading.Thread):
-    """Hashes buffers in order and hands each back when it is done with it."""
+class _Follower(threading.Thread):
+    """Hashes a file as it grows: ``arrived`` gets the lengths of its parts, then None."""
 
-    def __init__(self) -> None:
+    def __init__(self, fd: int) -> None:
         super().__init__(daemon=True)
+        self.fd = fd
         self.digest = hashlib.sha256()
-        self.full: queue.SimpleQueue[tuple[bytearray, int] | None] = queue.SimpleQueue()
-        self.free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
+        self.arrived: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self.failure: OSError | None = None
+        self._offset = 0
 
     def run(self) -> None:
-        while True:
-            item = self.full.get()
-            if item is None:
-                return
-            buffer, length = item
-            self.digest.update(memoryview(buffer)[:length])
-            self.free.put(buffer)
+        buffer = bytearray(_BLOCK)
+        try:
+            while True:
+                length = self.arrived.get()
+                if length is None:
+                    return
+                self._hash(length, buffer)
+        except OSError as exc:
+            self.failure = exc
+
+    def _hash(self, length: int, buffer: bytearray) -> None:
+        end = self._offset + length
+        while self._offset < end:
+            view = memoryview(buffer)[: min(_BLOCK, end - self._offset)]
+            count = os.preadv(self.fd, [view], self._offset)
+            if count == 0:
+                raise OSError(errno.EIO, "a file that was just written is shorter than written")
+            self.digest.update(view[:count])
+            self._offset += count
 
 
-def _copy_threaded(source_fd: int, target_fd: int) -> tuple[int, str]:
-    hasher = _Hasher()
-    for _ in range(_IN_FLIGHT):
-        hasher.free.put(bytearray(_BLOCK))
-    hasher.start()
+def _copy_large(source_fd: int, target_fd: int) -> tuple[int, str]:
+    follower = _Follower(target_fd)
+    follower.start()
     copied = 0
     try:
         while True:
-            buffer = hasher.free.get()
-            length = os.readv(source_fd, [buffer])
+            length = _copy_chunk(source_fd, target_fd)
             if length == 0:
                 break
-            hasher.full.put((buffer, length))
-            write_all(target_fd, memoryview(buffer)[:length])
+            follower.arrived.put(length)
             copied += length
     finally:
-        hasher.full.put(None)
-        hasher.join()
-    return copied, hasher.digest.hexdigest()
+        follower.arrived.put(None)
+        follower.join()
+    if follower.failure is not None:
+        raise follower.failure
+    return copied, follower.digest.hexdigest()
+
+
+def _copy_chunk(source_fd: int, target_fd: int) -> int:
+    """Copy up to a chunk from file position to file position; return its length, 0 at the end."""
+    try:
+        return os.copy_file_range(source_fd, target_fd, _CHUNK)
+    except AttributeError:  # not Linux
+        pass
+    except OSError as exc:
+        if exc.errno not in _CANNOT:
+            raise
+    block = os.read(source_fd, _BLOCK)
+    write_all(target_fd, block)
+    return len(block)
