@@ -71,16 +71,29 @@ class Policy:
         _one_of("direction", self.direction, DIRECTIONS)
         _one_of("conflict", self.conflict, CONFLICT_CHOICES)
         for path, choice in self.conflict_paths.items():
+            _require_path(path)
             _one_of(f"conflict_paths[{path!r}]", choice, CONFLICT_CHOICES)
         DeleteLimit.parse(self.max_delete)
 
     def choice(self, path: str) -> str:
         """Return ``fail``, ``local`` or ``remote`` for a path in conflict."""
         while path:
-            if path in self.conflict_paths:
-                return self.conflict_paths[path]
+            for spelling in (path, path + "/"):
+                if spelling in self.conflict_paths:
+                    return self.conflict_paths[spelling]
             path = path.rpartition("/")[0]
         return self.conflict
+
+
+def _require_path(path: str) -> None:
+    """Refuse what no tree can hold: a choice for it would silently have no effect."""
+    parts = path[: -len("/")].split("/") if path.endswith("/") else path.split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        raise ArgumentError(
+            "conflict_paths names a path that is not relative to the tree, or not in plain form",
+            object=path,
+            next_step="Write paths as the plan shows them, such as docs/guide.txt or docs.",
+        )
 
 
 def _one_of(option: str, value: str, supported: tuple[str, ...]) -> None:

@@ -6,55 +6,50 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 
 from ..manifest.entry import DIRECTORY, Entry
+from ..manifest.paths import fold
 
-
-def folded(path: str) -> str:
-    """Return what is equal for names that differ only in case or Unicode form."""
-    if path.isascii():
-        return path.lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", path).casefold())
+Spellings = dict[str, dict[str, str]]
+"""Folded path → each spelling of it → the first entry at or below that spelling."""
 
 
 def collisions(tree: Mapping[str, Entry]) -> dict[str, str]:
-    """Return path → other path for entries that exclude each other.
+    """Return path → other path for every entry that excludes another one.
 
     An empty directory and an entry below it do not: the directory is then implied.
     """
-    spelled = _spellings(tree)
+    spellings = _spellings(tree)
     clashes: dict[str, str] = {}
-    for path in tree:
-        for prefix in _prefixes(path):
-            other = spelled.get(folded(prefix), prefix)
-            blocked = prefix in tree and prefix != path and tree[prefix].kind != DIRECTORY
-            if other != prefix or blocked:
-                found = _someone_at(tree, prefix if blocked else other, path)
-                clashes[path] = found
-                clashes.setdefault(found, path)
+    for path in sorted(tree):
+        other = _rival(path, tree, spellings)
+        if other:
+            clashes[path] = other
+            clashes.setdefault(other, path)
     return clashes
 
 
-def _spellings(tree: Mapping[str, Entry]) -> dict[str, str]:
-    """Map each folded path and directory to the spelling seen first."""
-    spelled: dict[str, str] = {}
+def _spellings(tree: Mapping[str, Entry]) -> Spellings:
+    spellings: Spellings = {}
     for path in sorted(tree):
         for prefix in _prefixes(path):
-            spelled.setdefault(folded(prefix), prefix)
-    return spelled
+            spellings.setdefault(fold(prefix), {}).setdefault(prefix, path)
+    return spellings
+
+
+def _rival(path: str, tree: Mapping[str, Entry], spellings: Spellings) -> str:
+    """Return an entry that cannot be in the tree beside ``path``, '' if there is none."""
+    for prefix in _prefixes(path):
+        for spelling, holder in spellings[fold(prefix)].items():
+            if spelling != prefix:
+                return holder
+        if prefix != path and prefix in tree and tree[prefix].kind != DIRECTORY:
+            return prefix
+    return ""
 
 
 def _prefixes(path: str) -> list[str]:
     """Return ``a``, ``a/b``, ``a/b/c`` for ``a/b/c``."""
     parts = path.split("/")
     return ["/".join(parts[: count + 1]) for count in range(len(parts))]
-
-
-def _someone_at(tree: Mapping[str, Entry], spelling: str, path: str) -> str:
-    """Name an entry that stands for a spelling: itself, or the first one below it."""
-    if spelling in tree:
-        return spelling
-    below = spelling + "/"
-    return next((p for p in sorted(tree) if p.startswith(below) and p != path), spelling)
