@@ -50,6 +50,9 @@ class Repository(Protocol):
 
     backend: Mapping[str, object]
 
+    def check_source(self, src: str) -> None:
+        """Refuse a working copy that overlaps with what the repository is held in."""
+
     def head(self) -> Header | None:
         """Return the newest snapshot's header, None where the repository provably is absent."""
 

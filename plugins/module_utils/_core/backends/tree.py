@@ -158,12 +158,16 @@ def _upload(source: Beneath, target: Beneath, item: Upload) -> Entry:
     if entry.kind == DIRECTORY:
         target.directory(entry.path, make=True)
         return entry
-    target_fd, target_name = target.at(entry.path, make_parents=True)
     try:
         source_fd, source_name = source.at(entry.path)
     except (FileNotFoundError, NotADirectoryError):
         raise SourceChanged("its directory vanished", object=entry.path) from None
-    return copy_entry(source_fd, source_name, target_fd, target_name, entry, item.identity)
+    try:
+        target_fd, target_name = target.at(entry.path, make_parents=True)
+        return copy_entry(source_fd, source_name, target_fd, target_name, entry, item.identity)
+    except OSError as exc:
+        exc.filename = entry.path  # the call itself knew the last component only
+        raise from_oserror(exc, "publishing") from exc
 
 
 def _pack(entry: Entry) -> bytes:
@@ -198,6 +202,9 @@ def _fetch(source: Beneath, target: Beneath, number: int, entry: Entry) -> None:
         raise DriftError(
             "the published file is not what the manifest says", object=entry.path
         ) from exc
+    except OSError as exc:
+        exc.filename = entry.path
+        raise from_oserror(exc, "fetching") from exc
 
 
 def copy_entry(

@@ -75,6 +75,10 @@ class Plan:
             counts[step.action] += 1
         return counts
 
+    def moving(self) -> list[Step]:
+        """Return the steps that do something, be it only to the last-sync record."""
+        return [step for step in self.steps if step.action not in (HELD, CONFLICT)]
+
     @property
     def changes_remote(self) -> bool:
         """Tell whether the repository gets a new snapshot."""

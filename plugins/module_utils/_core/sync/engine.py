@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..backends.base import Repository
 from ..backends.registry import open_repository
 from ..client.working_copy import WorkingCopy, repository_key
@@ -32,6 +34,7 @@ def run(request: SyncRequest) -> SyncResult:
     request.validate()
     repository = open_repository(request.backend, request.repository)
     try:
+        repository.check_source(request.src)
         return _Run(request, repository).run()
     except OSError as exc:
         raise from_oserror(exc, "the sync") from exc
@@ -67,7 +70,11 @@ class _Run:
         return self.result
 
     def _choose(self, head: Header | None) -> str:
-        return choose_operation(self.request, self.working_copy, self.key, head)
+        operation = choose_operation(self.request, self.working_copy, self.key, head)
+        if operation == CLONE:  # holds the repository for reading only: it must not write there
+            policy = replace(self.request.policy, direction=PULL)
+            self.request = replace(self.request, policy=policy)
+        return operation
 
     def _already_done(self) -> bool:
         known = self.working_copy.exists() and self.working_copy.knows(self.key)
@@ -103,11 +110,14 @@ class _Run:
             plan = self._plan(view)
             plan.require_no_conflict()
             view.check_deletions(plan)
-            if plan.steps:
+            if self._has_work(view, plan):
                 self._carry_out(view, plan)
-        if plan.steps:
-            return
-        view.save_index()
+            else:
+                view.save_index()
+
+    def _has_work(self, view: View, plan: Plan) -> bool:
+        """Tell whether anything is to be written: an empty tree is published and cloned as well."""
+        return bool(plan.steps) or view.head is None or not self.working_copy.knows(self.key)
 
     def _carry_out(self, view: View, plan: Plan) -> None:
         transaction = SyncTransaction(self.request, view, plan, self.result, self.watch)
@@ -139,7 +149,7 @@ class _Run:
 
     def _report(self, view: View, plan: Plan) -> None:
         self.result.plan = plan
-        self.result.changed = plan.changes_remote or plan.changes_local
+        self.result.changed = self._has_work(view, Plan(plan.moving()))
         if view.head is not None:
             self.result.snapshot = view.head.snapshot
             self.result.manifest_digest = view.head.digest

@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import ArgumentError
+from ..manifest.header import check_line, check_message
 from ..plan.plan import Plan
 from ..plan.policy import Policy
 
 AUTO, INIT, CLONE, SYNC = "auto", "init", "clone", "sync"
 OPERATIONS = (AUTO, INIT, CLONE, SYNC)
 
-MAX_MESSAGE = 1000
+MAX_USER = 255
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,8 @@ class SyncRequest:
             )
         if not os.path.isabs(self.src) or "\0" in self.src:
             raise ArgumentError("src must be an absolute path", object=self.src)
-        if len(self.message) > MAX_MESSAGE or not self.message.replace("\t", " ").isprintable():
-            raise ArgumentError(
-                f"message must be one printable line of at most {MAX_MESSAGE} characters"
-            )
+        check_message(self.message)
+        check_line(self.user, "the user", MAX_USER)
         if self.lock_timeout < 0:
             raise ArgumentError("lock_timeout must not be negative")
         self.policy.check()

@@ -57,7 +57,7 @@ class SyncTransaction:
     def _stage(self) -> Manifest:
         with self.watch.phase("stage"):
             self.client.begin()
-            if self.plan.changes_remote:
+            if self.plan.changes_remote or self.view.head is None:
                 self._stage_uploads()
             self._stage_downloads()
             return self._new_manifest()
@@ -84,7 +84,7 @@ class SyncTransaction:
     def _new_manifest(self) -> Manifest:
         """Return the repository's manifest after the commit: a new one, or the present one."""
         present = self.view.remote_manifest
-        if present is not None and not self.plan.changes_remote:
+        if present is not None and self.repository is None:
             return present
         head = self.view.head
         return codec.build(

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from ...errors import RepositoryError
+from ...errors import ArgumentError, RepositoryError
 from ...manifest.codec import Manifest
 from ...manifest.entry import Entry
 from ...manifest.header import Header
@@ -31,6 +31,15 @@ class DirectoryRepository:
         self.name = name
         self.location = f"directory:{base}/{name}"
         self.backend: Mapping[str, object] = {"type": "directory", "base": base}
+
+    def check_source(self, src: str) -> None:
+        """Refuse a working copy inside the base directory, or around it."""
+        source, base = os.path.realpath(src), os.path.realpath(self.layout.base)
+        if os.path.commonpath((source, base)) in (source, base):
+            raise ArgumentError(
+                f"src and backend.base ({self.layout.base}) must not lie within one another",
+                object=src,
+            )
 
     def head(self) -> Header | None:
         """Return the newest snapshot's header, None where the repository provably is absent."""
