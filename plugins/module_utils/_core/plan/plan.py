@@ -39,6 +39,7 @@ ORDER = (
 _LISTED = 50
 _CHANGES_REMOTE = (UPLOAD, DELETE_REMOTE)
 _CHANGES_LOCAL = (DOWNLOAD, DELETE_LOCAL)
+_DELETES = (DELETE_LOCAL, DELETE_REMOTE)
 
 
 class Step(NamedTuple):
@@ -133,8 +134,17 @@ def make_plan(
     local: Entries, cache: Entries, remote: Entries, policy: Policy, ignored: Ignored | None = None
 ) -> Plan:
     """Plan the sync of three manifests (path → entry)."""
-    steps = [_decide(state, policy) for state in compare(local, cache, remote, ignored)]
-    return Plan(_part_clashes(steps, policy))
+    hidden: Entries = {}
+
+    def is_ignored(entry: Entry) -> bool:
+        found = ignored is not None and ignored(entry)
+        if found and entry.path in remote:
+            hidden[entry.path] = remote[entry.path]
+        return found
+
+    states = compare(local, cache, remote, None if ignored is None else is_ignored)
+    steps = _part_clashes([_decide(state, policy) for state in states], policy, hidden)
+    return Plan(_without_implied(steps, local, remote))
 
 
 def check_deletions(plan: Plan, local_total: int, remote_total: int, policy: Policy) -> None:
@@ -178,33 +188,43 @@ def _hold(action: str, direction: str) -> str:
     return action
 
 
-def _part_clashes(steps: list[Step], policy: Policy) -> list[Step]:
+def _part_clashes(steps: list[Step], policy: Policy, hidden: Entries) -> list[Step]:
     """Turn steps whose outcomes cannot live in one tree (``a`` and ``a/b``) into conflicts.
 
     Each side is a valid tree of its own, and paths without a step are in both, so a clash is always
-    between a step of one side and a step of the other.
+    between a step of one side and a step of the other; or between an upload and a published path
+    that is ignored here (``hidden``).
     """
-    clashes = _clashes(steps)
+    clashes = _clashes(steps, hidden)
     if not clashes:
         return steps
     parted = [_part(s, clashes[s.path], policy) if s.path in clashes else s for s in steps]
-    left = _clashes(parted)  # choices for single paths may contradict each other
+    # Choices for single paths may contradict each other: keep both, or neither.
+    left = {**_given_up(parted), **_clashes(parted, hidden)}
     return [
-        s._replace(action=CONFLICT, clashes_with=left[s.path]) if s.path in left else s
+        s._replace(action=CONFLICT, clashes_with=left[s.path], taken="") if s.path in left else s
         for s in parted
     ]
 
 
-def _clashes(steps: list[Step]) -> dict[str, str]:
-    uploads = _beside(steps, UPLOAD, DELETE_REMOTE)
-    downloads = _beside(steps, DOWNLOAD, DELETE_LOCAL)
+def _given_up(steps: list[Step]) -> dict[str, str]:
+    """Return the pairs that each lost to the other."""
+    losers = {s.path for s in steps if s.clashes_with and s.taken != _side(s) and s.taken}
+    lost = {s.path: s.clashes_with for s in steps if s.path in losers}
+    given_up = {path: other for path, other in lost.items() if other in losers}
+    return {**{other: path for path, other in given_up.items()}, **given_up}
+
+
+def _clashes(steps: list[Step], hidden: Entries) -> dict[str, str]:
+    uploads = _beside(steps, UPLOAD, DELETE_REMOTE, hidden)
+    downloads = _beside(steps, DOWNLOAD, DELETE_LOCAL, {})
     return {**collisions(uploads), **collisions(downloads)}
 
 
-def _beside(steps: list[Step], arrives: str, leaves: str) -> dict[str, Entry]:
+def _beside(steps: list[Step], arrives: str, leaves: str, hidden: Entries) -> Entries:
     """Return what one side will hold of the steps' paths; empty where nothing meets a newcomer."""
-    arriving: dict[str, Entry] = {}
-    staying: dict[str, Entry] = {}
+    arriving: Entries = {}
+    staying = dict(hidden)
     for step in steps:
         theirs, ours = (step.local, step.remote) if arrives == UPLOAD else (step.remote, step.local)
         if step.action == arrives and theirs is not None:
@@ -215,7 +235,7 @@ def _beside(steps: list[Step], arrives: str, leaves: str) -> dict[str, Entry]:
 
 
 def _part(step: Step, other: str, policy: Policy) -> Step:
-    side = REMOTE if step.local is None else LOCAL
+    side = _side(step)
     choice = policy.choice(step.path)
     if choice not in (LOCAL, REMOTE):
         return step._replace(action=CONFLICT, clashes_with=other)
@@ -223,6 +243,46 @@ def _part(step: Step, other: str, policy: Policy) -> Step:
         return step._replace(clashes_with=other, taken=choice)
     lose = DELETE_LOCAL if side == LOCAL else DELETE_REMOTE
     return step._replace(action=_hold(lose, policy.direction), clashes_with=other, taken=choice)
+
+
+def _side(step: Step) -> str:
+    """Return the side that holds the path; in a clash it is only one."""
+    return REMOTE if step.local is None else LOCAL
+
+
+def _without_implied(steps: list[Step], local: Entries, remote: Entries) -> list[Step]:
+    """Take back what an empty directory asks for where the directory will hold something.
+
+    It is then neither created nor deleted: the tree implies it, and only the record changes.
+    """
+    if not any(_is_directory(step.local) or _is_directory(step.remote) for step in steps):
+        return steps
+    filled_here = _filled(steps, local, DOWNLOAD, DELETE_LOCAL)
+    filled_there = _filled(steps, remote, UPLOAD, DELETE_REMOTE)
+    kept = []
+    for step in steps:
+        arrives, leaves = step.action in (UPLOAD, DOWNLOAD), step.action in _DELETES
+        subject = step.local if step.action in (UPLOAD, DELETE_LOCAL) else step.remote
+        filled = filled_there if step.action in _CHANGES_REMOTE else filled_here
+        if not ((arrives or leaves) and _is_directory(subject) and step.path in filled):
+            kept.append(step)
+        elif step.action == DOWNLOAD:
+            kept.append(step._replace(action=UPDATE_CACHE))
+        elif step.cache is not None:
+            kept.append(step._replace(action=DROP_CACHE))
+    return kept
+
+
+def _is_directory(entry: Entry | None) -> bool:
+    return entry is not None and entry.kind == DIRECTORY
+
+
+def _filled(steps: list[Step], side: Entries, arrives: str, leaves: str) -> set[str]:
+    """Return the directories that will hold something on one side."""
+    gone = {step.path for step in steps if step.action == leaves}
+    paths = {step.path for step in steps if step.action == arrives}
+    paths.update(path for path in side if path not in gone)
+    return _ancestors(paths)
 
 
 def merged_remote(remote: Entries, plan: Plan, staged: Mapping[str, Entry]) -> list[Entry]:
@@ -248,21 +308,26 @@ def merged_cache(cache: Entries, plan: Plan, after: Entries) -> list[Entry]:
             merged[step.path] = after[step.path]
         else:
             merged.pop(step.path, None)
+    if merged.keys() - after.keys():
+        # An ignored path that was deleted there may be in the way of one that came later.
+        for path in collisions(merged):
+            if path not in after:
+                del merged[path]
     return without_filled_directories(merged.values())
 
 
 def without_filled_directories(entries: Iterable[Entry]) -> list[Entry]:
     """Sort the entries and drop directory entries that are not empty any more."""
     ordered = sorted(entries)
-    parents = {entry.path.rpartition("/")[0] for entry in ordered}
-    parents |= _ancestors(parents)
-    return [e for e in ordered if e.kind != DIRECTORY or e.path not in parents]
+    filled = _ancestors(entry.path for entry in ordered)
+    return [e for e in ordered if e.kind != DIRECTORY or e.path not in filled]
 
 
-def _ancestors(directories: set[str]) -> set[str]:
+def _ancestors(paths: Iterable[str]) -> set[str]:
+    """Return every directory that holds one of the paths, at any depth."""
     found: set[str] = set()
-    for directory in directories:
-        parent = directory.rpartition("/")[0]
+    for path in paths:
+        parent = path.rpartition("/")[0]
         while parent and parent not in found:
             found.add(parent)
             parent = parent.rpartition("/")[0]
