@@ -11,12 +11,10 @@ pieces of the work from a pipe, and send back bytes.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
 import struct
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NoReturn, TypeVar
 
@@ -263,6 +261,9 @@ def _unpack(payload: bytes, count: int) -> Iterator[bytes]:
 
 def _encode_error(exc: BaseException) -> bytes:
     """Write an exception as data; JSON's ASCII form carries undecodable file names as well."""
+    import json  # these two cost start-up time, and only failures need them
+    import traceback
+
     if isinstance(exc, DsgError):
         fields: list[object] = ["dsg", type(exc).__name__, exc.as_dict()]
     elif isinstance(exc, OSError):
@@ -278,6 +279,8 @@ def _names(exc: OSError) -> tuple[object, object]:
 
 
 def _decode_error(payload: bytes) -> Exception:
+    import json
+
     kind, *fields = json.loads(payload)
     if kind == "os":
         number, text, names = fields
