@@ -41,11 +41,14 @@ class Scan:
         directories: dict[str, Directory],
         foreign: set[str],
         clock: Clock | None,
+        *,
         hashed: int,
         hashed_bytes: int,
         like: Index | None,
+        as_indexed: bool,
     ) -> None:
         self.root = root
+        self.as_indexed = as_indexed
         self.hashed = hashed
         self.hashed_bytes = hashed_bytes
         self.as_indexed = like is not None and not hashed
@@ -134,7 +137,7 @@ def scan_tree(
     found = _Comparison(index, known, must_hash, checksum)
     wrong = Problems()
     foreign = set()
-    for listing in walk(root, ignore, wrong):
+    for listing in walk(root, ignore or None, wrong):
         if clock is None or listing.dev != clock.dev:
             foreign.add(listing.path)
         found.add(listing)
@@ -143,8 +146,16 @@ def scan_tree(
     wrong.paths.extend(link_problems(found.links))
     _raise(wrong)
     hashed_bytes = found.hash_pending(root, workers)
-    like = index if found.is_same() else None
-    return Scan(root, found.directories, foreign, clock, len(found.pending), hashed_bytes, like)
+    return Scan(
+        root,
+        found.directories,
+        foreign,
+        clock,
+        hashed=len(found.pending),
+        hashed_bytes=hashed_bytes,
+        like=index if found.is_same() else None,
+        as_indexed=found.is_as_indexed(),
+    )
 
 
 class _Comparison:
@@ -244,6 +255,15 @@ class _Comparison:
         for (column, i, _, _), digest in zip(self.pending, digests):
             column[i * _DIGEST : (i + 1) * _DIGEST] = digest
         return sum(identity.size for _, identity in files)
+
+    def is_as_indexed(self) -> bool:
+        """Tell whether every stat is as in the index."""
+        return (
+            self._index is not None
+            and not self._unknown
+            and not self._changed
+            and len(self.directories) == len(self._before)
+        )
 
     def is_same(self) -> bool:
         """Tell whether the tree publishes exactly what the index describes."""
