@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -47,8 +46,7 @@ class Operation(NamedTuple):
     backup: bool = False
 
 
-@dataclass(frozen=True)
-class Journal:
+class Journal(NamedTuple):
     """A transaction's operations, and how to learn whether it committed."""
 
     txn_id: str

@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ..errors import ConflictError
@@ -59,11 +58,10 @@ class Step(NamedTuple):
     clashes_with: str = ""
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """Steps sorted by path; a path without a step is the same everywhere (or ignored)."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: Sequence[Step] = ()
 
     def of(self, *actions: str) -> list[Step]:
         """Return the steps with one of the actions."""

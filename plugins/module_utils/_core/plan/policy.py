@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from ..errors import ArgumentError, DeleteLimitError
 
@@ -23,8 +24,7 @@ DEFAULT_MAX_DELETE = "50%"
 _LIMIT = re.compile(r"([0-9]{1,9})(%?)")
 
 
-@dataclass(frozen=True)
-class DeleteLimit:
+class DeleteLimit(NamedTuple):
     """How many entries one sync may delete on one side: a number, or a percentage of the side."""
 
     number: int
@@ -54,8 +54,7 @@ class DeleteLimit:
         )
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(NamedTuple):
     """Direction and conflict choices of one run.
 
     ``conflict_paths`` decides single paths, or everything below a directory, before ``conflict``.
@@ -63,7 +62,7 @@ class Policy:
 
     direction: str = BOTH
     conflict: str = FAIL
-    conflict_paths: Mapping[str, str] = field(default_factory=dict)
+    conflict_paths: Mapping[str, str] = MappingProxyType({})
     max_delete: str | int = DEFAULT_MAX_DELETE
 
     def check(self) -> None:

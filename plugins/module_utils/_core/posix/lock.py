@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,7 +53,7 @@ def _acquire(fd: int, kind: int, timeout: float, what: str) -> None:
 
 def _sign(fd: int) -> None:
     """Leave a note for whoever waits; it has no meaning for the lock itself."""
-    note = f"pid {os.getpid()} on {socket.gethostname()}\n".encode()
+    note = f"pid {os.getpid()} on {os.uname().nodename}\n".encode()
     os.ftruncate(fd, 0)
     os.lseek(fd, 0, os.SEEK_SET)
     write_all(fd, note)

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..backends.base import Repository
 from ..backends.registry import open_repository
 from ..client.working_copy import WorkingCopy, repository_key
@@ -72,8 +70,8 @@ class _Run:
     def _choose(self, head: Header | None) -> str:
         operation = choose_operation(self.request, self.working_copy, self.key, head)
         if operation == CLONE:  # holds the repository for reading only: it must not write there
-            policy = replace(self.request.policy, direction=PULL)
-            self.request = replace(self.request, policy=policy)
+            policy = self.request.policy._replace(direction=PULL)
+            self.request = self.request._replace(policy=policy)
         return operation
 
     def _already_done(self) -> bool:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..backends.base import Repository
 from ..backends.registry import open_repository
@@ -17,8 +17,7 @@ from ..client.working_copy import WorkingCopy
 from ..errors import ArgumentError, Unfinished, from_oserror
 
 
-@dataclass(frozen=True)
-class Leftover:
+class Leftover(NamedTuple):
     """What an interrupted run left in a working copy; ``description`` is '' for nothing."""
 
     description: str = ""

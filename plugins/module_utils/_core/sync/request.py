@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..errors import ArgumentError
 from ..manifest.header import check_line, check_message
@@ -22,8 +22,7 @@ OPERATIONS = (AUTO, INIT, CLONE, SYNC)
 MAX_USER = 255
 
 
-@dataclass(frozen=True)
-class SyncRequest:
+class SyncRequest(NamedTuple):
     """One sync of the working copy ``src`` with ``repository``.
 
     ``backend`` is plain data (``{"type": "directory", "base": "/srv/dsg"}``). ``checksum`` re-hashes
@@ -35,7 +34,7 @@ class SyncRequest:
     repository: str
     backend: Mapping[str, object]
     operation: str = AUTO
-    policy: Policy = field(default_factory=Policy)
+    policy: Policy = Policy()
     message: str = ""
     ignore: Sequence[str] = ()
     checksum: bool = False
@@ -67,28 +66,28 @@ class SyncRequest:
             return str(os.geteuid())
 
 
-@dataclass
 class SyncResult:
     """What a run did (or, in check mode, would do).
 
     ``operation`` is init, clone or sync; ``snapshot`` the repository's snapshot number afterwards
-    (None where it does not exist yet); ``manifest_digest`` the digest of its tree ('' while files
-    are not hashed); ``bytes_*`` count content; ``seconds`` has one figure for each phase.
-    ``put_off`` lists paths that changed locally while the run was going on: they keep the user's
-    version and are seen again by the next run. ``backup`` is a directory with local versions that
-    lost a conflict ('' if none).
+    (None where it does not exist yet); ``manifest_digest`` the digest of its tree ('' where it does
+    not exist yet); ``bytes_*`` count content; ``seconds`` has one figure for each phase.
+    ``recovered`` tells what was done first for an interrupted run. ``put_off`` lists paths that
+    changed locally while the run was going on: they keep the user's version and are seen again by
+    the next run. ``backup`` is a directory with local versions that lost a conflict ('' if none).
     """
 
-    operation: str
-    changed: bool = False
-    plan: Plan = field(default_factory=Plan)
-    snapshot: int | None = None
-    txn_id: str = ""
-    manifest_digest: str = ""
-    bytes_uploaded: int = 0
-    bytes_downloaded: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-    recovered: list[str] = field(default_factory=list)
-    put_off: list[str] = field(default_factory=list)
-    pending_cleanup: list[str] = field(default_factory=list)
-    backup: str = ""
+    def __init__(self, operation: str, seconds: dict[str, float]) -> None:
+        self.operation = operation
+        self.seconds = seconds
+        self.changed = False
+        self.plan = Plan()
+        self.snapshot: int | None = None
+        self.txn_id = ""
+        self.manifest_digest = ""
+        self.bytes_uploaded = 0
+        self.bytes_downloaded = 0
+        self.recovered: list[str] = []
+        self.put_off: list[str] = []
+        self.pending_cleanup: list[str] = []
+        self.backup = ""

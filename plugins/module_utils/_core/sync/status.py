@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ..backends.registry import open_repository
 from ..client.working_copy import WorkingCopy, repository_key
@@ -42,7 +42,7 @@ class Status:
 
 def inspect(request: SyncRequest) -> Status:
     """Look at both sides and change nothing; conflicts are part of the plan, not an error."""
-    request = replace(request, check=True)
+    request = request._replace(check=True)
     request.validate()
     try:
         return _inspect(request)

@@ -6,10 +6,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
-import socket
 import time
-import uuid
 
 from ..backends.base import Transaction, Upload
 from ..client.journal import HERE, REPOSITORY, Journal
@@ -89,13 +88,13 @@ class SyncTransaction:
         head = self.view.head
         return codec.build(
             merged_remote(self.view.remote, self.plan, self.uploaded),
-            repository_id=uuid.uuid4().hex if head is None else head.repository_id,
+            repository_id=secrets.token_hex(16) if head is None else head.repository_id,
             repository=self.request.repository,
             snapshot=1 if head is None else head.snapshot + 1,
             parent="" if head is None else head.id,
             txn=self.txn_id,
             created_at=utc_now(),
-            created_by=f"{self.request.user_name()}@{socket.gethostname()}",
+            created_by=f"{self.request.user_name()}@{os.uname().nodename}",
             message=self.request.message,
         )
 

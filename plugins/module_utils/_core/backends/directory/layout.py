@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass
 
 from ...errors import ArgumentError, ManifestError, RepositoryError
 
@@ -26,22 +25,20 @@ _TXN = re.compile(r"[0-9A-Za-z-]{1,64}")
 _SNAPSHOT = re.compile(r"s([1-9][0-9]{0,9})")
 
 
-@dataclass(frozen=True)
 class Layout:
     """Paths of one repository; both names are checked when it is made."""
 
-    base: str
-    name: str
-
-    def __post_init__(self) -> None:
-        if not os.path.isabs(self.base) or os.path.normpath(self.base) != self.base:
-            raise ArgumentError("backend.base must be an absolute, normal path", object=self.base)
-        if not _NAME.fullmatch(self.name):
+    def __init__(self, base: str, name: str) -> None:
+        if not os.path.isabs(base) or os.path.normpath(base) != base:
+            raise ArgumentError("backend.base must be an absolute, normal path", object=base)
+        if not _NAME.fullmatch(name):
             raise ArgumentError(
                 "a repository name has letters, digits, '.', '_' and '-', starts with a letter "
                 "or digit, and has at most 64 characters",
-                object=self.name,
+                object=name,
             )
+        self.base = base
+        self.name = name
 
     @property
     def live(self) -> str:
