@@ -56,7 +56,8 @@ def main(options: Options) -> None:
     _first_large(f"first publication, 1 x {size // mib} MiB", options, size)
 
 
-def _ours(src: Path, base: Path, mode: str = "run") -> list[str]:
+def run_argv(src: Path, base: Path, mode: str = "run") -> list[str]:
+    """Return a command line that syncs ``src`` with the repository ``bench`` below ``base``."""
     code = [sys.executable, "-I", "-S", "-c", _RUN, str(_CORE)]
     return [*code, str(src), str(base), mode]
 
@@ -79,23 +80,23 @@ def _remove(tree: Path) -> None:
     os.sync()
 
 
-def _published(tree: Path, options: Options) -> Path:
+def published(tree: Path, options: Options) -> Path:
     """Publish the tree, and let a second run write the index."""
     base = options.base / f"{tree.name}.base"
     _start_over(tree, base)
     for _ in range(2):
-        subprocess.run(_ours(tree, base), check=True)
+        subprocess.run(run_argv(tree, base), check=True)
     return base
 
 
 def _nothing_to_do(tree: Path, options: Options) -> None:
-    base = _published(tree, options)
+    base = published(tree, options)
     copy = corpus.copy_of(tree)
     compare(
         f"sync with nothing to do, {tree.name}",
         {
-            "sync": Command(_ours(tree, base)),
-            "sync in check mode": Command(_ours(tree, base, "check")),
+            "sync": Command(run_argv(tree, base)),
+            "sync in check mode": Command(run_argv(tree, base, "check")),
             "rsync -an": Command(["rsync", "-an", "--exclude=/.dsg", f"{tree}/", f"{copy}/"]),
             "git status": Command(["git", "status", "--short"], cwd=_tracked(copy)),
         },
@@ -121,7 +122,7 @@ def _one_percent(tree: Path, files: int, options: Options) -> None:
         shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(tree, ours, ignore=shutil.ignore_patterns(".dsg"))
     shutil.copytree(ours, theirs)
-    base = _published(ours, options)
+    base = published(ours, options)
     chosen = sorted(ours.rglob("*.dat"))[::100]
 
     def edit() -> None:
@@ -133,7 +134,10 @@ def _one_percent(tree: Path, files: int, options: Options) -> None:
     argv = ["rsync", "-a", "--delete", "--exclude=/.dsg", f"{ours}/", f"{theirs}/"]
     compare(
         f"1% of {files} small files changed",
-        {"sync": Command(_ours(ours, base), before=edit), "rsync -a": Command(argv, before=edit)},
+        {
+            "sync": Command(run_argv(ours, base), before=edit),
+            "rsync -a": Command(argv, before=edit),
+        },
         options.rounds,
     )
     for leftover in (ours, theirs, base):
@@ -146,7 +150,7 @@ def _first(title: str, tree: Path, options: Options) -> None:
     compare(
         title,
         {
-            "init": Command(_ours(tree, base), before=lambda: _start_over(tree, base)),
+            "init": Command(run_argv(tree, base), before=lambda: _start_over(tree, base)),
             "rsync -a": Command(source, before=lambda: _remove(copy)),
             "rsync -a --fsync": Command(
                 [*source[:2], "--fsync", *source[2:]], before=lambda: _remove(copy)
@@ -168,7 +172,7 @@ def _first_large(title: str, options: Options, size: int) -> None:
     compare(
         title,
         {
-            "init": Command(_ours(tree, base), before=lambda: _start_over(tree, base)),
+            "init": Command(run_argv(tree, base), before=lambda: _start_over(tree, base)),
             "cp --reflink=never": Command(
                 ["cp", "--reflink=never", str(file), str(copy)],
                 before=lambda: copy.unlink(missing_ok=True),
