@@ -96,9 +96,9 @@ def _read(bag: Beneath, path: str) -> Partial:
 def _decoded(bag: Beneath, text: str) -> str:
     """Decode a path; some writers leave the percent sign as it is, and the file tells which."""
     path = bagit.decode_path(text)
-    if path == text or problems([path, text]):
+    if path == text or problems([text]) or bag.lstat(bagit.PAYLOAD + text) is None:
         return path
-    if bag.lstat(bagit.PAYLOAD + path) is None and bag.lstat(bagit.PAYLOAD + text) is not None:
+    if problems([path]) or bag.lstat(bagit.PAYLOAD + path) is None:
         return text
     return path
 
