@@ -1,6 +1,7 @@
 # Copyright (c) 2026 dsg.storage contributors
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """What a tree looked like when it was last scanned, so that unchanged files need not be hashed.
 
 The index is only a cache. One that is missing, damaged or from another version is no index; one
@@ -22,56 +23,13 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from ..posix.durable import discard, write_new
+from .columns import COLUMNS, CTIME, DIGEST, MTIME, ROW, SIZE, UNHASHED, Counts, Directory
 
 _MAGIC = b"dsg-index 1 " + (b"le\n" if array("H", [1]).tobytes()[0] else b"be\n")
 _LENGTH = struct.Struct("<Q")
 _COUNTS = struct.Struct("<4Q")
-_DIGEST = 32
 
-ROW = 40
-"""Bytes of a row: mode, inode, size, mtime_ns, ctime_ns as signed 64-bit integers."""
-UNHASHED = bytes(_DIGEST)
-"""Stands for the hash of what has none: links, and files that were not read yet."""
-_COLUMNS = 5
-_SIZE = 2
 _NO_STAT = -1  # as size: no file has it, so the row matches nothing
-
-
-class Directory:
-    """The files and links of one directory, in the order of their names.
-
-    ``names`` is the names joined by ``/``; ``rows`` holds :data:`ROW` bytes for each, ``digests``
-    32 bytes for each, ``targets`` the texts of the links among them, in order. ``is_empty`` is set
-    for a directory without anything (that is not ignored) in it, subdirectories included.
-    """
-
-    __slots__ = ("digests", "is_empty", "names", "rows", "targets")
-
-    def __init__(
-        self,
-        names: str,
-        rows: bytes,
-        digests: bytes | bytearray,
-        targets: tuple[str, ...] = (),
-        is_empty: bool = False,
-    ) -> None:
-        self.names = names
-        self.rows = rows
-        self.digests = digests
-        self.targets = targets
-        self.is_empty = is_empty
-
-    def __len__(self) -> int:
-        return len(self.rows) // ROW
-
-
-class Counts(NamedTuple):
-    """What a tree holds; ``bytes`` is the sum of the files' sizes."""
-
-    files: int
-    links: int
-    directories: int
-    bytes: int
 
 
 class Index(NamedTuple):
@@ -92,7 +50,7 @@ def load(path: str) -> Index | None:
             data = file.read()
     except OSError:
         return None
-    start = len(_MAGIC) + _DIGEST
+    start = len(_MAGIC) + DIGEST
     body = memoryview(data)[start:]
     if not data.startswith(_MAGIC) or sha256(body).digest() != data[len(_MAGIC) : start]:
         return None
@@ -147,7 +105,7 @@ def _decode(sections: list[bytes]) -> Index:
         directories[path] = Directory(
             joined,
             rows[start * ROW : stop * ROW],
-            digests[start * _DIGEST : stop * _DIGEST],
+            digests[start * DIGEST : stop * DIGEST],
             tuple([next(all_targets) for _ in range(links)]) if links else (),
             bool(is_empty),
         )
@@ -198,11 +156,11 @@ def without_racy(directory: Directory, clock: Clock | None) -> Directory:
     if clock is not None and UNHASHED not in directory.digests and _all_older(values, clock):
         return directory
     for i in range(len(directory)):
-        row = values[i * _COLUMNS : (i + 1) * _COLUMNS]
-        digest = directory.digests[i * _DIGEST : (i + 1) * _DIGEST]
+        row = values[i * COLUMNS : (i + 1) * COLUMNS]
+        digest = directory.digests[i * DIGEST : (i + 1) * DIGEST]
         is_unhashed = digest == UNHASHED and stat.S_ISREG(row[0])
         if clock is None or is_unhashed or not _all_older(row, clock):
-            values[i * _COLUMNS + _SIZE] = _NO_STAT
+            values[i * COLUMNS + SIZE] = _NO_STAT
     return Directory(
         directory.names, values.tobytes(), directory.digests, directory.targets, directory.is_empty
     )
@@ -211,4 +169,7 @@ def without_racy(directory: Directory, clock: Clock | None) -> Directory:
 def _all_older(values: array[int], clock: Clock) -> bool:
     if not values:
         return True
-    return max(values[3::_COLUMNS]) < clock.limit_ns and max(values[4::_COLUMNS]) < clock.limit_ns
+    return (
+        max(values[MTIME::COLUMNS]) < clock.limit_ns
+        and max(values[CTIME::COLUMNS]) < clock.limit_ns
+    )

@@ -1,6 +1,7 @@
 # Copyright (c) 2026 dsg.storage contributors
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """One pass over the names and stats of a tree, nothing opened but directories."""
 
 from __future__ import annotations
