@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
-from ...errors import ManifestError
+from ...errors import ManifestError, PathError
 from ..entry import FILE, LINK, Entry
-from ..paths import MAX_DETAILS, link_problems, problems, show
+from ..paths import MAX_DETAILS, check_paths, link_problems, problems, show
 
 ALL_FIELDS = frozenset(("sha256", "size", "mode", "mtime_ns"))
 """The fields of files that a form may carry."""
@@ -112,7 +112,12 @@ def finish(
 
     Raises :class:`ManifestError` where paths or link targets break the rules.
     """
-    found = problems([entry.path for entry in entries])
+    paths = [entry.path for entry in entries]
+    try:
+        check_paths(paths)
+        found = []
+    except PathError:
+        found = problems(paths)
     found += link_problems((entry.path, entry.target) for entry in entries if entry.kind == LINK)
     if found:
         # The first finding may name two paths: the later line is the one that broke the rule.
