@@ -259,16 +259,25 @@ def _without_implied(steps: list[Step], local: Entries, remote: Entries) -> list
     filled_there = _filled(steps, remote, UPLOAD, DELETE_REMOTE)
     kept = []
     for step in steps:
-        arrives, leaves = step.action in (UPLOAD, DOWNLOAD), step.action in _DELETES
-        subject = step.local if step.action in (UPLOAD, DELETE_LOCAL) else step.remote
-        filled = filled_there if step.action in _CHANGES_REMOTE else filled_here
-        if not ((arrives or leaves) and _is_directory(subject) and step.path in filled):
+        if not _is_implied(step, filled_here, filled_there):
             kept.append(step)
         elif step.action == DOWNLOAD:
             kept.append(step._replace(action=UPDATE_CACHE))
         elif step.cache is not None:
             kept.append(step._replace(action=DROP_CACHE))
     return kept
+
+
+def _is_implied(step: Step, filled_here: set[str], filled_there: set[str]) -> bool:
+    if step.action in (DOWNLOAD, DELETE_LOCAL):
+        subject = step.remote if step.action == DOWNLOAD else step.local
+        return _is_directory(subject) and step.path in filled_here
+    if step.action == HELD and (step.remote is not None or step.cache is not None):
+        return False
+    if step.action in (UPLOAD, DELETE_REMOTE, HELD):
+        subject = step.remote if step.action == DELETE_REMOTE else step.local
+        return _is_directory(subject) and step.path in filled_there
+    return False
 
 
 def _is_directory(entry: Entry | None) -> bool:

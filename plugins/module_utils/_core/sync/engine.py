@@ -108,14 +108,14 @@ class _Run:
             plan = self._plan(view)
             plan.require_no_conflict()
             view.check_deletions(plan)
-            if self._has_work(view, plan):
+            if self.result.changed:
                 self._carry_out(view, plan)
             else:
                 view.save_index()
 
     def _has_work(self, view: View, plan: Plan) -> bool:
         """Tell whether anything is to be written: an empty tree is published and cloned as well."""
-        return bool(plan.steps) or view.head is None or not self.working_copy.knows(self.key)
+        return bool(plan.moving()) or view.head is None or not self.working_copy.knows(self.key)
 
     def _carry_out(self, view: View, plan: Plan) -> None:
         transaction = SyncTransaction(self.request, view, plan, self.result, self.watch)
@@ -134,7 +134,7 @@ class _Run:
         )
         if same:
             return view
-        self._choose(head)
+        self.result.operation = self._choose(head)
         return self._look(head)
 
     def _plan(self, view: View) -> Plan:
@@ -147,7 +147,7 @@ class _Run:
 
     def _report(self, view: View, plan: Plan) -> None:
         self.result.plan = plan
-        self.result.changed = self._has_work(view, Plan(plan.moving()))
+        self.result.changed = self._has_work(view, plan)
         if view.head is not None:
             self.result.snapshot = view.head.snapshot
             self.result.manifest_digest = view.head.digest

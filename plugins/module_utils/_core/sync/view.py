@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cached_property
 
@@ -15,11 +16,12 @@ from ..manifest import ignore as ignores
 from ..manifest import index as indexes
 from ..manifest.codec import Manifest
 from ..manifest.entry import DIRECTORY, FILE, Entry
+from ..manifest.hashing import hash_paths
 from ..manifest.header import Header
 from ..manifest.ignore import Ignore
 from ..manifest.scan import Scan, scan_tree
-from ..plan.plan import Plan, check_deletions, make_plan
-from ..plan.states import Entries, by_path
+from ..plan.plan import Plan, Step, check_deletions, make_plan
+from ..plan.states import CONFLICT, Entries, by_path
 from .request import SyncRequest
 
 
@@ -93,7 +95,20 @@ class View:
     def local(self) -> Entries:
         """Return L as path → entry; users come from C and R, as a scan cannot know them."""
         entries = [] if self.scan is None else self.scan.entries
-        return {entry.path: self._attributed(entry) for entry in entries}
+        return {e.path: self._attributed(e) for e in entries if not self._is_hollow(e)}
+
+    def _is_hollow(self, entry: Entry) -> bool:
+        """Tell whether a directory only looks empty, as what it holds is ignored.
+
+        A published empty directory stays one when ignored files come into it; but a directory of
+        ignored files is nothing to publish, be it a new one or left over from a deletion.
+        """
+        if entry.kind != DIRECTORY or not self.ignore:
+            return False
+        known = (self.cache.get(entry.path), self.remote.get(entry.path))
+        if any(e is not None and e.kind == DIRECTORY for e in known):
+            return False
+        return bool(os.listdir(os.path.join(self.working_copy.root, entry.path)))
 
     def _attributed(self, entry: Entry) -> Entry:
         """Fill in who changed the content: somebody known, or the user of this run."""
@@ -118,7 +133,23 @@ class View:
         if self.in_sync():
             return Plan()
         ignored = self._ignored if self.ignore else None
-        return make_plan(self.local, self.cache, self.remote, self.request.policy, ignored)
+        policy = self.request.policy
+        return self._with_hashes(make_plan(self.local, self.cache, self.remote, policy, ignored))
+
+    def _with_hashes(self, plan: Plan) -> Plan:
+        """Hash the local files in conflict that nothing else asked to hash: the user sees both."""
+        scan = self.scan
+        unknown = [
+            (step.path, scan.identity(step.path))
+            for step in plan.of(CONFLICT)
+            if step.local is not None and step.local.kind == FILE and not step.local.sha256
+            if scan is not None
+        ]
+        if not unknown:
+            return plan
+        digests, _unreadable = hash_paths(self.working_copy.root, unknown)
+        found = {path: digest.hex() for (path, _), digest in zip(unknown, digests)}
+        return Plan([_with_hash(step, found) for step in plan.steps])
 
     def check_deletions(self, plan: Plan) -> None:
         """Refuse a plan that deletes more than ``max_delete``."""
@@ -137,6 +168,12 @@ class View:
 
     def _ignored(self, entry: Entry) -> bool:
         return self.ignore.covers(entry.path, entry.kind == DIRECTORY)
+
+
+def _with_hash(step: Step, found: Mapping[str, str]) -> Step:
+    if step.local is None or step.path not in found:
+        return step
+    return step._replace(local=step.local._replace(sha256=found[step.path]))
 
 
 def _indexed(manifest: Manifest | None) -> Entries:

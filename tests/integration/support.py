@@ -1,0 +1,356 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Working copies and a base directory to run the real engine on.
+
+A tree is written and read as ``{path: node}``: a ``str`` is a file's text, :class:`Script` one that
+is executable, :class:`Link` a symbolic link, :data:`EMPTY` an empty directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Union
+
+import pytest
+from _core.backends.directory.layout import Layout
+from _core.backends.directory.repository import DirectoryRepository
+from _core.client.working_copy import WorkingCopy, repository_key
+from _core.errors import DsgError
+from _core.manifest.codec import Manifest
+from _core.manifest.entry import Entry
+from _core.plan.plan import HELD, Plan
+from _core.plan.policy import Policy
+from _core.sync.engine import run
+from _core.sync.recovery import recover
+from _core.sync.request import SyncRequest, SyncResult
+from _core.sync.verify import verify_repository
+
+REPOSITORY = "tree"
+MARKER = b'{"format": 1, "type": "directory"}\n'
+
+
+class Link(NamedTuple):
+    """A symbolic link."""
+
+    target: str
+
+
+class Script(NamedTuple):
+    """An executable file."""
+
+    text: str
+
+
+class _Empty:
+    def __repr__(self) -> str:
+        return "EMPTY"
+
+
+EMPTY = _Empty()
+"""An empty directory."""
+
+Node = Union[str, Link, Script, _Empty]
+Tree = dict[str, Node]
+
+
+# --- trees on disk ---
+
+
+def put(root: str, path: str, node: Node | None) -> None:
+    """Make ``path`` that node, whatever was there; None removes it. Parents come as needed."""
+    full = os.path.join(root, path)
+    if os.path.isdir(full) and not os.path.islink(full):
+        shutil.rmtree(full)
+    elif os.path.lexists(full):
+        os.unlink(full)
+    if node is None:
+        return
+    os.makedirs(os.path.dirname(full), exist_ok=True)
+    if isinstance(node, Link):
+        os.symlink(node.target, full)
+    elif isinstance(node, _Empty):
+        os.mkdir(full)
+    else:
+        _write(full, node)
+
+
+def _write(full: str, node: str | Script) -> None:
+    executable = isinstance(node, Script)
+    with open(full, "wb") as stream:
+        stream.write((node.text if isinstance(node, Script) else node).encode())
+    os.chmod(full, 0o755 if executable else 0o644)
+
+
+def make(root: str, tree: Mapping[str, Node | None]) -> str:
+    """Put every node of ``tree`` below ``root``, which is made."""
+    os.makedirs(root, exist_ok=True)
+    for path, node in tree.items():
+        put(root, path, node)
+    return root
+
+
+def read(root: str) -> Tree:
+    """Return the content of a tree; the metadata at its top is left out."""
+    return dict(_read(root, ""))
+
+
+def _read(root: str, prefix: str) -> Iterator[tuple[str, Node]]:
+    names = sorted(os.listdir(os.path.join(root, prefix)))
+    if not prefix:
+        names = [name for name in names if name != ".dsg"]
+    elif not names:
+        yield prefix, EMPTY
+    for name in names:
+        path = f"{prefix}/{name}" if prefix else name
+        full = os.path.join(root, path)
+        found = os.lstat(full)
+        if stat.S_ISLNK(found.st_mode):
+            yield path, Link(os.readlink(full))
+        elif stat.S_ISDIR(found.st_mode):
+            yield from _read(root, path)
+        else:
+            with open(full, "rb") as stream:
+                text = stream.read().decode()
+            yield path, Script(text) if found.st_mode & 0o111 else text
+
+
+Picture = dict[str, tuple[object, ...]]
+
+
+def picture(root: str) -> Picture:
+    """Return everything at and below ``root`` with content and stat, to see whether it changes.
+
+    Left out are what even a refused run may touch: lock files, the empty directories of a working
+    copy's metadata, and the times of directories that hold metadata.
+    """
+    found = dict(_picture(root, "")) if os.path.lexists(root) else {}
+    return {path: seen for path, seen in found.items() if not _is_scaffold(path, seen)}
+
+
+def _is_scaffold(path: str, seen: tuple[object, ...]) -> bool:
+    top, _, rest = path.partition("/")
+    if top != ".dsg":
+        return False
+    return rest == "lock" or rest.endswith(".lock") or (seen[0] == "directory" and seen[-1] == 0)
+
+
+def _picture(root: str, path: str) -> Iterator[tuple[str, tuple[object, ...]]]:
+    full = os.path.join(root, path)
+    found = os.lstat(full)
+    mode = stat.S_IMODE(found.st_mode)
+    if stat.S_ISDIR(found.st_mode):
+        names = sorted(os.listdir(full))
+        metadata = ".dsg" in path.split("/") or ".dsg" in names or not path
+        yield path, ("directory", mode, None if metadata else found.st_mtime_ns, len(names))
+        for name in names:
+            yield from _picture(root, f"{path}/{name}" if path else name)
+    elif stat.S_ISREG(found.st_mode):
+        with open(full, "rb") as stream:
+            content = hashlib.sha256(stream.read()).hexdigest()
+        yield path, ("file", mode, found.st_mtime_ns, found.st_ino, found.st_nlink, content)
+    elif stat.S_ISLNK(found.st_mode):
+        yield path, ("link", found.st_mtime_ns, found.st_ino, os.readlink(full))
+    else:
+        yield path, ("special", found.st_mode, found.st_ino)
+
+
+# --- a base directory and working copies ---
+
+
+def provision(base: str) -> str:
+    """Prepare a base directory as the role ``repository`` does."""
+    container = os.path.join(base, ".dsg")
+    os.makedirs(base, exist_ok=True)
+    os.mkdir(container, 0o700)
+    with open(os.path.join(container, "format.json"), "wb") as stream:
+        stream.write(MARKER)
+    return base
+
+
+@dataclass
+class Site:
+    """A provisioned base directory with one repository, and working copies beside it."""
+
+    root: str
+    name: str = REPOSITORY
+    backend: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.base = os.path.join(self.root, "base")
+        if not os.path.exists(self.base):
+            provision(self.base)
+        self.backend = {"type": "directory", "base": self.base}
+        self.layout = Layout(self.base, self.name)
+        self.repository = DirectoryRepository(self.base, self.name)
+        self.key = repository_key(self.name, self.repository.location)
+
+    @property
+    def live(self) -> str:
+        """The published tree's root."""
+        return self.layout.live
+
+    def copy(self, name: str, tree: Mapping[str, Node | None] | None = None) -> str:
+        """Return the root of a working copy, made with that content if any is given."""
+        root = os.path.join(self.root, name)
+        return root if tree is None else make(root, tree)
+
+    def request(self, src: str, **options: Any) -> SyncRequest:
+        """Return a request; options of the policy may be given among the others."""
+        names = ("direction", "conflict", "conflict_paths", "max_delete")
+        policy = {name: options.pop(name) for name in names if name in options}
+        policy.setdefault("max_delete", "100%")
+        options.setdefault("lock_timeout", 10.0)
+        options.setdefault("user", os.path.basename(src))
+        return SyncRequest(src, self.name, self.backend, policy=Policy(**policy), **options)
+
+    def sync(self, src: str, **options: Any) -> SyncResult:
+        """Check mode, then the run, which must do what was announced."""
+        return sync_as_announced(self, self.request(src, **options))
+
+    def refused(self, code: str, src: str, **options: Any) -> DsgError:
+        """Run what must be refused with that code and change nothing anywhere."""
+        return refused(self, code, lambda: run(self.request(src, **options)))
+
+    def recover(self, src: str = "") -> list[str]:
+        """Recover the working copy and the repository."""
+        return recover(src, self.name, self.backend, 10.0)
+
+    # What is recorded.
+
+    def manifest(self) -> Manifest:
+        """R."""
+        return self.repository.manifest()
+
+    def remote(self) -> dict[str, Entry]:
+        """R as path → entry."""
+        return {entry.path: entry for entry in self.manifest().entries}
+
+    def cache(self, src: str) -> dict[str, Entry]:
+        """C of a working copy as path → entry."""
+        known = WorkingCopy(src).cache(self.key)
+        return {} if known is None else {entry.path: entry for entry in known.entries}
+
+    def snapshot(self, number: int) -> Tree:
+        """Return the content of an older snapshot."""
+        return read(self.layout.snapshot(number))
+
+    def picture(self) -> dict[str, Picture]:
+        """Return everything that is there, on all sides."""
+        return {name: picture(os.path.join(self.root, name)) for name in os.listdir(self.root)}
+
+    def check_sound(self) -> None:
+        """Tree, manifest and history agree, nothing is left over, and snapshots are whole."""
+        verification = verify_repository(self.name, self.backend)
+        assert verification.sound, verification
+        number = verification.snapshot
+        assert self.repository.snapshots() == list(range(1, number + 1))
+        assert not self.layout.staged()
+        assert sorted(os.listdir(self.layout.container)) == sorted(
+            ["format.json", f"{self.name}.lock", *([self.name] if number > 1 else [])]
+        )
+
+    def check_tidy(self, src: str) -> None:
+        """Nothing of a transaction is left in a working copy."""
+        metadata = os.path.join(src, ".dsg")
+        assert set(os.listdir(metadata)) <= {"backup", "index", "lock", "repositories", "staging"}
+        assert os.listdir(os.path.join(metadata, "staging")) == []
+
+    def backups(self, src: str) -> list[Tree]:
+        """Return the content of every backup, the oldest first."""
+        root = os.path.join(src, ".dsg", "backup")
+        names = sorted(os.listdir(root)) if os.path.isdir(root) else []
+        return [read(os.path.join(root, name)) for name in names]
+
+
+@pytest.fixture
+def site(tmp_path: Any) -> Site:
+    """A base directory and room for working copies."""
+    return Site(str(tmp_path))
+
+
+def announced(plan: Plan) -> list[tuple[object, ...]]:
+    """Return what a plan says to the user, without what only a run has to know (hashes)."""
+    return [
+        (step.path, step.state, step.action, step.taken, step.clashes_with, *_sides(step))
+        for step in plan.steps
+    ]
+
+
+def _sides(step: Any) -> list[object]:
+    return [
+        None if entry is None else (entry.kind, entry.size, entry.mode, entry.target, entry.user)
+        for entry in (step.local, step.cache, step.remote)
+    ]
+
+
+def sync_as_announced(site: Site, request: SyncRequest) -> SyncResult:
+    """Run in check mode, then really: both must say the same, and the first must change nothing."""
+    before = site.picture()
+    promise: SyncResult | DsgError
+    try:
+        promise = run(request._replace(check=True))
+    except DsgError as exc:
+        promise = exc
+    assert site.picture() == before, "check mode changed something"
+    try:
+        result = run(request)
+    except DsgError as exc:
+        assert isinstance(promise, DsgError), f"check mode did not announce {exc}"
+        assert promise.as_dict() == exc.as_dict()
+        assert site.picture() == before, "a refused run changed something"
+        raise
+    assert not isinstance(promise, DsgError), f"check mode announced {promise}"
+    assert announced(promise.plan) == announced(result.plan)
+    assert (promise.operation, promise.changed) == (result.operation, result.changed)
+    check_done(site, request, result)
+    return result
+
+
+def check_done(site: Site, request: SyncRequest, result: SyncResult) -> None:
+    """What the plan says is what both sides hold now."""
+    mine, theirs = read(request.src), read(site.live)
+    for step in result.plan.steps:
+        if step.action == "upload":
+            assert theirs.get(step.path) == mine[step.path], step
+        elif step.action == "download":
+            assert mine.get(step.path) == theirs[step.path], step
+        elif step.action == "delete_remote":
+            assert step.path not in theirs, step
+        elif step.action == "delete_local" and step.path not in result.put_off:
+            assert step.path not in mine, step
+        else:
+            assert step.action in ("update_cache", "drop_cache", HELD), step
+
+
+def refused(site: Site, code: str, work: Callable[[], object]) -> DsgError:
+    """Do what must raise an error with that code; nothing may change."""
+    before = site.picture()
+    with pytest.raises(DsgError) as caught:
+        work()
+    error = caught.value
+    assert error.code == code, error
+    assert site.picture() == before, f"a refused run changed something: {error}"
+    assert error.message
+    assert error.unchanged
+    assert error.next_step
+    return error
+
+
+@contextmanager
+def as_user(uid: int) -> Iterator[None]:
+    """Act as another user for the block (the test must run as root)."""
+    os.setegid(uid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
