@@ -146,7 +146,7 @@ def _path_problems(paths: list[str]) -> list[str]:
 
 
 def _raise(wrong: Problems) -> None:
-    found = wrong.paths + wrong.tree
+    found = sorted(wrong.paths) + sorted(wrong.tree)
     if not found:
         return
     details = found[:MAX_DETAILS]
