@@ -19,12 +19,11 @@ if [ "$purpose" = test ]; then
     hashdeep:hashdeep
     losetup:mount
     mkfs.btrfs:btrfs-progs
-    mkfs.ext4:e2fsprogs
     mkfs.xfs:xfsprogs
     mount:mount
+    mtree:mtree-netbsd
     rclone:rclone
     rsync:rsync
-    setfattr:attr
     sha256sum:coreutils
     shellcheck:shellcheck
     strace:strace
