@@ -143,13 +143,18 @@ def rebuilt(manifest: Manifest, entries: list[Entry]) -> Manifest:
 
 
 def clean_staging(working_copy: WorkingCopy) -> list[str]:
-    """Remove staging areas that no journal speaks for; return their transaction ids."""
+    """Remove staging areas that no journal speaks for; return their transaction ids.
+
+    Files that a dead process was about to write go without a word: nobody ever saw them.
+    """
+    for name in os.listdir(working_copy.metadata):
+        if name.endswith(".new") or name.startswith("clock."):
+            durable.discard(os.path.join(working_copy.metadata, name))
     if not os.path.isdir(working_copy.staging):
         return []
     found = sorted(os.listdir(working_copy.staging))
     for txn_id in found:
         remove_tree_at(os.path.join(working_copy.staging, txn_id))
-    durable.discard(working_copy.journal + ".new")
     return found
 
 

@@ -50,8 +50,8 @@ class WorkingCopy:
         return not self.exists() or not set(os.listdir(self.root)) - {METADATA}
 
     def has_metadata(self) -> bool:
-        """Tell whether a sync ever began here."""
-        return os.path.isdir(self.metadata)
+        """Tell whether :meth:`create` was carried out to its end, which a crash may prevent."""
+        return os.path.isdir(self.staging) and os.path.isdir(self.repositories)
 
     def create(self) -> None:
         """Make what is missing of the root and its metadata; the root's parent must exist."""
