@@ -203,6 +203,19 @@ def test_a_tree_that_changed_makes_no_bag(
     assert sorted(os.listdir(tmp_path)) == before
 
 
+def test_entries_that_are_not_hashed_are_hashed_in_the_bag(
+    tmp_path: Path, tree: Path, entries: list[Entry]
+) -> None:
+    unhashed = [entry._replace(sha256="") for entry in entries]
+    write_bag(str(tree), unhashed, str(tmp_path / "bag"))
+    assert [e.sha256 for e in read_bag(str(tmp_path / "bag")).entries] == [
+        e.sha256 for e in entries
+    ]
+    (tree / "a b").write_bytes(b"grown since the scan")
+    with pytest.raises(SourceChanged):
+        write_bag(str(tree), unhashed, str(tmp_path / "other"))
+
+
 def test_what_an_interrupted_attempt_left_is_taken_away(
     tmp_path: Path, tree: Path, entries: list[Entry]
 ) -> None:
