@@ -87,9 +87,9 @@ class TestLock:
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as holder:
             assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
-            with pytest.raises(LockedError, match=f"pid {holder.pid}"):
-                with locked(lock, timeout=0, what="tree"):
-                    pass
+            held = pytest.raises(LockedError, match=f"pid {holder.pid}")
+            with held, locked(lock, timeout=0, what="tree"):
+                pass
             holder.kill()
             holder.wait()
             # The kernel lets go: nothing has to be removed by hand.
@@ -100,11 +100,10 @@ class TestLock:
         lock = str(tmp_path / "lock")
         with locked(lock, timeout=0, what="x"):
             pass
-        with locked(lock, timeout=0, shared=True, what="x"):
-            with locked(lock, timeout=0, shared=True, what="x"):
-                with pytest.raises(LockedError):
-                    with locked(lock, timeout=0, what="x"):
-                        pass
+        reader = {"timeout": 0, "shared": True, "what": "x"}
+        with locked(lock, **reader), locked(lock, **reader):
+            with pytest.raises(LockedError), locked(lock, timeout=0, what="x"):
+                pass
 
     def test_a_link_in_its_place_is_refused(self, tmp_path: Path) -> None:
         victim = tmp_path / "victim"
@@ -190,9 +189,8 @@ def test_a_copy_is_whole_and_its_hash_is_of_what_arrived(
         monkeypatch.setattr(os, "copy_file_range", refuse)
     content = os.urandom(size)
     (tmp_path / "source").write_bytes(content)
-    with (tmp_path / "source").open("rb", 0) as source:
-        with (tmp_path / "target").open("wb+", 0) as target:
-            found = copy.copy_hashed(source.fileno(), target.fileno(), size)
+    with open(tmp_path / "source", "rb") as source, open(tmp_path / "target", "wb+") as target:
+        found = copy.copy_hashed(source.fileno(), target.fileno(), size)
     assert found == (size, hashlib.sha256(content).hexdigest())
     assert (tmp_path / "target").read_bytes() == content
 
@@ -205,7 +203,6 @@ def test_a_large_copy_that_cannot_be_read_back_is_an_error(
 
     monkeypatch.setattr(os, "preadv", fail)
     (tmp_path / "source").write_bytes(bytes(9 * 2**20))
-    with (tmp_path / "source").open("rb", 0) as source:
-        with (tmp_path / "target").open("wb+", 0) as target:
-            with pytest.raises(OSError, match="I/O error"):
-                copy.copy_hashed(source.fileno(), target.fileno(), 9 * 2**20)
+    with open(tmp_path / "source", "rb") as source, open(tmp_path / "target", "wb+") as target:
+        with pytest.raises(OSError, match="I/O error"):
+            copy.copy_hashed(source.fileno(), target.fileno(), 9 * 2**20)
