@@ -101,9 +101,10 @@ class TestLock:
         with locked(lock, timeout=0, what="x"):
             pass
         reader = {"timeout": 0, "shared": True, "what": "x"}
-        with locked(lock, **reader), locked(lock, **reader):
-            with pytest.raises(LockedError), locked(lock, timeout=0, what="x"):
-                pass
+        refused = pytest.raises(LockedError)
+        writer = locked(lock, timeout=0, what="x")
+        with locked(lock, **reader), locked(lock, **reader), refused, writer:
+            pass
 
     def test_a_link_in_its_place_is_refused(self, tmp_path: Path) -> None:
         victim = tmp_path / "victim"
@@ -203,6 +204,8 @@ def test_a_large_copy_that_cannot_be_read_back_is_an_error(
 
     monkeypatch.setattr(os, "preadv", fail)
     (tmp_path / "source").write_bytes(bytes(9 * 2**20))
-    with open(tmp_path / "source", "rb") as source, open(tmp_path / "target", "wb+") as target:
-        with pytest.raises(OSError, match="I/O error"):
-            copy.copy_hashed(source.fileno(), target.fileno(), 9 * 2**20)
+    refused = pytest.raises(OSError, match="I/O error")
+    source = open(tmp_path / "source", "rb")
+    target = open(tmp_path / "target", "wb+")
+    with source, target, refused:
+        copy.copy_hashed(source.fileno(), target.fileno(), 9 * 2**20)
