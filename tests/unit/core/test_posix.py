@@ -205,7 +205,6 @@ def test_a_large_copy_that_cannot_be_read_back_is_an_error(
     monkeypatch.setattr(os, "preadv", fail)
     (tmp_path / "source").write_bytes(bytes(9 * 2**20))
     refused = pytest.raises(OSError, match="I/O error")
-    source = open(tmp_path / "source", "rb")
-    target = open(tmp_path / "target", "wb+")
-    with source, target, refused:
+    names = (tmp_path / "source", tmp_path / "target")
+    with open(names[0], "rb") as source, open(names[1], "wb+") as target, refused:
         copy.copy_hashed(source.fileno(), target.fileno(), 9 * 2**20)
