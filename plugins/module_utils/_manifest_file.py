@@ -74,13 +74,12 @@ def read(dest: str, form: str) -> Partial:
 
 
 class Target:
-    """A manifest that is to say what a tree holds; ``user`` and ``message`` go into a native one."""
+    """A manifest that is to say what a tree holds; ``user`` goes into a native one."""
 
-    def __init__(self, dest: str, form: str, user: str, message: str) -> None:
+    def __init__(self, dest: str, form: str, user: str) -> None:
         self.dest = dest
         self.form = form
         self.user = user or _current_user()
-        self.message = message
 
     def differences(self, entries: Sequence[Entry]) -> Differences:
         """Collect what writing the manifest changes: nothing if it says the same already."""
@@ -117,7 +116,7 @@ class Target:
             write_bag(path, entries, self.dest)
             return
         if self.form == NATIVE:
-            chunks = native(entries, self.user, self.message)
+            chunks = native(entries, self.user)
         else:
             chunks = FORMS[self.form].dump(entries)
         directory, name = os.path.split(os.path.abspath(self.dest))
@@ -150,7 +149,7 @@ def _current_user() -> str:
         return str(os.geteuid())
 
 
-def native(entries: Iterable[Entry], user: str, message: str) -> Iterator[bytes]:
+def native(entries: Iterable[Entry], user: str) -> Iterator[bytes]:
     """Yield the native manifest of a tree that belongs to no repository.
 
     Its header has no repository and no history: the id is all zeros, the snapshot the first.
@@ -164,6 +163,6 @@ def native(entries: Iterable[Entry], user: str, message: str) -> Iterator[bytes]
         txn="",
         created_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         created_by=f"{user}@{socket.gethostname()}",
-        message=message,
+        message="",
     )
     return codec.write(manifest)

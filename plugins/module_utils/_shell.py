@@ -58,10 +58,9 @@ def run_module(
     try:
         result = action(module)
     except DsgError as error:
-        more = explain(module, error) if explain else {}
-        module.fail_json(
-            msg=str(error), error=error.as_dict(), changed=isinstance(error, Unfinished), **more
-        )
+        failure: Result = explain(module, error) if explain else {}
+        failure["changed"] = isinstance(error, Unfinished)
+        module.fail_json(msg=str(error), error=error.as_dict(), **failure)
     module.exit_json(**result)
 
 

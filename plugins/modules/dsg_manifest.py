@@ -81,11 +81,6 @@ options:
     type: list
     elements: str
     default: []
-  message:
-    description:
-      - One line that is kept in a V(native) manifest. A new message alone does not rewrite it.
-    type: str
-    default: ""
   user:
     description:
       - Who is recorded in a V(native) manifest. By default the user that runs the module.
@@ -255,7 +250,6 @@ def argument_spec() -> dict[str, Any]:
         "repository": {"type": "str"},
         "backend": _shell.backend_option(required=False),
         "ignore": {"type": "list", "elements": "str", "default": []},
-        "message": {"type": "str", "default": ""},
         "user": {"type": "str", "default": ""},
         "fail_on_difference": {"type": "bool", "default": True},
         "paths_limit": {"type": "int", "default": 1000},
@@ -283,9 +277,7 @@ def present(module: AnsibleModule) -> _shell.Result:
     """Write the manifest unless it says the same already."""
     params = module.params
     entries = scanned(module)
-    target = _manifest_file.Target(
-        params["dest"], params["format"], params["user"], params["message"]
-    )
+    target = _manifest_file.Target(params["dest"], params["format"], params["user"])
     differences = target.differences(entries)
     if differences.changed and not module.check_mode:
         target.write(params["path"], entries, module.atomic_move)

@@ -73,7 +73,7 @@ options:
       - Protects against a working copy or a repository that is empty by mistake.
     type: str
     default: 50%
-  message:
+  snapshot_message:
     description:
       - One line that is kept with the snapshot.
     type: str
@@ -95,7 +95,7 @@ EXAMPLES = r"""
     backend:
       type: directory
       base: /srv/dsg
-    message: Corrected the chapter about backups
+    snapshot_message: Corrected the chapter about backups
 
 - name: Publish for the first time, and fail if there is such a repository already
   dsg.storage.dsg_sync:
@@ -334,7 +334,7 @@ def argument_spec() -> dict[str, Any]:
         "backend": _shell.backend_option(required=True),
         "operation": {"type": "str", "choices": [*OPERATIONS, RECOVER], "default": "auto"},
         "max_delete": {"type": "str", "default": DEFAULT_MAX_DELETE},
-        "message": {"type": "str", "default": ""},
+        "snapshot_message": {"type": "str", "default": ""},
         **_shell.comparison_options(),
     }
 
@@ -355,7 +355,7 @@ def request_of(params: dict[str, Any], *, check: bool) -> SyncRequest:
             conflict_paths=params["conflict_paths"],
             max_delete=params["max_delete"],
         ),
-        message=params["message"],
+        message=params["snapshot_message"],
         ignore=params["ignore"],
         checksum=params["checksum"],
         check=check,

@@ -1,0 +1,50 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every error code is explained in docs/errors.md, and nothing else is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ansible_collections.dsg.storage.plugins.module_utils import _verification
+from ansible_collections.dsg.storage.plugins.module_utils._core import errors
+
+ERRORS = Path(__file__).resolve().parents[3] / "docs" / "errors.md"
+
+
+def _family(error: type[errors.DsgError]) -> Iterator[type[errors.DsgError]]:
+    yield error
+    for child in error.__subclasses__():
+        yield from _family(child)
+
+
+def _codes() -> list[str]:
+    assert issubclass(_verification.VerificationError, errors.DsgError)
+    return sorted({error.code for error in _family(errors.DsgError)})
+
+
+def test_the_table_lists_every_code_once_in_order() -> None:
+    rows = re.findall(r"^\| \[`(DSG-[A-Z-]+)`\]\(#(dsg-[a-z-]+)\) \|", ERRORS.read_text(), re.M)
+    assert rows == [(code, code.lower()) for code in _codes()]
+
+
+def test_every_code_has_its_section() -> None:
+    assert re.findall(r"^## (DSG-[A-Z-]+)$", ERRORS.read_text(), re.M) == _codes()
+
+
+def test_the_example_is_what_the_error_says() -> None:
+    limit = errors.DeleteLimitError(
+        "this would delete 812 of 812 paths (all of them: is the other side empty by mistake?); "
+        "max_delete allows 50%, that is 406",
+        object="repository",
+    )
+    assert f"```\n{limit}\n```" in ERRORS.read_text()
+
+
+def test_an_error_says_what_is_unchanged_and_what_to_do_next() -> None:
+    found = [error for error in _family(errors.DsgError) if not error.unchanged]
+    assert found == []

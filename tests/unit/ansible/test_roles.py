@@ -1,0 +1,76 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Roles take what the modules take: an option that one of them forgets would be silently lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.dsg.storage.plugins.modules import dsg_info, dsg_sync
+
+ROOT = Path(__file__).resolve().parents[3]
+OF_THE_SHELL = {"paths_limit", "operation", "repository"}
+OF_PROVISIONING = {"owner", "group", "mode", "name"}
+OTHER_WORD = {"snapshot_message": "message"}  # Ansible keeps `message` for itself in modules
+
+
+def _load(path: str) -> Any:
+    return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+
+
+def _options(role: str) -> dict[str, Any]:
+    return _load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+
+
+def _definition(role: str) -> dict[str, Any]:
+    return _options(role)[f"{role}_definitions"]["options"]
+
+
+def test_both_roles_read_the_same_definitions() -> None:
+    repository, sync = _definition("repository"), _definition("sync")
+    assert repository["src"].pop("required", False) is False
+    assert sync["src"].pop("required") is True
+    assert repository == sync
+
+
+def test_a_definition_has_every_option_of_the_module_with_its_type_and_choices() -> None:
+    definition = _definition("sync")
+    spec = {OTHER_WORD.get(name, name): one for name, one in dsg_sync.argument_spec().items()}
+    assert set(definition) - OF_PROVISIONING == set(spec) - OF_THE_SHELL
+    for name in set(spec) - OF_THE_SHELL:
+        for key in ("type", "choices", "elements"):
+            assert definition[name].get(key) == spec[name].get(key), (name, key)
+
+
+def test_the_role_hands_every_option_of_a_definition_to_the_module() -> None:
+    (task,) = _load("roles/sync/tasks/main.yml")
+    handed = task["dsg.storage.dsg_sync"]
+    assert set(handed) == set(dsg_sync.argument_spec()) - {"paths_limit"}
+    for name in set(_definition("sync")) - OF_PROVISIONING:
+        option = next((key for key, word in OTHER_WORD.items() if word == name), name)
+        assert f"item.{name}" in handed[option], name
+
+
+def test_status_looks_with_the_options_that_sync_acts_with() -> None:
+    (play,) = _load("playbooks/status.yml")
+    handed = play["tasks"][0]["block"][0]["dsg.storage.dsg_info"]
+    assert set(handed) == set(dsg_info.argument_spec()) - {"paths_limit"}
+
+
+def test_every_variable_of_a_role_has_a_default_or_is_required() -> None:
+    for role in ("repository", "sync"):
+        assert set(_load(f"roles/{role}/defaults/main.yml")) == set(_options(role))
+
+
+@pytest.mark.parametrize(
+    "name", ["provision", "init", "sync", "clone", "status", "verify", "recover"]
+)
+def test_playbooks_take_their_hosts_from_one_variable(name: str) -> None:
+    (play,) = _load(f"playbooks/{name}.yml")
+    assert play["hosts"] == "{{ dsg_hosts | default('storage') }}"
+    assert play["gather_facts"] is False
