@@ -77,6 +77,9 @@ class Repository(Protocol):
     def fetch(self, entries: Sequence[Entry], directory: str) -> None:
         """Copy entries, verified, to ``directory/0``, ``directory/1``, … in their order."""
 
+    def require_unchanged(self, manifest: Manifest) -> None:
+        """Raise :class:`DriftError` where a transaction upon ``manifest`` would be refused."""
+
     def drift(self, manifest: Manifest, *, checksum: bool) -> list[str]:
         """Name the differences between the published tree and its manifest."""
 

@@ -259,6 +259,9 @@ def _copy_file(
     after = os.fstat(reading)
     if size != before.st_size or (after.st_size, after.st_mtime_ns, after.st_ino) != seen:
         raise SourceChanged("it changed while it was read", object=entry.path)
+    if identity is not None and after.st_ctime_ns != before.st_ctime_ns:
+        # Also set by what leaves size and mtime alone: a deletion, a new mode, a restored mtime.
+        raise SourceChanged("it changed while it was read", object=entry.path)
     if sha256 != (entry.sha256 or sha256):
         raise SourceChanged("its content is not what was planned", object=entry.path)
     return entry._replace(sha256=sha256, size=size, mtime_ns=mtime_ns)

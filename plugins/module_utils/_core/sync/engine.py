@@ -93,6 +93,8 @@ class _Run:
         plan = self._plan(view)
         plan.require_no_conflict()
         view.check_deletions(plan)
+        if plan.changes_remote and view.remote_manifest is not None:
+            self.repository.require_unchanged(view.remote_manifest)
 
     def _sync(self, head: Header | None) -> None:
         view = self._look(head)

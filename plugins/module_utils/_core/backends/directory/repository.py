@@ -20,7 +20,7 @@ from ...posix.lock import locked
 from ...posix.remove import remove_tree_at
 from .. import published, tree
 from .layout import Layout
-from .transaction import DirectoryTransaction, retire
+from .transaction import DirectoryTransaction, require_unchanged, retire
 
 
 class DirectoryRepository:
@@ -147,6 +147,10 @@ class DirectoryRepository:
         """Check the chain of manifests; one line per problem."""
         newest = published.read_header(self.layout.live, self.name)
         return published.chain_problems(self.layout.live, newest)
+
+    def require_unchanged(self, manifest: Manifest) -> None:
+        """Raise :class:`DriftError` where a transaction upon ``manifest`` would be refused."""
+        require_unchanged(self.layout, manifest)
 
     def drift(self, manifest: Manifest, *, checksum: bool) -> list[str]:
         """Name the differences between the published tree and its manifest."""

@@ -38,7 +38,7 @@ class DirectoryTransaction:
     def stage(self, source: str, uploads: Sequence[Upload], deletes: set[str]) -> list[Entry]:
         """Build the new tree: what stays is linked from the live one, uploads are copied."""
         if self.base is not None:
-            self._require_base_unchanged(self.base)
+            require_unchanged(self.layout, self.base)
         os.mkdir(self.stage_root, 0o755)
         if self.base is not None:
             replaced = {upload.entry.path for upload in uploads} | deletes
@@ -49,18 +49,6 @@ class DirectoryTransaction:
         kept = [entry for entry in base.entries if entry.path not in replaced]
         with Beneath(self.layout.live) as live, Beneath(self.stage_root) as stage:
             tree.link_tree(live, stage, kept)
-
-    def _require_base_unchanged(self, base: Manifest) -> None:
-        """Stop where the live tree is not the one that was planned against."""
-        header = published.read_header(self.layout.live, self.layout.name)
-        if header.id != base.header.id:
-            raise DriftError(
-                f"the repository is at s{header.snapshot} now, not at s{base.header.snapshot}",
-                object=self.layout.live,
-                next_step="Run again: the new snapshot is taken into account then.",
-            )
-        with Beneath(self.layout.live) as live:
-            _refuse_drift(tree.drift(live, base.entries), self.layout.live)
 
     def prepare(self, manifest: Manifest) -> None:
         """Write manifest and history, check the staged tree against them, make it durable."""
@@ -78,7 +66,7 @@ class DirectoryTransaction:
         if self.base is None:
             self._publish_first()
         else:
-            self._require_base_unchanged(self.base)
+            require_unchanged(self.layout, self.base)
             self._exchange()
         sync_directory(self.layout.container)
         sync_directory(self.layout.base)
@@ -123,6 +111,19 @@ class DirectoryTransaction:
     def rollback(self) -> None:
         """Remove the work area."""
         remove_tree_at(self.stage_root)
+
+
+def require_unchanged(layout: Layout, base: Manifest) -> None:
+    """Stop where the live tree is not the one that was planned against, by names and stat data."""
+    header = published.read_header(layout.live, layout.name)
+    if header.id != base.header.id:
+        raise DriftError(
+            f"the repository is at s{header.snapshot} now, not at s{base.header.snapshot}",
+            object=layout.live,
+            next_step="Run again: the new snapshot is taken into account then.",
+        )
+    with Beneath(layout.live) as live:
+        _refuse_drift(tree.drift(live, base.entries), layout.live)
 
 
 def retire(layout: Layout, txn_id: str, snapshot: int) -> None:
