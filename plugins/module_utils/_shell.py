@@ -59,7 +59,7 @@ def run_module(
         result = action(module)
     except DsgError as error:
         failure: Result = explain(module, error) if explain else {}
-        failure["changed"] = isinstance(error, Unfinished)
+        failure["changed"] = isinstance(error, Unfinished) and not module.check_mode
         module.fail_json(msg=str(error), error=error.as_dict(), **failure)
     module.exit_json(**result)
 

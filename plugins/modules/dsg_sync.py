@@ -315,7 +315,10 @@ from ansible_collections.dsg.storage.plugins.module_utils._core.plan.policy impo
     Policy,
 )
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.engine import run
-from ansible_collections.dsg.storage.plugins.module_utils._core.sync.recovery import recover
+from ansible_collections.dsg.storage.plugins.module_utils._core.sync.recovery import (
+    preview,
+    recover,
+)
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.request import (
     OPERATIONS,
     SyncRequest,
@@ -370,8 +373,8 @@ def differences_of(result: SyncResult, request: SyncRequest) -> _report.Differen
     for done in result.recovered:
         found.add("recover", done)
     found.add_plan(result.plan, set(result.put_off))
-    if result.changed and not found.changed:  # an empty tree was published or cloned
-        found.add(result.operation, request.repository, "an empty tree")
+    if result.changed and not found.changed:  # an empty tree: only the sides come to know another
+        found.add(result.operation, request.repository, "no path to carry over")
     return found
 
 
@@ -405,7 +408,7 @@ def recover_only(module: AnsibleModule) -> _shell.Result:
     """Finish or undo what is left of an interrupted run; in check mode tell what that is."""
     request = request_of(module.params, check=module.check_mode)
     if module.check_mode:
-        done = inspect(request).unfinished
+        done = preview(request.src, request.repository, request.backend)
     else:
         done = recover(request.src, request.repository, request.backend, request.lock_timeout)
     differences = _report.Differences()

@@ -133,6 +133,18 @@ def test_the_diff_names_each_path_with_what_is_done_and_why(ground: Ground) -> N
     assert content(ground.live) == content(ground.ann)
 
 
+def test_an_empty_tree_is_published_and_cloned(ground: Ground) -> None:
+    for src, operation in ((ground.ann, "init"), (ground.ben, "clone")):
+        announced = ground.sync(src, operation=operation, check=True)
+        result = ground.sync(src, operation=operation)
+        assert result["changed"] is announced["changed"] is True
+        assert lines(result) == lines(announced)
+        assert lines(result)[0].endswith("docs (no path to carry over)")
+        assert result["snapshot"] == 1
+        assert ground.sync(src, operation=operation)["changed"] is False
+    assert content(ground.live) == {}
+
+
 def test_long_lists_are_capped_and_counted(ground: Ground) -> None:
     for number in range(9):
         (ground.ann / f"f{number}").touch()

@@ -52,7 +52,7 @@ class _Run:
             self._refuse_committed_leftovers()
             head = self.repository.head()
             self.result.operation = self._choose(head)
-            if not self._already_done():
+            if not self._already_done(head):
                 self._plan_only(head)
             return self.result
         if not self.working_copy.has_metadata():
@@ -63,7 +63,7 @@ class _Run:
             self.result.recovered = recover_working_copy(self.working_copy)
             head = self.repository.head()
             self.result.operation = self._choose(head)
-            if not self._already_done():
+            if not self._already_done(head):
                 self._sync(head)
         return self.result
 
@@ -74,9 +74,13 @@ class _Run:
             self.request = self.request._replace(policy=policy)
         return operation
 
-    def _already_done(self) -> bool:
+    def _already_done(self, head: Header | None) -> bool:
         known = self.working_copy.exists() and self.working_copy.knows(self.key)
-        return already_done(self.result.operation, self.request, known)
+        done = already_done(self.result.operation, self.request, known)
+        if done and head is not None:
+            self.result.snapshot = head.snapshot
+            self.result.manifest_digest = head.digest
+        return done
 
     def _refuse_committed_leftovers(self) -> None:
         """Check mode cannot foresee what a sync does behind a recovery that changes files."""

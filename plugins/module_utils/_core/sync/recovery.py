@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..backends.base import Repository
@@ -25,18 +26,15 @@ class Leftover(NamedTuple):
 
 
 def recover(
-    src: str, repository: str, backend: dict[str, object], lock_timeout: float = 60.0
+    src: str, repository: str, backend: Mapping[str, object], lock_timeout: float = 60.0
 ) -> list[str]:
     """Recover a working copy ('' for none) and a repository; return what was done, as sentences.
 
     The same result however often it runs.
     """
-    if src and not os.path.isabs(src):
-        raise ArgumentError("src must be an absolute path", object=src)
-    held = open_repository(backend, repository)
+    held, working_copy = _opened(src, repository, backend)
     done = []
     try:
-        working_copy = WorkingCopy(src) if src else None
         if working_copy is not None and working_copy.has_metadata():
             with working_copy.lock(lock_timeout):
                 done += recover_working_copy(working_copy)
@@ -44,6 +42,29 @@ def recover(
             return done + recover_repository(held)
     except OSError as exc:
         raise from_oserror(exc, "the recovery") from exc
+
+
+def preview(src: str, repository: str, backend: Mapping[str, object]) -> list[str]:
+    """Describe what :func:`recover` would do, as sentences; changes nothing."""
+    held, working_copy = _opened(src, repository, backend)
+    try:
+        return leftovers(working_copy, held)
+    except OSError as exc:
+        raise from_oserror(exc, "looking for unfinished transactions") from exc
+
+
+def leftovers(working_copy: WorkingCopy | None, repository: Repository) -> list[str]:
+    """Describe what an interrupted run left on both sides; changes nothing."""
+    left = unfinished(working_copy).description if working_copy is not None else ""
+    return ([left] if left else []) + repository.unfinished()
+
+
+def _opened(
+    src: str, repository: str, backend: Mapping[str, object]
+) -> tuple[Repository, WorkingCopy | None]:
+    if src and not os.path.isabs(src):
+        raise ArgumentError("src must be an absolute path", object=src)
+    return open_repository(backend, repository), WorkingCopy(src) if src else None
 
 
 def recover_working_copy(working_copy: WorkingCopy) -> list[str]:

@@ -42,13 +42,13 @@ class SyncRequest(NamedTuple):
     user: str = ""
     lock_timeout: float = 60.0
 
-    def validate(self) -> None:
+    def validate(self, *, src_required: bool = True) -> None:
         """Refuse what is not supported before anything is touched."""
         if self.operation not in OPERATIONS:
             raise ArgumentError(
                 f"operation is {self.operation!r}: supported are {', '.join(OPERATIONS)}"
             )
-        if not os.path.isabs(self.src) or "\0" in self.src:
+        if (self.src or src_required) and (not os.path.isabs(self.src) or "\0" in self.src):
             raise ArgumentError("src must be an absolute path", object=self.src)
         check_message(self.message)
         check_line(self.user, "the user", MAX_USER)

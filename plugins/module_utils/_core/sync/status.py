@@ -12,7 +12,7 @@ from ..backends.registry import open_repository
 from ..client.working_copy import WorkingCopy, repository_key
 from ..errors import from_oserror
 from ..plan.plan import Plan
-from .recovery import unfinished
+from .recovery import leftovers
 from .request import SyncRequest
 from .view import View
 
@@ -41,9 +41,12 @@ class Status:
 
 
 def inspect(request: SyncRequest) -> Status:
-    """Look at both sides and change nothing; conflicts are part of the plan, not an error."""
+    """Look at both sides and change nothing; conflicts are part of the plan, not an error.
+
+    Without a ``src`` ('') only the repository is looked at.
+    """
     request = request._replace(check=True)
-    request.validate()
+    request.validate(src_required=False)
     try:
         return _inspect(request)
     except OSError as exc:
@@ -72,6 +75,5 @@ def _inspect(request: SyncRequest) -> Status:
         view = View(request, working_copy, repository, key, head)
         status.plan = view.plan()
         status.in_sync = head is not None and not status.plan.steps
-    leftover = unfinished(working_copy).description
-    status.unfinished = ([leftover] if leftover else []) + repository.unfinished()
+    status.unfinished = leftovers(working_copy, repository)
     return status
