@@ -61,9 +61,10 @@ def test_what_is_no_regular_file_any_more_has_changed(
 ) -> None:
     path = tmp_path / "thing"
     make(path)
-    with pytest.raises(SourceChanged) as caught:
-        hash_file(str(path), path="in/tree/thing")
-    assert caught.value.object == "in/tree/thing"
+    for expected in (None, hashing.Identity(1, 2, 3, 4)):
+        with pytest.raises(SourceChanged) as caught:
+            hash_file(str(path), expected=expected, path="in/tree/thing")
+        assert caught.value.object == "in/tree/thing"
 
 
 def grow(path: Path) -> None:
@@ -117,11 +118,21 @@ def test_a_change_while_reading_is_noticed(
 
         return read
 
-    monkeypatch.setattr(os, "read", reading(os.read))
+    monkeypatch.setattr(os, "pread", reading(os.pread))
     monkeypatch.setattr(os, "readv", reading(os.readv))
     with pytest.raises(SourceChanged):
         hash_file(str(path), expected=expected)
     assert changed
+
+
+def test_another_link_to_a_file_is_no_change_of_it(tmp_path: Path) -> None:
+    """Backup tools make hard links, which alters the ctime only."""
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    expected = seen(path)
+    os.link(path, tmp_path / "backup")
+    assert seen(path) != expected
+    assert hash_file(str(path), expected=expected) == hashlib.sha256(b"x").hexdigest()
 
 
 def test_many_files_are_hashed_in_their_order(

@@ -68,7 +68,7 @@ def hash_paths(
     one line for each file that could not be read. Raises :class:`SourceChanged`.
     """
     # Large files first: one that is begun last would keep a single worker busy alone.
-    order = sorted(range(len(files)), key=lambda i: -(files[i][1].size // _LARGE))
+    order = sorted(range(len(files)), key=[-(i.size // _LARGE) for _, i in files].__getitem__)
     ordered = [files[i] for i in order]
     results = fork_map(_hasher(root), ordered, cost=lambda item: item[1].size, workers=workers)
     digests = [b""] * len(files)
@@ -111,41 +111,55 @@ def _read_error(exc: OSError, path: str) -> SourceChanged | TreeError:
 def _hash(name: str, dir_fd: int | None, expected: Identity | None, path: str) -> bytes:
     fd = os.open(name, _OPEN, dir_fd=dir_fd)
     try:
-        before = os.fstat(fd)
-        if not stat.S_ISREG(before.st_mode):
-            raise SourceChanged("it is not a regular file (any more)", object=path)
-        size = before.st_size
-        if expected is not None and (
-            size != expected.size
-            or before.st_mtime_ns != expected.mtime_ns
-            or before.st_ino != expected.ino
-        ):
-            raise SourceChanged("it changed after the tree was read", object=path)
-        length, digest = _digest(fd, size)
-        after = os.fstat(fd)
-        if (
-            length != size
-            or after.st_size != size
-            or after.st_mtime_ns != before.st_mtime_ns
-            or after.st_ctime_ns != before.st_ctime_ns
-        ):
-            raise SourceChanged("it changed while it was read", object=path)
-        return digest
+        if expected is not None and expected.size < BLOCK:
+            digest = _hash_small(fd, expected)
+            if digest is not None:
+                return digest
+        return _hash_any(fd, expected, path)
     finally:
         os.close(fd)
 
 
-def _digest(fd: int, size: int) -> tuple[int, bytes]:
-    """Return the number of bytes up to the file's end, and their SHA-256."""
-    if size < BLOCK:
-        data = os.read(fd, size + 1)
-        if len(data) == size:  # one more was asked for: this is the end
-            return size, sha256(data).digest()
-        os.lseek(fd, 0, os.SEEK_SET)
-    return _digest_blocks(fd)
+def _hash_small(fd: int, expected: Identity) -> bytes | None:
+    """Hash a file whose stat after reading is what it was when the tree was walked.
+
+    Then nothing changed in between, and one call of fstat(2) does. None if the stat differs.
+    """
+    size = expected.size
+    try:
+        data = os.pread(fd, size + 1, 0)  # one more: what comes back is all there is
+    except OSError:
+        return None
+    after = os.fstat(fd)
+    if (
+        len(data) == size == after.st_size
+        and after.st_mtime_ns == expected.mtime_ns
+        and after.st_ctime_ns == expected.ctime_ns
+        and after.st_ino == expected.ino
+        and stat.S_ISREG(after.st_mode)
+    ):
+        return sha256(data).digest()
+    return None
+
+
+def _hash_any(fd: int, expected: Identity | None, path: str) -> bytes:
+    before = os.fstat(fd)
+    if not stat.S_ISREG(before.st_mode):
+        raise SourceChanged("it is not a regular file (any more)", object=path)
+    if expected is not None and (
+        before.st_size != expected.size
+        or before.st_mtime_ns != expected.mtime_ns
+        or before.st_ino != expected.ino
+    ):
+        raise SourceChanged("it changed after the tree was read", object=path)
+    length, digest = _digest_blocks(fd)
+    if length != before.st_size or identity_of(os.fstat(fd)) != identity_of(before):
+        raise SourceChanged("it changed while it was read", object=path)
+    return digest
 
 
 def _digest_blocks(fd: int) -> tuple[int, bytes]:
+    """Return the number of bytes up to the file's end, and their SHA-256."""
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
     digest = sha256()
     length = 0
