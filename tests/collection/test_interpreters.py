@@ -18,8 +18,8 @@ import pytest
 from tests.tools import environments
 from tests.tools.collection import ROOT, run
 
-FLOOR = 11  # the Python for ansible-core 2.18, the oldest that meta/runtime.yml allows
-ANSIBLE_NEEDS = 12  # newest ansible-core needs this or newer
+FLOOR = (11, 12, 13)  # for ansible-core 2.18, the oldest that meta/runtime.yml allows
+NEWEST_FROM = 12  # the newest ansible-core needs this Python or a newer one
 
 
 class Case(NamedTuple):
@@ -37,14 +37,15 @@ class Case(NamedTuple):
 def _cases() -> list[Case]:
     here = sys.version_info.minor
     found = sorted(environments.interpreters())
-    newest = max((minor for minor in found if minor >= ANSIBLE_NEEDS), default=None)
+    newest = max((minor for minor in found if minor >= NEWEST_FROM), default=None)
+    floor = min((minor for minor in found if minor in FLOOR), default=None)
     cases = []
     for minor in found:
         if minor == newest and minor != here:
             cases.append(Case(minor, "requirements-ansible.txt", "tests/unit"))
         elif minor != here:
             cases.append(Case(minor, "requirements-core.txt", "tests/unit/core"))
-        if minor == FLOOR:
+        if minor == floor:
             cases.append(Case(minor, "requirements-floor.txt", "tests/unit/ansible"))
     return cases
 

@@ -45,7 +45,7 @@ def test_a_build_in_the_checkout_itself_leaves_the_workshop_out(
     with tarfile.open(collection.build(source, tmp_path / "out")) as tarball:
         packed = tarball.getnames()
     assert [
-        name for name in packed if name.startswith((".venv", ".cache", ".ansible", "old"))
+        name for name in packed if name.startswith((".venv", ".cache", ".ansible/", "old"))
     ] == []
 
 
