@@ -12,6 +12,7 @@ of bytes. Entries are made from it only when something asks for them.
 from __future__ import annotations
 
 import stat
+import struct
 from array import array
 from functools import partial
 from itertools import repeat
@@ -27,6 +28,12 @@ ROW = 8 * COLUMNS
 DIGEST = 32
 UNHASHED = bytes(DIGEST)
 """Stands for the hash of what has none: links, and files that were not read yet."""
+
+_row = struct.Struct(f"={COLUMNS}q")
+pack_row = _row.pack
+"""Write one row."""
+iter_rows = _row.iter_unpack
+"""Yield every row as a tuple of integers."""
 
 _UNHASHED_HEX = UNHASHED.hex()
 _new = partial(tuple.__new__, Entry)

@@ -9,17 +9,21 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import NamedTuple
 
 from ..errors import SourceChanged, TreeError
 from ..posix.beneath import Beneath
-from ..posix.parallel import fork_map
+from ..posix.parallel import ITEM_COST, fork_map
+from .columns import DIGEST, ROW, SIZE, UNHASHED, iter_rows, pack_row
+from .paths import show
 
 BLOCK = 256 * 1024
 """Bytes that are read in one go: what was read is still in the processor's cache when hashed."""
-_LARGE = 8 * 1024 * 1024
+_LARGE = 8 * 1024 * 1024  # bytes
+_MANY = 64  # files
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a fifo must not block us
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENXIO)
@@ -37,6 +41,12 @@ class Identity(NamedTuple):
 def identity_of(found: os.stat_result) -> Identity:
     """Return the identity in a stat result."""
     return Identity(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+
+def identity_of_row(row: Sequence[int]) -> Identity:
+    """Return the identity in a row of a tree's columns."""
+    _mode, ino, size, mtime_ns, ctime_ns = row
+    return Identity(size, mtime_ns, ctime_ns, ino % 2**64)
 
 
 def hash_file(
@@ -59,46 +69,94 @@ def hash_file(
         raise _read_error(exc, shown) from None
 
 
-def hash_paths(
-    root: str, files: Sequence[tuple[str, Identity]], *, workers: int | None = None
+class Batch(NamedTuple):
+    """Files of one directory to hash; ``rows`` are their stats, as in :mod:`.columns`."""
+
+    directory: str
+    names: Sequence[str]
+    rows: bytes
+    size: int
+
+
+def batches(directory: str, names: Sequence[str], rows: bytes) -> Iterator[Batch]:
+    """Cut the files of a directory into batches that are worth a worker's attention."""
+    start = size = 0
+    for stop, row in enumerate(iter_rows(rows), 1):
+        size += row[SIZE]
+        if size >= _LARGE or stop - start >= _MANY or stop == len(names):
+            yield Batch(directory, names[start:stop], rows[start * ROW : stop * ROW], size)
+            start, size = stop, 0
+
+
+def hash_batches(
+    root: str, work: Sequence[Batch], *, workers: int | None = None
 ) -> tuple[list[bytes], list[str]]:
     """Hash many files beneath ``root``, in several processes where that pays.
 
-    Returns the 32-byte digests in the order of ``files`` (empty where a file could not be read) and
+    Returns for each batch its 32-byte digests joined (zeros where a file could not be read), and
     one line for each file that could not be read. Raises :class:`SourceChanged`.
     """
     # Large files first: one that is begun last would keep a single worker busy alone.
-    order = sorted(range(len(files)), key=[-(i.size // _LARGE) for _, i in files].__getitem__)
-    ordered = [files[i] for i in order]
-    results = fork_map(_hasher(root), ordered, cost=lambda item: item[1].size, workers=workers)
-    digests = [b""] * len(files)
-    unreadable = {}
+    order = sorted(range(len(work)), key=[-(batch.size // _LARGE) for batch in work].__getitem__)
+    ordered = [work[i] for i in order]
+    results = fork_map(partial(_hash_each, root), ordered, cost=_cost, workers=workers)
+    digests = [b""] * len(work)
+    unreadable = []
     for i, result in zip(order, results):
-        if result[:1] == b"=":
-            digests[i] = result[1:]
-        else:
-            unreadable[i] = result[1:].decode("utf-8", "surrogateescape")
-    return digests, [unreadable[i] for i in sorted(unreadable)]
+        length = len(work[i].names) * DIGEST
+        digests[i] = result[:length]
+        if len(result) > length:
+            unreadable += result[length:].decode("utf-8", "surrogateescape").split("\n")
+    return digests, unreadable
 
 
-def _hasher(root: str) -> Callable[[Sequence[tuple[str, Identity]]], Iterator[bytes]]:
-    def hash_each(files: Sequence[tuple[str, Identity]]) -> Iterator[bytes]:
-        with Beneath(root) as tree:
-            for path, expected in files:
-                yield _hash_beneath(tree, path, expected)
+def hash_paths(
+    root: str, files: Sequence[tuple[str, Identity]], *, workers: int | None = None
+) -> tuple[list[bytes], list[str]]:
+    """Do as :func:`hash_batches` does, for files given one by one.
 
-    return hash_each
+    Returns one digest for each file (empty where it could not be read).
+    """
+    work = [_batch_of_one(path, expected) for path, expected in files]
+    digests, unreadable = hash_batches(root, work, workers=workers)
+    return [b"" if digest == UNHASHED else digest for digest in digests], unreadable
 
 
-def _hash_beneath(tree: Beneath, path: str, expected: Identity) -> bytes:
+def _batch_of_one(path: str, expected: Identity) -> Batch:
+    directory, _, name = path.rpartition("/")
+    size, mtime_ns, ctime_ns, ino = expected
+    signed = ino - 2**64 if ino >= 2**63 else ino
+    return Batch(directory, (name,), pack_row(0, signed, size, mtime_ns, ctime_ns), size)
+
+
+def _cost(batch: Batch) -> int:
+    return batch.size + (len(batch.names) - 1) * ITEM_COST
+
+
+def _hash_each(root: str, work: Sequence[Batch]) -> Iterator[bytes]:
+    with Beneath(root) as tree:
+        for batch in work:
+            yield _hash_batch(tree, batch)
+
+
+def _hash_batch(tree: Beneath, batch: Batch) -> bytes:
+    prefix = f"{batch.directory}/" if batch.directory else ""
+    found = []
+    unreadable = []
     try:
-        fd, name = tree.at(path)
-        return b"=" + _hash(name, fd, expected, path)
+        fd = tree.directory(batch.directory)
     except OSError as exc:
-        error = _read_error(exc, path)
-        if isinstance(error, SourceChanged):
-            raise error from None
-        return b"!" + f"{path!r}: {error.message}".encode("utf-8", "surrogateescape")
+        raise _read_error(exc, batch.directory) from None
+    for name, row in zip(batch.names, iter_rows(batch.rows)):
+        try:
+            found.append(_hash(name, fd, identity_of_row(row), prefix + name))
+        except OSError as exc:
+            error = _read_error(exc, prefix + name)
+            if isinstance(error, SourceChanged):
+                raise error from None
+            found.append(UNHASHED)
+            unreadable.append(f"{show(prefix + name)}: {error.message}")
+    return b"".join(found) + "\n".join(unreadable).encode("utf-8", "surrogateescape")
 
 
 def _read_error(exc: OSError, path: str) -> SourceChanged | TreeError:

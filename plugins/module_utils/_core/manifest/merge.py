@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import stat
-from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..errors import SourceChanged
-from .columns import COLUMNS, DIGEST, ROW, Directory, positions_of, same_content, targets_of
-from .hashing import Identity, hash_paths
+from .columns import DIGEST, ROW, Directory, iter_rows, positions_of, same_content, targets_of
+from .hashing import Batch, Identity, batches, hash_batches, identity_of_row
 from .index import Index
 from .walk import Listing
 
@@ -39,9 +38,10 @@ class Merge:
         self._known = known
         self._must_hash = must_hash
         self._checksum = checksum
+        self._hash_all = checksum or (known is None and must_hash is None)
         self._changed: list[tuple[Directory, Directory]] = []
         self._new = index is None  # whether there is a directory that the index does not have
-        self._pending: list[tuple[bytearray, int, str, Identity]] = []
+        self._pending: list[tuple[bytearray, Sequence[int], Batch]] = []
         self.directories: dict[str, Directory] = {}
         self.links: list[tuple[str, str]] = []
         self.hashed = 0
@@ -70,39 +70,46 @@ class Merge:
 
     def _merge(self, listing: Listing, before: Directory, digests: bytearray) -> tuple[str, ...]:
         """Fill in the digests that are known, and return the texts of the links."""
+        if before is _NEW and listing.all_regular and self._hash_all:
+            self._note(listing, digests, range(len(listing.names)))
+            return ()
         old = positions_of(before)
         old_targets = targets_of(before)
         targets = []
+        todo = []
         prefix = f"{listing.path}/" if listing.path else ""
-        values = array("q", listing.rows)
-        for i, name in enumerate(listing.names):
+        for i, (name, row) in enumerate(zip(listing.names, iter_rows(listing.rows))):
             j = old.get(name, -1)
-            row = listing.rows[i * ROW : (i + 1) * ROW]
-            is_same = j >= 0 and before.rows[j * ROW : (j + 1) * ROW] == row
-            mode, ino, size, mtime_ns, ctime_ns = values[i * COLUMNS : (i + 1) * COLUMNS]
-            path = prefix + name
-            if stat.S_ISLNK(mode):
-                target = old_targets[name] if is_same else _read_link(path, name, listing.fd)
+            is_same = j >= 0 and _row(before.rows, j) == _row(listing.rows, i)
+            if stat.S_ISLNK(row[0]):
+                target = old_targets[name] if is_same else _read_link(prefix, name, listing.fd)
                 targets.append(target)
                 if not is_same:
-                    self.links.append((path, target))
-            elif is_same and not self._checksum:
-                digests[i * DIGEST : (i + 1) * DIGEST] = before.digests[
-                    j * DIGEST : (j + 1) * DIGEST
-                ]
-            else:
-                identity = Identity(size, mtime_ns, ctime_ns, ino % 2**64)
-                self._note(digests, i, path, identity)
+                    self.links.append((prefix + name, target))
+                continue
+            digest: bytes | bytearray = b""
+            if is_same and not self._checksum:
+                digest = before.digests[j * DIGEST : (j + 1) * DIGEST]
+            elif self._known is not None and not self._checksum:
+                digest = bytes.fromhex(self._known(prefix + name, identity_of_row(row)))
+            if digest:
+                digests[i * DIGEST : (i + 1) * DIGEST] = digest
+            elif self._checksum or self._must_hash is None or self._must_hash(prefix + name):
+                todo.append(i)
+        self._note(listing, digests, todo)
         return tuple(targets)
 
-    def _note(self, digests: bytearray, i: int, path: str, identity: Identity) -> None:
-        if self._known is not None and not self._checksum:
-            sha256 = self._known(path, identity)
-            if sha256:
-                digests[i * DIGEST : (i + 1) * DIGEST] = bytes.fromhex(sha256)
-                return
-        if self._checksum or self._must_hash is None or self._must_hash(path):
-            self._pending.append((digests, i, path, identity))
+    def _note(self, listing: Listing, digests: bytearray, todo: Sequence[int]) -> None:
+        """Note the files at the positions ``todo`` for hashing."""
+        names, rows = listing.names, listing.rows
+        if len(todo) < len(names):
+            names = [names[i] for i in todo]
+            rows = b"".join([_row(rows, i) for i in todo])
+        start = 0
+        for batch in batches(listing.path, names, rows):
+            stop = start + len(batch.names)
+            self._pending.append((digests, todo[start:stop], batch))
+            start = stop
 
     def has_new_names(self) -> bool:
         """Tell whether there may be a path that the index does not have."""
@@ -110,12 +117,13 @@ class Merge:
 
     def hash_pending(self, root: str, workers: int | None) -> list[str]:
         """Hash what must be hashed; return one line for each file that could not be read."""
-        files = [(path, identity) for _, _, path, identity in self._pending]
-        digests, unreadable = hash_paths(root, files, workers=workers)
-        for (column, i, _, _), digest in zip(self._pending, digests):
-            column[i * DIGEST : (i + 1) * DIGEST] = digest
-        self.hashed = len(files)
-        self.hashed_bytes = sum(identity.size for _, identity in files)
+        work = [batch for _, _, batch in self._pending]
+        results, unreadable = hash_batches(root, work, workers=workers)
+        for (column, positions, _), result in zip(self._pending, results):
+            for start, i in enumerate(positions):
+                column[i * DIGEST : (i + 1) * DIGEST] = _digest(result, start)
+        self.hashed = sum(len(batch.names) for batch in work)
+        self.hashed_bytes = sum(batch.size for batch in work)
         self._pending.clear()
         return unreadable
 
@@ -128,8 +136,18 @@ class Merge:
         )
 
 
-def _read_link(path: str, name: str, fd: int) -> str:
+def _row(rows: bytes, i: int) -> bytes:
+    return rows[i * ROW : (i + 1) * ROW]
+
+
+def _digest(digests: bytes, i: int) -> bytes:
+    return digests[i * DIGEST : (i + 1) * DIGEST]
+
+
+def _read_link(prefix: str, name: str, fd: int) -> str:
     try:
         return os.readlink(name, dir_fd=fd)
     except OSError:
-        raise SourceChanged("it was replaced while the tree was read", object=path) from None
+        raise SourceChanged(
+            "it was replaced while the tree was read", object=prefix + name
+        ) from None

@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable
 
 from ..errors import PathError, TreeError
-from .columns import DIGEST, ROW, Directory, count, entries_of, paths_of, positions_of
+from .columns import DIGEST, ROW, Directory, count, entries_of, iter_rows, paths_of, positions_of
 from .digest import tree_digest
 from .entry import FILE, Entry
-from .hashing import Identity
+from .hashing import Identity, identity_of_row
 from .index import Clock, Index, read_clock, save, without_racy
 from .merge import Known, Merge
 from .paths import MAX_DETAILS, check_paths, link_problems, problems
@@ -66,8 +65,8 @@ class Scan:
     def identity(self, path: str) -> Identity:
         """Return the stat identity of a file or link of the tree; ``KeyError`` for others."""
         directory, i = self._find(path)
-        _mode, ino, size, mtime_ns, ctime_ns = array("q", directory.rows[i * ROW : (i + 1) * ROW])
-        return Identity(size, mtime_ns, ctime_ns, ino % 2**64)
+        (row,) = iter_rows(directory.rows[i * ROW : (i + 1) * ROW])
+        return identity_of_row(row)
 
     def set_hash(self, path: str, sha256: str) -> None:
         """Fill in the hash of a file that was hashed elsewhere, as the one the scan identified."""
