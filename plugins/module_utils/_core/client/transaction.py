@@ -56,7 +56,7 @@ class ClientTransaction:
     def commit(self, journal: Journal) -> tuple[list[str], str]:
         """Carry out the journal; return (paths put off, backup directory or '').
 
-        May be repeated after a crash at any step.
+        May be repeated after a crash at any step. Afterwards the staging area is only to be discarded.
         """
         with Beneath(self.working_copy.root) as tree, Beneath(self.files) as slots:
             put_off = carry_out(list(journal.operations), tree, slots)
@@ -65,7 +65,6 @@ class ClientTransaction:
         durable.sync_file_system(self.working_copy.root)
         durable.discard(self.working_copy.journal)
         durable.sync_directory(self.working_copy.metadata)
-        self.discard()
         return put_off, backup
 
     def rollback(self) -> None:

@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from ..backends.base import Repository
@@ -67,6 +68,18 @@ def _opened(
     return open_repository(backend, repository), WorkingCopy(src) if src else None
 
 
+@contextmanager
+def _repeatable() -> Iterator[None]:
+    """Let a failing recovery say what is true of it: steps that were done stay done."""
+    try:
+        yield
+    except OSError as exc:
+        error = from_oserror(exc, "the recovery")
+        error.unchanged = "Nothing is lost: the next recovery goes on where this one stopped."
+        raise error from exc
+
+
+@_repeatable()
 def recover_working_copy(working_copy: WorkingCopy) -> list[str]:
     """Carry a committed transaction forward, undo one that did not commit; its lock is held."""
     journal = pending(working_copy)
@@ -91,6 +104,7 @@ def recover_working_copy(working_copy: WorkingCopy) -> list[str]:
     return done + ([f"local versions that lost a conflict are in {backup}"] if backup else [])
 
 
+@_repeatable()
 def recover_repository(repository: Repository) -> list[str]:
     """Finish or undo a repository's leftovers; its lock is held."""
     return repository.recover()

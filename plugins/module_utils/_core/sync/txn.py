@@ -157,13 +157,21 @@ class SyncTransaction:
                     f"the working copy could not be brought up to date: {from_oserror(exc, 'applying')}",
                     object=self.request.src,
                 ) from exc
-            if self.repository is not None:
-                self.result.pending_cleanup = self.repository.finish()
+            self.result.pending_cleanup = self._tidy()
         self.result.txn_id = self.txn_id
         self.result.put_off = put_off
         self.result.backup = backup
         self.result.snapshot = manifest.header.snapshot
         self.result.manifest_digest = manifest.header.digest
+
+    def _tidy(self) -> list[str]:
+        """Clean up behind the commit; a failure is left to the next recovery, and fails nothing."""
+        waiting = [] if self.repository is None else self.repository.finish()
+        try:
+            self.client.discard()
+        except OSError as exc:
+            waiting.append(f"{self.client.root} is to be removed: {exc.strerror}")
+        return waiting
 
     def _rollback(self) -> None:
         """Undo both sides; what cannot be undone now is found by the next run's recovery."""

@@ -157,14 +157,21 @@ class View:
             check_deletions(plan, len(self.local), len(self.remote), self.request.policy)
 
     def save_index(self, uploaded: Mapping[str, Entry] | None = None) -> None:
-        """Keep what the scan learnt; ``uploaded`` entries were hashed while they were copied."""
+        """Keep what the scan learnt; ``uploaded`` entries were hashed while they were copied.
+
+        An index that cannot be written costs the next run time. It must not make a run seem to have
+        failed that is committed.
+        """
         scan = self.scan
         if scan is None or (scan.as_indexed and not uploaded):
             return
         for path, entry in (uploaded or {}).items():
             if entry.kind == FILE and not self.local[path].sha256:
                 scan.set_hash(path, entry.sha256)
-        scan.save(self.working_copy.index)
+        try:
+            scan.save(self.working_copy.index)
+        except OSError:
+            return  # what was begun is cleared by the next run
 
     def _ignored(self, entry: Entry) -> bool:
         return self.ignore.covers(entry.path, entry.kind == DIRECTORY)
