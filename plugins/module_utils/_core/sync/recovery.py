@@ -26,6 +26,18 @@ class Leftover(NamedTuple):
     goes_forward: bool = False
 
 
+@contextmanager
+def _repeatable() -> Iterator[None]:
+    """Let a failing recovery say what is true of it: steps that were done stay done."""
+    try:
+        yield
+    except OSError as exc:
+        error = from_oserror(exc, "the recovery")
+        error.unchanged = "Nothing is lost: the next recovery goes on where this one stopped."
+        raise error from exc
+
+
+@_repeatable()
 def recover(
     src: str, repository: str, backend: Mapping[str, object], lock_timeout: float = 60.0
 ) -> list[str]:
@@ -35,14 +47,11 @@ def recover(
     """
     held, working_copy = _opened(src, repository, backend)
     done = []
-    try:
-        if working_copy is not None and working_copy.has_metadata():
-            with working_copy.lock(lock_timeout):
-                done += recover_working_copy(working_copy)
-        with held.lock(lock_timeout):
-            return done + recover_repository(held)
-    except OSError as exc:
-        raise from_oserror(exc, "the recovery") from exc
+    if working_copy is not None and working_copy.has_metadata():
+        with working_copy.lock(lock_timeout):
+            done += recover_working_copy(working_copy)
+    with held.lock(lock_timeout):
+        return done + recover_repository(held)
 
 
 def preview(src: str, repository: str, backend: Mapping[str, object]) -> list[str]:
@@ -66,17 +75,6 @@ def _opened(
     if src and not os.path.isabs(src):
         raise ArgumentError("src must be an absolute path", object=src)
     return open_repository(backend, repository), WorkingCopy(src) if src else None
-
-
-@contextmanager
-def _repeatable() -> Iterator[None]:
-    """Let a failing recovery say what is true of it: steps that were done stay done."""
-    try:
-        yield
-    except OSError as exc:
-        error = from_oserror(exc, "the recovery")
-        error.unchanged = "Nothing is lost: the next recovery goes on where this one stopped."
-        raise error from exc
 
 
 @_repeatable()
