@@ -15,6 +15,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.cache/hypothesis
 WITH_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH:/usr/sbin:/sbin"
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help demo test bench unit checks venv packages-demo packages-test format build clean
 
 help: ## show this list
