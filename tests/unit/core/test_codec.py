@@ -364,6 +364,21 @@ def test_a_file_without_hash_is_not_written() -> None:
         codec.build([a_file("a", sha256="")], **FIELDS)
 
 
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [a_file("a"), a_file("a")],
+        [a_file("a"), a_file("A")],
+        [a_file("../a")],
+        [a_file("a", user="two\nlines")],
+        [Entry("l", LINK, 0, 0, 0, "", "/etc", "")],
+    ],
+)
+def test_entries_that_nobody_could_read_are_not_written(entries: list[Entry]) -> None:
+    with pytest.raises(ManifestError):
+        codec.build(entries, **FIELDS)
+
+
 # --- deltas ---
 
 

@@ -62,9 +62,10 @@ def build(
     """Return the manifest of ``entries``, which are sorted here and must all be hashed.
 
     Raises :class:`ArgumentError` for a message or another field that a reader would refuse, and
-    :class:`ManifestError` for a file that is not hashed.
+    :class:`ManifestError` for entries that a reader would refuse.
     """
     ordered = sorted(entries, key=by_path)
+    check_entries(ordered, {entry.user for entry in ordered}, "new manifest")
     body = sha256()
     for chunk in encode_entries(ordered):
         body.update(chunk)
