@@ -62,6 +62,8 @@ def tree(root: Path) -> dict[str, tuple[str, str]]:
             found[name] = ("link", str(path.readlink()))
         elif path.is_dir():
             found[name] = ("directory", "")
+        elif path.name == "lock" or path.suffix == ".lock":
+            found[name] = ("lock", "")  # its content only says who held it last
         elif not path.is_file():
             found[name] = ("special", "")
         else:
