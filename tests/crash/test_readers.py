@@ -41,7 +41,7 @@ def test_readers_see_no_gap_and_no_mixture(tmp_path: Path, note: Callable[[str],
     program = [sys.executable, reader.__file__, os.path.join(root, "base", REPOSITORY)]
     readers = [
         subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(READERS)
+        for _unused in range(READERS)
     ]
     for generation in range(2, COMMITS + 2):
         _edit(tree, generation)

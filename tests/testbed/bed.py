@@ -250,7 +250,7 @@ class Bed:
         with locked(self._lock):
             tools.ensure(tools.TO_RUN, "starting hosts", cache() / "install.log")
             image = self.image
-            _ = self.state
+            _unused = self.state
             self.folder.mkdir(parents=True, exist_ok=True)
             record = {"image": os.path.relpath(image.path, cache())}
             (self.folder / "bed.json").write_text(json.dumps(record), encoding="utf-8")

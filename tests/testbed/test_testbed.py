@@ -226,7 +226,9 @@ def test_two_builders_at_once_build_once(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(build, "_make_disk", slow_disk)
     monkeypatch.setattr(build, "_describe", lambda new, started: described)
     images: list[build.Image] = []
-    threads = [threading.Thread(target=lambda: images.append(build.ensure())) for _ in range(2)]
+    threads = [
+        threading.Thread(target=lambda: images.append(build.ensure())) for _unused in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

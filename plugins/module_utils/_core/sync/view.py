@@ -148,7 +148,7 @@ class View:
         if not unknown:
             return plan
         digests, _unreadable = hash_paths(self.working_copy.root, unknown)
-        found = {path: digest.hex() for (path, _), digest in zip(unknown, digests)}
+        found = {path: digest.hex() for (path, _unused), digest in zip(unknown, digests)}
         return Plan([_with_hash(step, found) for step in plan.steps])
 
     def check_deletions(self, plan: Plan) -> None:
