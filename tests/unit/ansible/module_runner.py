@@ -41,7 +41,7 @@ def run_module(
             module.main()
         except SystemExit as end:
             result = json.loads(printed.getvalue())
-            if end.code:
+            if end.code not in (None, 0):
                 raise ModuleFailedError(result) from None
             return result
     raise AssertionError("the module returned without a result")
