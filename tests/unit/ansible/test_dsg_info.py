@@ -89,6 +89,13 @@ def test_after_a_sync_and_after_a_change(ground: Ground) -> None:
     assert found["summary"]["differences"] == "1 upload"
 
 
+def test_ignored_paths_are_no_difference(ground: Ground) -> None:
+    ground.sync()
+    (ground.src / "b.tmp").touch()
+    assert ground.look()["in_sync"] is False
+    assert ground.look(ignore=["*.tmp"])["in_sync"] is True
+
+
 def test_conflicts_are_shown_without_failing(ground: Ground) -> None:
     ground.sync()
     other = ground.root / "other"
