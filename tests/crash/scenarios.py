@@ -254,6 +254,7 @@ RUNS = {
 RECOVERIES = {
     "recover staged": Scenario(_before_sync, "sync", _DECIDED, "staged", ("old",)),
     "recover prepared": Scenario(_before_sync, "sync", _DECIDED, "prepared", ("old",)),
+    "recover exchanged": Scenario(_before_sync, "sync", _DECIDED, "exchanged", ("old", "new")),
     "recover committed": Scenario(_before_sync, "sync", _DECIDED, "committed", ("new",)),
     "recover midway": Scenario(_before_sync, "sync", _DECIDED, "midway", ("new",)),
     "recover first": Scenario(_before_init, "init", crash="committed", ends=("new",)),
