@@ -94,9 +94,10 @@ def recover_working_copy(working_copy: WorkingCopy) -> list[str]:
             _repository(journal).make_durable()
         put_off, backup = transaction.commit(journal)
     except OSError as exc:
+        cause = from_oserror(exc, "applying")
         raise Unfinished(
-            f"transaction {journal.txn_id} cannot be finished: {from_oserror(exc, 'applying')}",
-            object=working_copy.root,
+            f"transaction {journal.txn_id} cannot be finished: {cause.message}",
+            object=cause.object or working_copy.root,
         ) from exc
     clean_staging(working_copy)
     done = [f"finished transaction {journal.txn_id} in the working copy"]
