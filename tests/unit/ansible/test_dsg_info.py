@@ -39,9 +39,9 @@ class Ground:
         options = {"src": str(self.src), **self.names, **options}
         before = untouched(self.root)
         found = run_module(dsg_info, **options)
-        assert found.pop("invocation") is not None
         checked = run_module(dsg_info, check=True, **options)
-        assert checked.pop("invocation") is not None
+        for result in (found, checked):
+            result.pop("invocation", None)  # newer ansible-cores only tell it when asked to
         assert found == checked
         assert untouched(self.root) == before
         assert found["changed"] is False
