@@ -17,7 +17,7 @@ from ..posix.beneath import Beneath
 from ..posix.present import is_directory, is_present
 from ..posix.remove import remove_tree_at
 from . import journal as journals
-from .apply import carry_out
+from .apply import KEPT, carry_out
 from .journal import INSTALL, REMOVE, Journal, Operation
 from .working_copy import WorkingCopy
 
@@ -92,7 +92,14 @@ class ClientTransaction:
             source = os.path.join(self.files, name)
             if is_present(source):
                 self._make_private(os.path.dirname(target))
+                self._mark_kept(operation)
                 os.rename(source, target)
+
+    def _mark_kept(self, operation: Operation) -> None:
+        """Tell a repetition that an emptied slot does not mean that nothing was removed yet."""
+        mark = os.path.join(self.files, f"{operation.slot}{KEPT}")
+        if not is_present(mark):
+            durable.write_new(mark, [], mode=0o600, sync=False)
 
     def _make_private(self, directory: str) -> None:
         """Make a directory below ``.dsg`` that only its owner can enter, and its parents."""
