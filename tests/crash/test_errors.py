@@ -33,13 +33,14 @@ def test_error_from_every_call(lab: Lab, row: Row, scenario: str, errno_name: st
     operation.check()
 
 
-def test_error_from_every_look(lab: Lab, row: Row) -> None:
+@pytest.mark.parametrize("scenario", ["init", "pull"])
+def test_error_from_every_look(lab: Lab, row: Row, scenario: str) -> None:
     """What cannot be read is an error, never taken for absent or empty.
 
     Only the index may be: it is a cache.
     """
-    operation = Operation(lab, "pull")
-    calls = looking(operation.attempt(["-e", "trace=all"]).calls)[1:]  # the first is the start
+    operation = Operation(lab, scenario)
+    calls = looking(operation.attempt(["-e", "trace=all"]).calls)
     points = (
         Point(call, f"EIO at {call}", ["-e", "trace=all", *inject(call, "error=EIO")])
         for call in calls
