@@ -155,7 +155,7 @@ class Model(RuleBasedStateMachine):
         src = self.src(client)
         os.makedirs(src, exist_ok=True)
         trial = src + ".trial"
-        shutil.copytree(src, trial, symlinks=True, ignore=lambda *_: [".dsg"])
+        shutil.copytree(src, trial, symlinks=True, ignore=lambda *_unused: [".dsg"])
         change(trial)
         if oracle.is_valid(read(trial)):
             change(src)
@@ -225,21 +225,21 @@ class Model(RuleBasedStateMachine):
     def accept(self, client: str, wanted: Outcome) -> None:
         """Take over what a sync must have come to, and look whether it has."""
         if wanted.publishes or self.remote is None:
-            self.snapshots.append({path: node for path, (node, _) in wanted.remote.items()})
+            self.snapshots.append({path: node for path, (node, _unused) in wanted.remote.items()})
         self.remote = wanted.remote
         self.known[client] = wanted.cache
-        assert read(self.src(client)) == {p: node for p, (node, _) in wanted.local.items()}
+        assert read(self.src(client)) == {p: node for p, (node, _unused) in wanted.local.items()}
         self.check(client, wanted.cache, wanted.remote)
 
     def check(self, client: str, cache: Owned | None, remote: Owned | None) -> None:
         if remote is None:
             assert not os.path.lexists(self.site.live)
             return
-        assert read(self.site.live) == {path: node for path, (node, _) in remote.items()}
+        assert read(self.site.live) == {path: node for path, (node, _unused) in remote.items()}
         users = {path: entry.user for path, entry in self.site.remote().items()}
-        assert users == {path: user for path, (_, user) in remote.items()}
+        assert users == {path: user for path, (_unused, user) in remote.items()}
         known = {path: entry.user for path, entry in self.site.cache(self.src(client)).items()}
-        assert known == {path: user for path, (_, user) in (cache or {}).items()}
+        assert known == {path: user for path, (_unused, user) in (cache or {}).items()}
         assert self.site.manifest().header.snapshot == len(self.snapshots)
         if os.path.isdir(os.path.join(self.src(client), ".dsg")):
             self.site.check_tidy(self.src(client))
@@ -293,7 +293,8 @@ class Model(RuleBasedStateMachine):
         known = {path: entry.user for path, entry in self.site.cache(src).items()}
         return (
             (read(src) if os.path.isdir(src) else {}) == before
-            and known == {path: user for path, (_, user) in (self.known[client] or {}).items()}
+            and known
+            == {path: user for path, (_unused, user) in (self.known[client] or {}).items()}
             and (0 if head is None else head.snapshot) == len(self.snapshots)
         )
 

@@ -7,9 +7,6 @@
 import sys
 from pathlib import Path
 
-if sys.version_info < (3, 9):
-    sys.exit("testbed: Python 3.9 or newer is needed")
-
 sys.dont_write_bytecode = True  # it may run as another user than the checkout's owner
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.testbed.cli import main  # noqa: E402
