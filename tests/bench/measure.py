@@ -24,9 +24,13 @@ class Options(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Wall time in seconds and peak memory in MiB (the largest of the process and its children)."""
+    """Wall and processor time in seconds, peak memory in MiB (of the largest process).
+
+    Processor time tells how we compare where the machine has other things to do as well.
+    """
 
     seconds: float
+    cpu: float
     mib: float
 
 
@@ -55,7 +59,7 @@ def run(command: Command) -> Run:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise RuntimeError(f"{command.argv} ended with {process.returncode}")
-    return Run(seconds, usage.ru_maxrss / 1024)
+    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def compare(title: str, commands: Mapping[str, Command], rounds: int) -> dict[str, Run]:
@@ -72,7 +76,11 @@ def compare(title: str, commands: Mapping[str, Command], rounds: int) -> dict[st
         for name, command in present.items():
             runs[name].append(run(command))
     medians = {
-        name: Run(statistics.median(r.seconds for r in all_runs), max(r.mib for r in all_runs))
+        name: Run(
+            statistics.median(r.seconds for r in all_runs),
+            statistics.median(r.cpu for r in all_runs),
+            max(r.mib for r in all_runs),
+        )
         for name, all_runs in runs.items()
     }
     _print(title, commands, medians, rounds)
@@ -84,11 +92,14 @@ def _print(
 ) -> None:
     ours = next(iter(medians.values()))
     print(f"\n{title} (median of {rounds})")
-    print(f"  {'':34}{'seconds':>9}{'MiB':>8}{'ours/peer':>11}")
+    print(f"  {'':34}{'seconds':>9}{'ours/peer':>11}{'CPU s':>8}{'MiB':>6}")
     for name in commands:
         if name not in medians:
             print(f"  {name:34}  not installed")
             continue
         found = medians[name]
-        ratio = "" if found is ours else f"{ours.seconds / found.seconds:11.2f}"
-        print(f"  {name:34}{found.seconds:9.3f}{found.mib:8.0f}{ratio}", flush=True)
+        ratio = "" if found is ours else f"{ours.seconds / found.seconds:.2f}"
+        print(
+            f"  {name:34}{found.seconds:9.3f}{ratio:>11}{found.cpu:8.2f}{found.mib:6.0f}",
+            flush=True,
+        )

@@ -116,7 +116,7 @@ def _read(root: str, prefix: str) -> Iterator[tuple[str, Node]]:
             yield path, Link(os.readlink(full))
         elif stat.S_ISDIR(found.st_mode):
             yield from _read(root, path)
-        else:
+        elif stat.S_ISREG(found.st_mode):  # anything else is no content, and a fifo would block
             with open(full, "rb") as stream:
                 text = stream.read().decode()
             yield path, Script(text) if found.st_mode & 0o111 else text
@@ -128,28 +128,31 @@ Picture = dict[str, tuple[object, ...]]
 def picture(root: str) -> Picture:
     """Return everything at and below ``root`` with content and stat, to see whether it changes.
 
-    Left out are what even a refused run may touch: lock files, the empty directories of a working
-    copy's metadata, and the times of directories that hold metadata.
+    Left out is what even a refused run may touch: lock files, the empty directories of a working
+    copy's metadata (and a working copy that holds nothing else), and the times of directories that
+    hold metadata.
     """
     found = dict(_picture(root, "")) if os.path.lexists(root) else {}
-    return {path: seen for path, seen in found.items() if not _is_scaffold(path, seen)}
+    return {path: seen for path, seen in found.items() if not _is_scaffold(path, found)}
 
 
-def _is_scaffold(path: str, seen: tuple[object, ...]) -> bool:
-    top, _, rest = path.partition("/")
-    if top != ".dsg":
+def _is_scaffold(path: str, found: Picture) -> bool:
+    if path.endswith(".lock") or path == ".dsg/lock":
+        return True
+    if found[path][0] != "directory" or not f"{path or '.dsg'}/".startswith(".dsg/"):
         return False
-    return rest == "lock" or rest.endswith(".lock") or (seen[0] == "directory" and seen[-1] == 0)
+    below = [other for other in found if other and (not path or other.startswith(f"{path}/"))]
+    return all(_is_scaffold(other, found) for other in below)
 
 
 def _picture(root: str, path: str) -> Iterator[tuple[str, tuple[object, ...]]]:
-    full = os.path.join(root, path)
+    full = os.path.join(root, path) if path else root
     found = os.lstat(full)
     mode = stat.S_IMODE(found.st_mode)
     if stat.S_ISDIR(found.st_mode):
         names = sorted(os.listdir(full))
         metadata = ".dsg" in path.split("/") or ".dsg" in names or not path
-        yield path, ("directory", mode, None if metadata else found.st_mtime_ns, len(names))
+        yield path, ("directory", mode, None if metadata else found.st_mtime_ns)
         for name in names:
             yield from _picture(root, f"{path}/{name}" if path else name)
     elif stat.S_ISREG(found.st_mode):
@@ -244,7 +247,8 @@ class Site:
 
     def picture(self) -> dict[str, Picture]:
         """Return everything that is there, on all sides."""
-        return {name: picture(os.path.join(self.root, name)) for name in os.listdir(self.root)}
+        found = {name: picture(os.path.join(self.root, name)) for name in os.listdir(self.root)}
+        return {name: seen for name, seen in found.items() if seen}
 
     def check_sound(self) -> None:
         """Tree, manifest and history agree, nothing is left over, and snapshots are whole."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from hashlib import sha256
 
 import pytest
@@ -427,3 +428,29 @@ def test_damage_to_a_delta_is_noticed() -> None:
         damaged[position] ^= 0x04
         with pytest.raises(ManifestError):
             delta.read_delta(io.BytesIO(bytes(damaged)), "s2")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: lines[::-1],
+        lambda lines: [*lines, lines[-1]],
+        lambda lines: [lines[0].replace('"put"', '"move"'), *lines[1:]],
+        lambda lines: [lines[0].replace('"op":"put",', ""), *lines[1:]],
+        lambda lines: [*lines[:-1], lines[-1].replace('"z"', '["z"]')],
+        lambda lines: [*lines[:-1], lines[-1].replace('"z"', '"z","zz":1')],
+        lambda lines: [lines[0].replace('"path":"a"', '"path":"/a"'), *lines[1:]],
+    ],
+)
+def test_a_delta_in_another_form_is_refused(change: Callable[[list[str]], list[str]]) -> None:
+    _, data = a_delta([a_file("z")], [a_file("a"), a_file("b")])
+    first, *lines, _ = data.decode().splitlines(keepends=True)
+    assert delta.read_delta(io.BytesIO(sealed_delta(first, lines)), "s2").deletes == ["z"]
+    with pytest.raises(ManifestError, match=r"line \d"):
+        delta.read_delta(io.BytesIO(sealed_delta(first, change(lines))), "s2")
+
+
+def sealed_delta(first: str, lines: list[str]) -> bytes:
+    body = "".join(lines).encode()
+    end = {"lines": len(lines), "op": "end", "sha256": sha256(body).hexdigest()}
+    return first.encode() + body + header.canonical(end).encode() + b"\n"

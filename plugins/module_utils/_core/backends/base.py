@@ -60,7 +60,10 @@ class Repository(Protocol):
         """Return the newest snapshot's manifest, checked."""
 
     def committed(self, txn_id: str, since: int) -> bool:
-        """Tell whether a transaction made a snapshot after number ``since``."""
+        """Tell whether a transaction made a snapshot after number ``since`` (0: it made the first).
+
+        A repository that had snapshots and is absent now is an error, not a no.
+        """
 
     def lock(self, timeout: float, *, shared: bool = False) -> AbstractContextManager[None]:
         """Hold the repository; ``timeout`` in seconds."""

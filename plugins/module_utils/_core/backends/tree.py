@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ..errors import DriftError, SourceChanged, SystemCallError, from_oserror
 from ..manifest.entry import DIRECTORY, FILE, LINK, MODE_MASK, Entry
 from ..manifest.hashing import hash_file
+from ..manifest.paths import show
 from ..posix.beneath import Beneath
 from ..posix.copy import copy_hashed
 from ..posix.parallel import fork_map
@@ -69,14 +70,15 @@ def _drift_of_directory(
     try:
         fd = tree.directory(directory)
         names = os.listdir(fd)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return [f"{directory}: the directory is gone"]
     except OSError as exc:
-        if exc.errno == errno.ELOOP:
-            return [f"{directory}: is a symbolic link now"]
-        raise
+        if exc.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        return [f"{directory}: is not a directory any more"]
     present = set(names) - NEVER_CONTENT if not directory else set(names)
-    found = [f"{prefix}{name}: not in the manifest" for name in sorted(present - expected.keys())]
+    added = [prefix + name for name in sorted(present - expected.keys())]
+    found = [f"{path if path.isprintable() else show(path)}: not in the manifest" for path in added]
     for name, entry in expected.items():
         if name not in present:
             found.append(f"{prefix}{name}: missing")

@@ -87,16 +87,26 @@ def read(path: str) -> Journal | None:
             object=path,
             next_step="Restore it from a backup of the working copy; do not delete it.",
         )
-    head, *operations = (json.loads(line) for line in body.splitlines())
-    if head.pop("format") != FORMAT:
+    try:
+        return _parse(body)
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise WorkingCopyError(
-            "the journal is of another version",
+            "the journal is of another version, or none of ours",
             object=path,
             next_step="Run `dsg.storage.recover` with the version of dsg.storage that wrote it.",
-        )
-    return Journal(operations=[_operation(fields) for fields in operations], **head)
+        ) from None
 
 
-def _operation(fields: list[object]) -> Operation:
-    operation = Operation(*fields)  # type: ignore[arg-type]
-    return operation if operation.seen is None else operation._replace(seen=Seen(*operation.seen))
+def _parse(body: bytes) -> Journal:
+    head, *operations = (json.loads(line) for line in body.splitlines())
+    if head.pop("format") != FORMAT:
+        raise ValueError("format")
+    return Journal(operations=[_operation(*fields) for fields in operations], **head)
+
+
+def _operation(
+    do: str, path: str, slot: int, ino: int, seen: list[int] | None, backup: bool
+) -> Operation:
+    if do not in (INSTALL, REMOVE, MKDIR, RMDIR):
+        raise ValueError(do)
+    return Operation(do, path, slot, ino, None if seen is None else Seen(*seen), backup)

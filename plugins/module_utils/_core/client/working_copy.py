@@ -42,7 +42,11 @@ class WorkingCopy:
         if not os.path.lexists(self.root):
             return False
         if not os.path.isdir(self.root):
-            raise WorkingCopyError("src is not a directory", object=self.root)
+            raise WorkingCopyError(
+                "src is not a directory",
+                object=self.root,
+                next_step="Correct src, or move it away.",
+            )
         return True
 
     def is_empty(self) -> bool:

@@ -136,8 +136,8 @@ def read_clock(directory: str) -> Clock:
     """
     path = os.path.join(directory, f"clock.{os.getpid()}")
     discard(path)
-    write_new(path, [], mode=0o600, sync=False)
     try:
+        write_new(path, [], mode=0o600, sync=False)
         found = os.lstat(path)
     finally:
         discard(path)

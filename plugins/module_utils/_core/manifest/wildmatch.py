@@ -253,7 +253,8 @@ def _byte_regex(token: Token) -> str:
         return re.escape(chr(token))
     if token is _ANY_BYTE:
         return "[^/]"
-    assert isinstance(token, bytes)
+    if not isinstance(token, bytes):
+        raise TypeError(f"a star has no expression of its own: {token!r}")
     if not token:
         return "(?!)"
     return "[" + "".join(f"\\x{byte:02x}" for byte in token) + "]"

@@ -62,11 +62,11 @@ class SyncTransaction:
             return self._new_manifest()
 
     def _stage_uploads(self) -> None:
-        assert self.view.scan is not None
+        scan = self.view.scan
         uploads = [
-            Upload(step.local, _identity(self.view.scan, step.local))
+            Upload(step.local, _identity(scan, step.local))
             for step in self.plan.of(UPLOAD)
-            if step.local is not None
+            if step.local is not None and scan is not None
         ]
         deletes = {step.path for step in self.plan.of(DELETE_REMOTE)}
         self.repository = self.view.repository.begin(self.txn_id, self.view.remote_manifest)

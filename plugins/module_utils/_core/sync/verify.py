@@ -37,7 +37,11 @@ def verify_repository(repository: str, backend: Mapping[str, object]) -> Verific
     held = open_repository(backend, repository)
     try:
         if held.head() is None:
-            raise RepositoryError("the repository does not exist", object=repository)
+            raise RepositoryError(
+                "the repository does not exist",
+                object=repository,
+                next_step="Correct repository or backend.",
+            )
         manifest = held.manifest()
         scan = scan_tree(held.tree(), checksum=True)
         header = manifest.header

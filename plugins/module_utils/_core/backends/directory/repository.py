@@ -74,9 +74,17 @@ class DirectoryRepository:
 
     def committed(self, txn_id: str, since: int) -> bool:
         """Tell whether a transaction made a snapshot after number ``since``."""
+        if since == 0 and os.path.lexists(self.layout.stage(txn_id)):
+            return False  # a first publication is the renaming of this very directory
         head = self.head()
         if head is None:
-            return False
+            if since == 0:
+                return False
+            raise RepositoryError(
+                f"it was at s{since} when transaction {txn_id} began, and is not there any more",
+                object=self.layout.live,
+                next_step="Restore it; until then nobody knows whether the transaction committed.",
+            )
         if head.txn == txn_id:
             return True
         return any(

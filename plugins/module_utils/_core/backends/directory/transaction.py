@@ -78,7 +78,9 @@ class DirectoryTransaction:
         except OSError as exc:
             if exc.errno == errno.EEXIST:
                 raise RepositoryError(
-                    "it came into being meanwhile", object=self.layout.live
+                    "it came into being meanwhile",
+                    object=self.layout.live,
+                    next_step="Look at what was put there, then run again.",
                 ) from exc
             self._explain(exc)
             raise
