@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ...errors import DriftError, RepositoryError
 from ...manifest.codec import Manifest
@@ -35,7 +36,7 @@ class ZfsTransaction:
         self.base = base
         self.dataset = layout.work(INIT if base is None else STAGE, txn_id)
         self.work = layout.mount(txn_id)
-        self.old_guid = ""
+        self.live = Base("", "", "")
         self.manifest: Manifest | None = None
 
     def stage(self, source: str, uploads: Sequence[Upload], deletes: set[str]) -> list[Entry]:
@@ -52,16 +53,16 @@ class ZfsTransaction:
         if self.base is None:
             self.runner.zfs("create", "-u", "-o", f"{TXN}={self.txn_id}", self.dataset)
         else:
-            self.old_guid = require_unchanged(self.runner, self.layout, self.base)
-            self._clone(self.base.header.snapshot)
+            self.live = require_unchanged(self.runner, self.layout, self.base)
+            self._clone(self.live.snapshot)
         mounts.mount(self.runner, self.dataset, self.work, writable=True)
 
-    def _clone(self, snapshot: int) -> None:
+    def _clone(self, snapshot: str) -> None:
         """Clone with the live dataset's own properties: a clone takes none from its origin."""
         own = datasets.local_properties(self.runner, self.layout.live)
         kept = {key: value for key, value in own.items() if not key.startswith("dsg:")}
         options = [part for item in sorted(kept.items()) for part in ("-o", "=".join(item))]
-        origin = f"{self.layout.live}@s{snapshot}"
+        origin = f"{self.layout.live}@{snapshot}"
         self.runner.zfs("clone", *options, "-o", f"{TXN}={self.txn_id}", origin, self.dataset)
 
     def prepare(self, manifest: Manifest) -> None:
@@ -93,9 +94,14 @@ class ZfsTransaction:
         if self.base is None:
             self._publish_first()
             return
-        require_unchanged(self.runner, self.layout, self.base)
+        if require_unchanged(self.runner, self.layout, self.base) != self.live:
+            raise DriftError(
+                "somebody took a snapshot of it, or replaced it, while the transaction was prepared",
+                object=self.layout.live,
+                next_step="Run again.",
+            )
         guid = datasets.properties(self.runner, self.dataset, ["guid"])["guid"].value
-        found = Record(self.txn_id, guid, self.old_guid)
+        found = Record(self.txn_id, guid, self.live.guid)
         record.write(self.runner, self.layout, found)
         commit.switch(self.runner, self.layout, found)
 
@@ -122,29 +128,40 @@ class ZfsTransaction:
             os.rmdir(self.work)
 
 
-def require_unchanged(runner: Runner, layout: Layout, base: Manifest) -> str:
-    """Stop where live is not what was planned against; return its GUID."""
-    number = base.header.snapshot
-    newest = datasets.snapshots(runner, layout.live)[-1]
-    written = f"written@s{number}"
-    if snapshot_number(newest.name) != number or newest.txn != base.header.txn:
+class Base(NamedTuple):
+    """What a sync is built upon: the live dataset and its newest snapshot, ours or another's."""
+
+    guid: str
+    snapshot: str
+    snapshot_guid: str
+
+
+def require_unchanged(runner: Runner, layout: Layout, base: Manifest) -> Base:
+    """Stop where the live dataset is not the tree of ``base``; return what it is.
+
+    A snapshot that another tool took since is fine as long as the tree is the same: the clone is
+    made from it, so that promoting carries it over.
+    """
+    found = datasets.snapshots(runner, layout.live)
+    ours = f"s{base.header.snapshot}"
+    if not any(s.name == ours and s.txn == base.header.txn for s in found):
         raise DriftError(
-            f"the newest snapshot is @{newest.name}, not our @s{number}",
+            f"the snapshot @{ours} of the published tree is not there, or not ours",
             object=layout.live,
-            next_step="If another tool made it, destroy it or let that tool skip this dataset; "
-            "then run again.",
+            next_step="Restore the repository; nothing can be built upon it without.",
         )
+    written = f"written@{ours}"
     facts = datasets.properties(runner, layout.live, ["guid", written])
     # Mounting alone may write a little; only a difference in names or content is somebody's.
     if facts[written].value != "0":
-        changed = runner.zfs("diff", "-H", f"{layout.live}@s{number}", layout.live).splitlines()
+        changed = runner.zfs("diff", "-H", f"{layout.live}@{ours}", layout.live).splitlines()
         if changed:
             raise DriftError(
-                f"it was written to since @s{number}",
+                f"it was written to since @{ours}",
                 object=layout.live,
                 details=[line.replace("\t", " ") for line in changed[:_LISTED]],
             )
-    return facts["guid"].value
+    return Base(facts["guid"].value, found[-1].name, found[-1].guid)
 
 
 def discard(runner: Runner, dataset: str) -> None:
