@@ -84,7 +84,7 @@ def published(tree: Path, options: Options) -> Path:
     """Publish the tree, and let a second run write the index."""
     base = options.base / f"{tree.name}.base"
     _start_over(tree, base)
-    for _ in range(2):
+    for _unused in range(2):
         subprocess.run(run_argv(tree, base), check=True)
     return base
 

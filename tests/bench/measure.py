@@ -54,7 +54,7 @@ def run(command: Command) -> Run:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    _, status, usage = os.wait4(process.pid, 0)
+    _unused, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
@@ -72,7 +72,7 @@ def compare(title: str, commands: Mapping[str, Command], rounds: int) -> dict[st
     for command in present.values():
         run(command)
     runs: dict[str, list[Run]] = {name: [] for name in present}
-    for _ in range(rounds):
+    for _unused in range(rounds):
         for name, command in present.items():
             runs[name].append(run(command))
     medians = {

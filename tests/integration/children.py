@@ -33,23 +33,49 @@ class Killed(Exception):
     """The child ended before its work did."""
 
 
+class Child:
+    """A forked child that waits to be let go, then does its work."""
+
+    def __init__(self, work: Work, before: Callable[[], None] | None = None) -> None:
+        self._reading, writing = os.pipe()
+        waiting, self._gate = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self._reading)
+            os.close(self._gate)
+            os.read(waiting, 1)
+            _live(work, before, writing)
+        os.close(writing)
+        os.close(waiting)
+
+    def go(self) -> None:
+        """Let the child begin."""
+        os.close(self._gate)
+
+    def outcome(self) -> tuple[bool, Any]:
+        """Wait for the end; return (True, what was returned) or (False, what was raised)."""
+        with open(self._reading, "rb") as stream:
+            answer = stream.read()
+        status = os.waitpid(self.pid, 0)[1]
+        return pickle.loads(answer) if status == 0 else (False, Killed(f"status {status}"))
+
+
 def in_child(work: Work, *, before: Callable[[], None] | None = None) -> Any:
     """Return what ``work`` returns in a forked child, or raise what it raises."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reading)
-        _live(work, before, writing)
-    os.close(writing)
-    with open(reading, "rb") as stream:
-        answer = stream.read()
-    status = os.waitpid(pid, 0)[1]
-    if status != 0:
-        raise Killed(f"status {status}")
-    returned, value = pickle.loads(answer)
+    child = Child(work, before)
+    child.go()
+    returned, value = child.outcome()
     if returned:
         return value
     raise value
+
+
+def at_once(*works: Work) -> list[Any]:
+    """Do all the works at the same time, each in a child; return what each returned or raised."""
+    children = [Child(work) for work in works]
+    for child in children:
+        child.go()
+    return [child.outcome()[1] for child in children]
 
 
 def _live(work: Work, before: Callable[[], None] | None, writing: int) -> NoReturn:

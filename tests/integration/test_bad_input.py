@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -183,7 +184,7 @@ def code_of(damage: str) -> str:
 
 
 def test_an_unknown_version_names_the_version(site):
-    ann, _ = published(site)
+    ann, _unused = published(site)
     spoil(record(site, "remote", ann), "version 2")
     error = refused_everywhere(site, "DSG-MANIFEST", ann)
     assert "version 2" in error.message
@@ -191,7 +192,7 @@ def test_an_unknown_version_names_the_version(site):
 
 
 def test_a_missing_record_of_the_last_sync_says_how_to_start_over(site):
-    ann, _ = published(site)
+    ann, _unused = published(site)
     os.unlink(record(site, "cache", ann))
     error = refused_everywhere(site, "DSG-MANIFEST", ann)
     assert "conflicts, and nothing is deleted" in error.next_step
@@ -252,7 +253,7 @@ def test_hostile_manifests_are_refused_before_anything_is_touched(site, side, ho
         header = codec.read(stream, path).header
     entries = [file("z"), *HOSTILE[hostile]]
     forged = forge(header, entries)
-    rewrite(path, lambda _: forged)
+    rewrite(path, lambda _unused: forged)
     put(behind, "a", "something to do")
     error = refused_everywhere(site, "DSG-MANIFEST", behind)
     assert error.object == path
@@ -280,10 +281,10 @@ def forge(header: Header, entries: list[Entry]) -> bytes:
 
 
 def test_a_forged_manifest_cannot_bring_files_that_are_not_there(site):
-    ann, _ = published(site)
+    ann, _unused = published(site)
     path = record(site, "remote", ann)
     header = site.manifest().header
-    rewrite(path, lambda _: forge(header, [file("a"), file("invented")]))
+    rewrite(path, lambda _unused: forge(header, [file("a"), file("invented")]))
     new = site.copy("new")
     request = site.request(new)
     before = site.picture()
@@ -315,7 +316,7 @@ def test_a_forged_manifest_cannot_bring_files_that_are_not_there(site):
     ],
 )
 def test_links_that_leave_the_tree(site, path, target):
-    ann, _ = published(site)
+    ann, _unused = published(site)
     put(ann, path, Link(target))
     error = refused_everywhere(site, "DSG-PATH", ann)
     assert any(line.startswith(f"{path!r} -> ") for line in error.details)
@@ -355,7 +356,7 @@ SPECIAL: dict[str, Callable[[str], None]] = {
 @pytest.mark.parametrize("kind", SPECIAL)
 @pytest.mark.parametrize("path", ["special", "d/special", "a", ".dsgignore"])
 def test_special_files_in_the_working_copy(site, kind, path):
-    ann, _ = published(site)
+    ann, _unused = published(site)
     put(ann, path, None)
     SPECIAL[kind](os.path.join(ann, path))
     error = refused_everywhere(site, "DSG-TREE", ann)
@@ -365,13 +366,13 @@ def test_special_files_in_the_working_copy(site, kind, path):
 
 
 def test_special_files_that_are_ignored_do_not_matter(site):
-    ann, _ = published(site)
+    ann, _unused = published(site)
     os.mkfifo(os.path.join(ann, "pipe"))
     assert not site.sync(ann, ignore=("pipe",)).changed
 
 
 def test_everything_that_is_wrong_with_a_tree_is_told_at_once(site):
-    ann, _ = published(site)
+    ann, _unused = published(site)
     os.mkfifo(os.path.join(ann, "pipe"))
     put(ann, "l", Link("../x"))
     os.mkdir(os.path.join(ann.encode(), b"d", b"\xff"))
@@ -382,7 +383,7 @@ def test_everything_that_is_wrong_with_a_tree_is_told_at_once(site):
 
 @pytest.mark.parametrize("name", [b"\xff", b"d/\xc3\x28", b"\xed\xa0\x80", b"new-\xfe/x"])
 def test_names_that_are_not_utf8(site, name):
-    ann, _ = published(site)
+    ann, _unused = published(site)
     full = os.path.join(ann.encode(), name)
     os.makedirs(os.path.dirname(full), exist_ok=True)
     with open(full, "wb"):
@@ -398,15 +399,15 @@ def test_names_that_are_not_utf8(site, name):
     [["A", "a2", "A2"], ["new\nline"], ["tab\t"], ["\u202e"], ["e\u0301"], ["d/.zfs/x"], ["D/x"]],
 )
 def test_names_that_break_the_rules(site, names):
-    ann, _ = published(site)
+    ann, _unused = published(site)
     make(ann, dict.fromkeys(names, "x"))
     refused_everywhere(site, "DSG-PATH", ann)
 
 
 def test_a_path_that_is_too_long(site):
-    ann, _ = published(site)
+    ann, _unused = published(site)
     here = os.open(ann, os.O_RDONLY)
-    for _ in range(18):
+    for _unused in range(18):
         os.mkdir("y" * 250, dir_fd=here)
         below = os.open("y" * 250, os.O_RDONLY, dir_fd=here)
         os.close(here)
@@ -434,7 +435,7 @@ def open_site() -> Iterator[Site]:
 
 
 def give(root: str, uid: int) -> None:
-    for directory, _, names in os.walk(root):
+    for directory, _unused, names in os.walk(root):
         for name in [directory, *(os.path.join(directory, name) for name in names)]:
             os.chown(name, uid, uid, follow_symlinks=False)
 
@@ -454,7 +455,7 @@ def as_nobody(site: Site, code: str, src: str, **options) -> DsgError:
 @pytest.mark.parametrize("mode", [0o000, 0o200])
 def test_files_and_directories_that_cannot_be_read(open_site, path, mode):
     site = open_site
-    ann, _ = published(site)
+    ann, _unused = published(site)
     give(site.root, NOBODY)
     full = os.path.join(ann, path)
     os.utime(full, (1, 1))  # else the index would know the file without reading it
@@ -466,7 +467,7 @@ def test_files_and_directories_that_cannot_be_read(open_site, path, mode):
 def test_a_new_file_that_cannot_be_read(open_site):
     """Nothing is known of it, so that only copying it would read it."""
     site = open_site
-    ann, _ = published(site)
+    ann, _unused = published(site)
     put(ann, "new", "n")
     give(site.root, NOBODY)
     os.chmod(os.path.join(ann, "new"), 0)
@@ -484,7 +485,7 @@ def test_a_new_file_that_cannot_be_read(open_site):
 @pytest.mark.parametrize("where", ["working copy", "container", "base"])
 def test_places_where_an_ordinary_user_may_not_write(open_site, where):
     site = open_site
-    ann, _ = published(site)
+    ann, _unused = published(site)
     put(ann, "a", "third")
     give(site.root, NOBODY)
     closed = {"working copy": ann + "/.dsg", "container": site.layout.container, "base": site.base}
@@ -500,7 +501,7 @@ def test_places_where_an_ordinary_user_may_not_write(open_site, where):
 
 def test_the_container_of_root_is_closed_to_others(open_site):
     site = open_site
-    ann, _ = published(site)
+    ann, _unused = published(site)
     put(ann, "a", "third")
     give(ann, NOBODY)
     error = as_nobody_run(site, ann)
@@ -520,7 +521,7 @@ def test_files_of_another_owner_cannot_be_linked_and_the_error_says_whose_role_i
     with open("/proc/sys/fs/protected_hardlinks") as stream:
         assert stream.read().strip() == "1", "the kernel's default"
     site = open_site
-    ann, _ = published(site)
+    ann, _unused = published(site)
     put(ann, "a", "third")
     give(site.root, NOBODY)
     os.chown(os.path.join(site.live, "d/c"), 0, 0)
@@ -599,7 +600,7 @@ CHANGES: dict[str, Callable[[str], None]] = {
 @pytest.mark.parametrize("known", ["known", "new"])
 def test_a_file_that_changes_while_it_is_read(site, monkeypatch, known, size, change):
     """A known file is read to hash it, a new one to copy it; a large one in other ways."""
-    ann, _ = published(site)
+    ann, _unused = published(site)
     name = "a" if known == "known" else "new"
     put(ann, name, "x" * size)
     request = site.request(ann)
@@ -630,7 +631,7 @@ def other_than(site: Site, name: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("change", ["grows", "shrinks", "changes", "vanishes"])
 def test_a_file_that_changes_between_the_scan_and_the_copy(site, monkeypatch, change):
-    ann, _ = published(site)
+    ann, _unused = published(site)
     put(ann, "new", "x" * 10)
     before = other_than(site, "new")
     real = os.mkdir
@@ -668,7 +669,7 @@ def test_a_published_file_that_changes_while_it_is_fetched(site, monkeypatch, ch
 
 
 def test_a_directory_that_is_swapped_for_a_link_while_it_is_copied(site, monkeypatch):
-    ann, _ = published(site)
+    ann, _unused = published(site)
     make(site.root, {"outside/secret": "secret"})
     put(ann, "d/secret", "mine")
     real = os.mkdir
@@ -693,7 +694,7 @@ def test_a_directory_that_is_swapped_for_a_link_while_it_is_copied(site, monkeyp
 
 @pytest.mark.parametrize("direction", ["both", "push"])
 def test_a_source_that_became_empty_deletes_nothing(site, direction):
-    ann, _ = published(site)
+    ann, _unused = published(site)
     for name in os.listdir(ann):
         if name != ".dsg":
             put(ann, name, None)
@@ -871,7 +872,7 @@ def test_a_directory_that_appears_while_the_first_snapshot_is_staged_is_not_repl
 
 
 def test_drift_between_planning_and_commit_is_seen(site, monkeypatch):
-    ann, _ = published(site)
+    ann, _unused = published(site)
     put(ann, "new", "n")
     before = picture(ann)
     real = os.mkdir
@@ -896,7 +897,7 @@ def test_drift_between_planning_and_commit_is_seen(site, monkeypatch):
 
 
 def test_a_base_that_is_missing(site):
-    ann, _ = published(site)
+    ann, _unused = published(site)
     os.rename(site.base, site.base + ".away")
     for src in (ann, site.copy("new", {"a": "a"})):
         error = refused_everywhere(site, "DSG-REPOSITORY", src)
@@ -906,7 +907,7 @@ def test_a_base_that_is_missing(site):
 
 
 def test_a_base_that_is_empty_as_an_unmounted_one_is(site):
-    ann, _ = published(site)
+    ann, _unused = published(site)
     os.rename(site.base, site.base + ".away")
     os.mkdir(site.base)
     error = refused_everywhere(site, "DSG-REPOSITORY", ann)
@@ -935,7 +936,7 @@ def test_a_container_whose_marker_is_not_ours(site, content, code):
 
 
 def test_a_repository_that_vanished_is_not_published_anew(site):
-    ann, _ = published(site)
+    ann, _unused = published(site)
     shutil.rmtree(site.live)
     for options in ({}, {"operation": "init"}, {"operation": "sync"}, {"direction": "pull"}):
         error = refused_run_or_check(site, "DSG-REPOSITORY", ann, **options)
@@ -962,7 +963,7 @@ def test_a_published_path_that_is_something_else(site, what, known):
 
 
 def test_a_repository_that_was_replaced_by_another(site):
-    ann, _ = published(site)
+    ann, _unused = published(site)
     shutil.rmtree(site.live)
     shutil.rmtree(site.layout.snapshots)
     site.sync(site.copy("eve", TREE))
@@ -972,7 +973,7 @@ def test_a_repository_that_was_replaced_by_another(site):
 
 
 def test_a_repository_that_was_moved_to_another_name(site):
-    ann, _ = published(site)
+    ann, _unused = published(site)
     os.rename(site.live, os.path.join(site.base, "renamed"))
     moved = Site(site.root, "renamed")
     error = refused_run_or_check(moved, "DSG-MANIFEST", ann)
@@ -1050,7 +1051,7 @@ def test_a_working_copy_whose_parent_is_missing(site):
 
 @pytest.mark.parametrize("which", ["repository", "working copy"])
 def test_a_lock_that_somebody_holds(site, which):
-    ann, _ = published(site)
+    ann, _unused = published(site)
     put(ann, "a", "third")
     path = site.layout.lock if which == "repository" else os.path.join(ann, ".dsg", "lock")
     with open(path, "r+") as stream:
@@ -1062,12 +1063,22 @@ def test_a_lock_that_somebody_holds(site, which):
     site.sync(ann)
 
 
+def test_a_lock_needs_no_space_on_the_disk(site, monkeypatch):
+    ann, _unused = published(site)
+
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "ftruncate", full)
+    assert site.recover(ann) == []
+
+
 # --- a journal that cannot be trusted ---
 
 
 def crashed(site: Site) -> str:
     """Return a working copy whose transaction committed in the repository and stopped there."""
-    _, bob = published(site)
+    _unused, bob = published(site)
     put(bob, "d/b", "from bob")
 
     def die(self, journal):
@@ -1163,7 +1174,7 @@ def test_a_repository_that_does_not_answer_is_no_answer(site):
 
 
 def test_a_system_without_exchange_refuses_to_publish(site):
-    ann, _ = published(site)
+    ann, _unused = published(site)
     put(ann, "a", "third")
     error = refused(
         site,

@@ -135,7 +135,7 @@ def test_sha256sum_verifies_what_we_write(tmp_path: Path, tree: Path) -> None:
 @pytest.mark.parametrize("style", [[], ["--binary"], ["--tag"]])
 def test_what_sha256sum_writes_is_read(tmp_path: Path, tree: Path, style: list[str]) -> None:
     entries = entries_of(tree)
-    names = [f"./{path}" for path, _ in files_in(entries)]
+    names = [f"./{path}" for path, _unused in files_in(entries)]
     data = output("sha256sum", *style, "--", *names, cwd=tree)
     found = parse_from(tmp_path / "sums", "sha256sum", data)
     assert files_in(found.entries) == files_in(entries)
@@ -144,7 +144,7 @@ def test_what_sha256sum_writes_is_read(tmp_path: Path, tree: Path, style: list[s
 
 def test_we_write_what_sha256sum_writes(tree: Path) -> None:
     entries = [entry for entry in entries_of(tree) if entry.path != "-"]
-    names = [path for path, _ in files_in(entries)]
+    names = [path for path, _unused in files_in(entries)]
     theirs = output("sha256sum", "--", *names, cwd=tree)
     assert b"".join(FORMS["sha256sum"].dump(entries)) == theirs
 
@@ -317,7 +317,7 @@ def test_percent_signs_are_written_as_the_rfc_says(tmp_path: Path, tree: Path) -
     lines = (tmp_path / "bag" / MANIFEST).read_text().splitlines()
     # No name here holds another encoded character, so a general decoder gives the names.
     decoded = [urllib.parse.unquote(line[66:]) for line in lines]
-    assert decoded == [f"data/{path}" for path, _ in files_in(entries)]
+    assert decoded == [f"data/{path}" for path, _unused in files_in(entries)]
     assert verify_bag(str(tmp_path / "bag")).valid
 
 

@@ -139,7 +139,7 @@ STATE_OF = {name_of(state): state for state in FILES}
 @pytest.mark.parametrize("direction", ["both", "push", "pull"])
 def test_states_without_conflict(site, direction, kinds):
     nodes = KINDS[kinds]
-    ann, _ = arrange(site, CALM, nodes)
+    ann, _unused = arrange(site, CALM, nodes)
     before = site.manifest().header
     result = site.sync(ann, direction=direction)
     expected = {path: outcome(STATE_OF[path], sides, direction, "") for path, sides in CALM.items()}
@@ -161,7 +161,7 @@ def test_states_without_conflict(site, direction, kinds):
 @pytest.mark.parametrize("direction", ["both", "push", "pull"])
 def test_conflicts_stop_everything_and_are_listed(site, direction, kinds):
     nodes = KINDS[kinds]
-    ann, _ = arrange(site, {**CALM, **TORN}, nodes)
+    ann, _unused = arrange(site, {**CALM, **TORN}, nodes)
     with pytest.raises(ConflictError) as caught:
         site.sync(ann, direction=direction)  # compares pictures before and after
     told = "\n".join(caught.value.details)
@@ -180,7 +180,7 @@ def test_conflicts_stop_everything_and_are_listed(site, direction, kinds):
 def test_a_choice_for_the_run_takes_effect(site, choice, direction, kinds):
     nodes = KINDS[kinds]
     rows = {**CALM, **TORN}
-    ann, _ = arrange(site, rows, nodes)
+    ann, _unused = arrange(site, rows, nodes)
     head = site.manifest().header
     published = read(site.live)
     result = site.sync(ann, direction=direction, conflict=choice)
@@ -219,7 +219,7 @@ def test_a_choice_for_single_paths_and_directories(site, choice):
         ("one", "dir/a", "dir/deep/b", "dir/but/c", "dir2/d", "dir/but/not/e"), sides
     )
     nodes = KINDS["files"]
-    ann, _ = arrange(site, rows, nodes)
+    ann, _unused = arrange(site, rows, nodes)
     choices = {"dir": choice, "dir/but": other, "dir/but/not/e": choice, "one": other}
     with pytest.raises(ConflictError) as caught:
         site.sync(ann, conflict_paths=choices)
@@ -236,7 +236,7 @@ def test_a_choice_for_single_paths_and_directories(site, choice):
 
 def test_what_a_direction_held_back_is_done_by_a_later_run(site):
     nodes = KINDS["files"]
-    ann, _ = arrange(site, CALM, nodes)
+    ann, _unused = arrange(site, CALM, nodes)
     site.sync(ann, direction="push")
     site.sync(ann, direction="pull")
     expected = {path: outcome(STATE_OF[path], row, "both", "") for path, row in CALM.items()}

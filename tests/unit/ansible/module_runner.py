@@ -41,7 +41,7 @@ def run_module(
             module.main()
         except SystemExit as end:
             result = json.loads(printed.getvalue())
-            if end.code:
+            if end.code not in (None, 0):
                 raise ModuleFailedError(result) from None
             return result
     raise AssertionError("the module returned without a result")
@@ -62,6 +62,8 @@ def tree(root: Path) -> dict[str, tuple[str, str]]:
             found[name] = ("link", str(path.readlink()))
         elif path.is_dir():
             found[name] = ("directory", "")
+        elif path.name == "lock" or path.suffix == ".lock":
+            found[name] = ("lock", "")  # its content only says who held it last
         elif not path.is_file():
             found[name] = ("special", "")
         else:

@@ -402,7 +402,7 @@ def test_a_delta_gives_the_child_of_its_parent(before: list[Entry], after: list[
 def test_a_delta_holds_only_what_changed() -> None:
     before = [a_file(f"f{i}") for i in range(9)]
     after = [before[0]._replace(mode=0o755), *before[2:]]
-    _, data = a_delta(before, after)
+    _unused, data = a_delta(before, after)
     found = delta.read_delta(io.BytesIO(data), "s2")
     assert (found.puts, found.deletes) == ([after[0]], ["f1"])
 
@@ -419,7 +419,7 @@ def test_a_delta_applied_to_another_parent_is_noticed() -> None:
 
 
 def test_damage_to_a_delta_is_noticed() -> None:
-    _, data = a_delta([*SAMPLE[1:], a_file("gone")], [*SAMPLE[:4], a_file("new")])
+    _unused, data = a_delta([*SAMPLE[1:], a_file("gone")], [*SAMPLE[:4], a_file("new")])
     delta.read_delta(io.BytesIO(data), "s2")
     for position in range(len(data)):
         with pytest.raises(ManifestError):
@@ -443,8 +443,8 @@ def test_damage_to_a_delta_is_noticed() -> None:
     ],
 )
 def test_a_delta_in_another_form_is_refused(change: Callable[[list[str]], list[str]]) -> None:
-    _, data = a_delta([a_file("z")], [a_file("a"), a_file("b")])
-    first, *lines, _ = data.decode().splitlines(keepends=True)
+    _unused, data = a_delta([a_file("z")], [a_file("a"), a_file("b")])
+    first, *lines, _unused = data.decode().splitlines(keepends=True)
     assert delta.read_delta(io.BytesIO(sealed_delta(first, lines)), "s2").deletes == ["z"]
     with pytest.raises(ManifestError, match=r"line \d"):
         delta.read_delta(io.BytesIO(sealed_delta(first, change(lines))), "s2")

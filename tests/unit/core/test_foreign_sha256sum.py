@@ -59,7 +59,11 @@ def test_other_spellings_of_a_line_are_read(line: str) -> None:
 
 
 def test_entries_are_sorted() -> None:
-    assert [path for path, _ in read(spelled("b", "a/z", "a"[:1] + ".x"))] == ["a.x", "a/z", "b"]
+    assert [path for path, _unused in read(spelled("b", "a/z", "a"[:1] + ".x"))] == [
+        "a.x",
+        "a/z",
+        "b",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_new_files_and_their_directories_arrive_and_repeating_changes_nothing(
     tree: Path, slots: Path
 ) -> None:
     operations = [install(slots, 0, "a/b/new", "new", None), Operation(MKDIR, "c/empty")]
-    for _ in range(2):
+    for _unused in range(2):
         assert run(tree, slots, *operations) == []
         assert (tree / "a/b/new").read_text() == "new"
         assert (tree / "c/empty").is_dir()
@@ -57,7 +57,7 @@ def test_new_files_and_their_directories_arrive_and_repeating_changes_nothing(
 def test_a_planned_version_is_replaced_and_kept_in_the_slot(tree: Path, slots: Path) -> None:
     (tree / "f").write_text("old")
     operation = install(slots, 0, "f", "new", seen(tree / "f"))
-    for _ in range(2):
+    for _unused in range(2):
         assert run(tree, slots, operation) == []
         assert (tree / "f").read_text() == "new"
         assert (slots / "0").read_text() == "old"
@@ -135,7 +135,7 @@ def test_files_and_emptied_directories_go_and_others_stay(tree: Path, slots: Pat
         Operation(RMDIR, "d/e"),
         Operation(RMDIR, "d"),
     ]
-    for _ in range(2):
+    for _unused in range(2):
         assert run(tree, slots, *operations) == []
         assert sorted(p.name for p in tree.rglob("*")) == ["ignored", "k"]
         assert (slots / "0").read_text() == "old"
@@ -164,7 +164,7 @@ def test_without_exchange_the_old_version_is_kept_all_the_same(
 ) -> None:
     """Network file systems lack renameat2's flags."""
 
-    def unsupported(*_: object) -> None:
+    def unsupported(*_unused: object) -> None:
         raise OSError(errno.EINVAL, "Invalid argument")
 
     monkeypatch.setattr(apply, "rename_exchange", unsupported)
@@ -176,7 +176,7 @@ def test_without_exchange_the_old_version_is_kept_all_the_same(
         install(slots, 1, "n", "new n", None),
         Operation(REMOVE, "g", 2, 0, seen(tree / "g")),
     ]
-    for _ in range(2):
+    for _unused in range(2):
         assert run(tree, slots, *operations) == []
         assert (tree / "f").read_text() == "new"
         assert (tree / "n").read_text() == "new n"

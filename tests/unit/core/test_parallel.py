@@ -17,11 +17,11 @@ import pytest
 from _core.errors import SourceChanged
 from _core.posix.parallel import MIN_COST, WorkerError, fork_map
 
-ITEMS = list(range(500))
+ITEMS = tuple(range(500))
 
 
 def fork(function, items=ITEMS, workers=2):
-    return fork_map(function, items, cost=lambda _: MIN_COST, workers=workers)
+    return fork_map(function, items, cost=lambda _unused: MIN_COST, workers=workers)
 
 
 def squares(items: Sequence[int]) -> Iterator[bytes]:
@@ -69,7 +69,7 @@ def test_no_items_are_fine() -> None:
 def test_the_work_is_done_in_other_processes() -> None:
     def who(items: Sequence[int]) -> Iterator[bytes]:
         time.sleep(0.001)  # let the other worker have some
-        for _ in items:
+        for _unused in items:
             yield b"%d" % os.getpid()
 
     workers = set(fork(who))
@@ -79,7 +79,7 @@ def test_the_work_is_done_in_other_processes() -> None:
 
 def test_little_work_stays_in_this_process() -> None:
     def who(items: Sequence[int]) -> Iterator[bytes]:
-        return (b"%d" % os.getpid() for _ in items)
+        return (b"%d" % os.getpid() for _unused in items)
 
     assert set(fork_map(who, ITEMS, workers=2)) == {b"%d" % os.getpid()}
 
@@ -185,7 +185,7 @@ fork_map(hang, range(2), cost=lambda _: MIN_COST, workers=2)
         [sys.executable, "-I", "-c", code], stdout=subprocess.PIPE, text=True
     ) as parent:
         assert parent.stdout is not None
-        for _ in range(2):
+        for _unused in range(2):
             parent.stdout.readline()
         parent.kill()
         # The pipe ends when the last process that holds it is gone.

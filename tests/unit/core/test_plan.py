@@ -390,7 +390,7 @@ def test_ignored_paths_stay_as_they_are_on_every_side(local, cache, remote, poli
     local = {path: e for path, e in local.items() if not ignored(e)}
     plan = make_plan(local, cache, remote, policy, ignored)
     assume(not plan.of("conflict"))
-    _, known, theirs = carry_out(plan, local, cache, remote)
+    _unused, known, theirs = carry_out(plan, local, cache, remote)
     for result in (known, theirs):
         check_paths(list(result))
     for path, published in remote.items():

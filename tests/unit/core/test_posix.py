@@ -62,7 +62,7 @@ class TestBeneath:
             tree.at("first/x", make_parents=True)
             for number in range(63):
                 tree.at(f"d{number}/x", make_parents=True)
-            fd, _ = tree.at("first/x")  # a hit makes it the most recent again
+            fd, _unused = tree.at("first/x")  # a hit makes it the most recent again
             tree.at("last/x", make_parents=True)
             assert os.path.samestat(os.fstat(fd), (tmp_path / "first").stat())
 
@@ -184,7 +184,7 @@ def test_a_copy_is_whole_and_its_hash_is_of_what_arrived(
 ) -> None:
     if not in_kernel:
 
-        def refuse(*_: object) -> int:
+        def refuse(*_unused: object) -> int:
             raise OSError(errno.EXDEV, "another file system")
 
         monkeypatch.setattr(os, "copy_file_range", refuse)
@@ -199,12 +199,12 @@ def test_a_copy_is_whole_and_its_hash_is_of_what_arrived(
 def test_a_large_copy_that_cannot_be_read_back_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> int:
+    def fail(*_unused: object) -> int:
         raise OSError(errno.EIO, "I/O error")
 
     monkeypatch.setattr(os, "preadv", fail)
     (tmp_path / "source").write_bytes(bytes(9 * 2**20))
     refused = pytest.raises(OSError, match="I/O error")
     names = (tmp_path / "source", tmp_path / "target")
-    with open(names[0], "rb") as source, open(names[1], "wb+") as target, refused:
+    with refused, open(names[0], "rb") as source, open(names[1], "wb+") as target:
         copy.copy_hashed(source.fileno(), target.fileno(), 9 * 2**20)

@@ -239,7 +239,7 @@ def during(
 
 
 def test_a_file_that_vanishes_is_named(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    during(monkeypatch, "listdir", lambda *_: True, (tree / "top").unlink)
+    during(monkeypatch, "listdir", lambda *_unused: True, (tree / "top").unlink)
     with pytest.raises(SourceChanged) as caught:
         scan_tree(str(tree))
     assert caught.value.object == "top"
@@ -247,7 +247,7 @@ def test_a_file_that_vanishes_is_named(tree: Path, monkeypatch: pytest.MonkeyPat
 
 def test_an_ignored_file_may_vanish(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tree / "x.swp").touch()
-    during(monkeypatch, "listdir", lambda *_: True, (tree / "x.swp").unlink)
+    during(monkeypatch, "listdir", lambda *_unused: True, (tree / "x.swp").unlink)
     assert "top" in paths(scan_tree(str(tree), ignore=Ignore(["*.swp"])))
 
 
@@ -280,7 +280,8 @@ def test_a_directory_replaced_by_another_is_noticed(
 
 def test_a_file_edited_after_the_walk_is_named(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "_core.manifest.scan.link_problems", lambda _: (tree / "a/y").write_bytes(b"new") and []
+        "_core.manifest.scan.link_problems",
+        lambda _unused: (tree / "a/y").write_bytes(b"new") and [],
     )
     with pytest.raises(SourceChanged) as caught:
         scan_tree(str(tree))

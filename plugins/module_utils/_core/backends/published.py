@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 
@@ -76,7 +77,13 @@ def link_history(live: str, root: str) -> None:
     target = os.path.join(root, METADATA, "history")
     os.makedirs(target)
     for name in os.listdir(source):
-        os.link(os.path.join(source, name), os.path.join(target, name))
+        try:
+            os.link(os.path.join(source, name), os.path.join(target, name))
+        except OSError as exc:
+            if exc.errno != errno.EMLINK:
+                raise
+            with open(os.path.join(source, name), "rb") as stream:
+                write_new(os.path.join(target, name), [stream.read()], sync=False)
 
 
 def read_history_header(root: str, snapshot: int) -> Header:

@@ -42,7 +42,7 @@ def by_directory(entries: Iterable[Entry]) -> dict[str, dict[str, Entry | None]]
     """Group entries: directory → name → entry, or None for a directory that holds others."""
     listing: dict[str, dict[str, Entry | None]] = {"": {}}
     for entry in entries:
-        parent, _, name = entry.path.rpartition("/")
+        parent, _unused, name = entry.path.rpartition("/")
         names = listing.get(parent)
         if names is None:
             names = listing[parent] = {}
@@ -55,7 +55,7 @@ def by_directory(entries: Iterable[Entry]) -> dict[str, dict[str, Entry | None]]
 
 def _imply(listing: dict[str, dict[str, Entry | None]], directory: str) -> None:
     while directory:
-        parent, _, name = directory.rpartition("/")
+        parent, _unused, name = directory.rpartition("/")
         names = listing.setdefault(parent, {})
         if name in names:
             return

@@ -21,12 +21,12 @@ from . import header as headers
 from .digest import tree_digest
 from .entry import DIRECTORY, FILE, LINK, Entry
 from .header import Header
-from .header import read_header as read_header
 from .lines import BadLine, EntryParser, LineReader, encode_entries
 from .paths import MAX_DETAILS, check_paths, link_problems, problems
 
 _MAX_USER = 1000
 by_path = attrgetter("path")
+read_header = headers.read_header
 
 
 class Manifest(NamedTuple):

@@ -137,7 +137,7 @@ def _parse_line(parser: EntryParser, line: str, puts: list[Entry], deletes: list
         puts.append(entry)
         return entry.path
     path = load_object(line).get("path")
-    if type(path) is not str or _encode_delete(path) != line:
+    if not isinstance(path, str) or _encode_delete(path) != line:
         raise BadLine("not in canonical form")
     deletes.append(path)
     return path

@@ -123,7 +123,7 @@ def hash_paths(
 
 
 def _batch_of_one(path: str, expected: Identity) -> Batch:
-    directory, _, name = path.rpartition("/")
+    directory, _unused, name = path.rpartition("/")
     size, mtime_ns, ctime_ns, ino = expected
     signed = ino - 2**64 if ino >= 2**63 else ino
     return Batch(directory, (name,), pack_row(0, signed, size, mtime_ns, ctime_ns), size)

@@ -143,7 +143,7 @@ def _parse(line: bytes, name: str) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise ManifestError("line 1: not a header of a manifest", object=name)
     version = fields.get("format")
-    if version != FORMAT and type(version) is int:
+    if version != FORMAT and is_integer(version):
         raise ManifestError(
             f"line 1: written in version {version}, only version {FORMAT} is known",
             object=name,
@@ -152,29 +152,34 @@ def _parse(line: bytes, name: str) -> dict[str, Any]:
     return fields
 
 
+def is_integer(value: Any) -> bool:
+    """Tell whether a JSON value is an integer (Python counts true and false among them)."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _text(limit: int) -> Callable[[Any], bool]:
     def is_text(value: Any) -> bool:
-        return type(value) is str and is_line(value, limit)
+        return isinstance(value, str) and is_line(value, limit)
 
     return is_text
 
 
 def _matches(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
     def does_match(value: Any) -> bool:
-        return type(value) is str and pattern.fullmatch(value) is not None
+        return isinstance(value, str) and pattern.fullmatch(value) is not None
 
     return does_match
 
 
 def _integer(lowest: int) -> Callable[[Any], bool]:
-    def is_integer(value: Any) -> bool:
-        return type(value) is int and lowest <= value <= MAX_INT
+    def is_in_range(value: Any) -> bool:
+        return is_integer(value) and lowest <= value <= MAX_INT
 
-    return is_integer
+    return is_in_range
 
 
 _RULES: dict[str, Callable[[Any], bool]] = {
-    "format": lambda value: type(value) is int and value == FORMAT,
+    "format": lambda value: is_integer(value) and value == FORMAT,
     "repository_id": _matches(_HEX_32),
     "repository": _text(255),
     "snapshot": _integer(1),

@@ -106,7 +106,7 @@ def _decode(sections: list[bytes]) -> Index:
             joined,
             rows[start * ROW : stop * ROW],
             digests[start * DIGEST : stop * DIGEST],
-            tuple([next(all_targets) for _ in range(links)]) if links else (),
+            tuple([next(all_targets) for _unused in range(links)]) if links else (),
             bool(is_empty),
         )
         start = stop

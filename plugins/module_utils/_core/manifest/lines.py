@@ -232,7 +232,7 @@ def _load(line: str, op: str) -> Entry:
 
 def _text(fields: dict[str, object], key: str) -> str:
     value = fields[key]
-    if type(value) is not str:
+    if not isinstance(value, str):
         raise BadLine(f"{key!r} is not a text")
     try:
         value.encode()
@@ -243,6 +243,6 @@ def _text(fields: dict[str, object], key: str) -> str:
 
 def _integer(fields: dict[str, object], key: str, lowest: int) -> int:
     value = fields[key]
-    if type(value) is not int or not lowest <= value <= MAX_INT:
+    if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= MAX_INT:
         raise BadLine(f"{key!r} is not an integer in range")
     return value

@@ -117,9 +117,9 @@ class Merge:
 
     def hash_pending(self, root: str, workers: int | None) -> list[str]:
         """Hash what must be hashed; return one line for each file that could not be read."""
-        work = [batch for _, _, batch in self._pending]
+        work = [pending[2] for pending in self._pending]
         results, unreadable = hash_batches(root, work, workers=workers)
-        for (column, positions, _), result in zip(self._pending, results):
+        for (column, positions, _unused), result in zip(self._pending, results):
             for start, i in enumerate(positions):
                 column[i * DIGEST : (i + 1) * DIGEST] = _digest(result, start)
         self.hashed = sum(len(batch.names) for batch in work)

@@ -90,7 +90,7 @@ class Scan:
         save(path, self.as_index())
 
     def _find(self, path: str) -> tuple[Directory, int]:
-        parent, _, name = path.rpartition("/")
+        parent, _unused, name = path.rpartition("/")
         directory = self._directories[parent]
         positions = self._positions.get(parent)
         if positions is None:

@@ -138,8 +138,8 @@ def _list(
             for name, found in zip(names, stats)
             if not match(prefix + name, stat.S_ISDIR(found.st_mode))
         ]
-        names = [name for name, _ in kept]
-        stats = [found for _, found in kept]
+        names = [name for name, _unused in kept]
+        stats = [found for _unused, found in kept]
     if set(map(stat.S_IFMT, [found.st_mode for found in stats])) <= {stat.S_IFREG}:
         return names, stats, []
     return _sort_out(prefix, names, stats, problems)
@@ -182,7 +182,7 @@ def _stat_each(
             if exc.errno in _CHANGED:
                 raise _changed(path) from None
             problems.tree.append(f"{show(path)}: cannot be read: {os.strerror(exc.errno or 0)}")
-    return [name for name, _ in found], [one for _, one in found]
+    return [name for name, _unused in found], [one for _unused, one in found]
 
 
 def _pack(path: str, names: list[str], stats: list[os.stat_result], problems: Problems) -> bytes:

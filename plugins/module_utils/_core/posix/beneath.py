@@ -51,22 +51,26 @@ class Beneath:
 
     def at(self, path: str, *, make_parents: bool = False) -> tuple[int, str]:
         """Return the parent's descriptor and the name; the parents may be made on the way."""
-        parent, _, name = path.rpartition("/")
+        parent, _unused, name = path.rpartition("/")
         return self.directory(parent, make=make_parents), name
 
     def directory(self, path: str, *, make: bool = False) -> int:
         """Return a descriptor of the directory ``path`` ('' is the root), valid until forgotten."""
         if not path:
             return self.fd
-        cached = self._open.pop(path, None)
-        if cached is not None:
-            self._open[path] = cached  # now the most recently used
-            return cached
-        parent, _, name = path.rpartition("/")
-        fd = self._enter(self.directory(parent, make=make), name, path, make)
-        if len(self._open) >= _CACHED:
-            os.close(self._open.pop(next(iter(self._open))))  # least recently used
-        self._open[path] = fd
+        known, missing = path, []
+        while known and known not in self._open:
+            known, _unused, name = known.rpartition("/")
+            missing.append(name)
+        fd = self._open.pop(known) if known else self.fd
+        if known:
+            self._open[known] = fd  # now the most recently used
+        for name in reversed(missing):  # a loop, as a tree may be deeper than Python's stack
+            known = f"{known}/{name}" if known else name
+            fd = self._enter(fd, name, known, make)
+            if len(self._open) >= _CACHED:
+                os.close(self._open.pop(next(iter(self._open))))  # least recently used
+            self._open[known] = fd
         return fd
 
     def _enter(self, parent: int, name: str, path: str, make: bool) -> int:

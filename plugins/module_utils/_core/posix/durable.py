@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from .syscalls import syncfs
 
@@ -22,13 +23,11 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
 def write_new(path: str, chunks: Iterable[bytes], *, mode: int = 0o644, sync: bool = True) -> None:
     """Create ``path`` (it must not exist) with the chunks as content, durable if ``sync``."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    try:
+    with _closing(fd, path):
         for chunk in chunks:
             write_all(fd, chunk)
         if sync:
             os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def replace(path: str, chunks: Iterable[bytes], *, mode: int = 0o644) -> None:
@@ -51,16 +50,25 @@ def discard(path: str) -> None:
 def sync_directory(path: str) -> None:
     """Make the names in a directory durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with _closing(fd, path):
         os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def sync_file_system(path: str) -> None:
     """Make everything on the file system that holds ``path`` durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with _closing(fd, path):
         syncfs(fd)
+
+
+@contextmanager
+def _closing(fd: int, path: str) -> Iterator[None]:
+    """Close a descriptor behind the block; name its file in errors of calls that only had the fd."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.filename is None:
+            exc.filename = path
+        raise
     finally:
         os.close(fd)

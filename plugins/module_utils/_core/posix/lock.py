@@ -54,6 +54,9 @@ def _acquire(fd: int, kind: int, timeout: float, what: str) -> None:
 def _sign(fd: int) -> None:
     """Leave a note for whoever waits; it has no meaning for the lock itself."""
     note = f"pid {os.getpid()} on {os.uname().nodename}\n".encode()
-    os.ftruncate(fd, 0)
-    os.lseek(fd, 0, os.SEEK_SET)
-    write_all(fd, note)
+    try:
+        os.ftruncate(fd, 0)
+        os.lseek(fd, 0, os.SEEK_SET)
+        write_all(fd, note)
+    except OSError:  # a full disk, say: recovery has to work there, and frees some of it
+        return

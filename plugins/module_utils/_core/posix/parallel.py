@@ -75,7 +75,7 @@ def fork_map(
         return _call(function, items)
     crew = _Crew(function, items, pieces)
     try:
-        for _ in range(count):
+        for _unused in range(count):
             crew.hire()
         return crew.results()
     finally:

@@ -12,6 +12,7 @@ from functools import cached_property
 
 from ..backends.base import Repository
 from ..client.working_copy import WorkingCopy
+from ..errors import DriftError
 from ..manifest import ignore as ignores
 from ..manifest import index as indexes
 from ..manifest.codec import Manifest
@@ -70,15 +71,27 @@ class View:
 
     @cached_property
     def remote_manifest(self) -> Manifest | None:
-        """Return R, None where the repository does not exist."""
-        return None if self.head is None else self.repository.manifest()
+        """Return R, None where the repository does not exist.
+
+        Who reads without the lock may meet a newer snapshot than the header's: it is the head then.
+        """
+        if self.head is None:
+            return None
+        manifest = self.repository.manifest()
+        if manifest.header.repository_id != self.head.repository_id:
+            raise DriftError(
+                "it was replaced by another repository just now", object=self.request.repository
+            )
+        self.head = manifest.header
+        return manifest
 
     @cached_property
     def cache_manifest(self) -> Manifest | None:
         """Return C, None before the first sync. Where it is R in every byte, it is R itself."""
+        remote = self.remote_manifest
         header = self.working_copy.cache_header(self.key)
-        if header is not None and self.head is not None and header.id == self.head.id:
-            return self.remote_manifest
+        if header is not None and remote is not None and header.id == remote.header.id:
+            return remote
         return self.working_copy.cache(self.key)
 
     @cached_property
@@ -148,7 +161,7 @@ class View:
         if not unknown:
             return plan
         digests, _unreadable = hash_paths(self.working_copy.root, unknown)
-        found = {path: digest.hex() for (path, _), digest in zip(unknown, digests)}
+        found = {path: digest.hex() for (path, _unused), digest in zip(unknown, digests)}
         return Plan([_with_hash(step, found) for step in plan.steps])
 
     def check_deletions(self, plan: Plan) -> None:

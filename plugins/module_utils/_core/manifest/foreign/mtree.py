@@ -229,7 +229,7 @@ class _Reader:
     def _keywords(self, line: _Line) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
         for word in line.words[1:]:
-            keyword, _, value = word.partition(b"=")
+            keyword, _unused, value = word.partition(b"=")
             text = keyword.decode("ascii", "backslashreplace")
             if text in _REFUSED:
                 raise self._error(line, f"the keyword {text} is not supported")

@@ -1,0 +1,105 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Grounds to run the backends' contract on: the machine's own file system, and mounted images.
+
+An image is a sparse file, made, mounted and unmounted by root for one worker of pytest; the loop
+device goes with the mount. Tests on one ground run in one worker, so that it is mounted once.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.integration.support import Site
+
+MKFS = {"xfs": ["mkfs.xfs", "-q"], "btrfs": ["mkfs.btrfs", "-q"]}
+_SIZE = 512 * 1024 * 1024
+_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+def _on(kinds: list[str]) -> list[object]:
+    return [pytest.param(kind, marks=pytest.mark.xdist_group(f"ground-{kind}")) for kind in kinds]
+
+
+def _do(*command: str) -> None:
+    program = shutil.which(command[0], path=_PATH)
+    assert program, f"{command[0]} is not installed (make test does it)"
+    done = subprocess.run(
+        [program, *command[1:]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout}"
+
+
+@contextmanager
+def mounted(kind: str, place: Path) -> Iterator[Path]:
+    """Make and mount an image of that kind below ``place``; nothing of it stays."""
+    assert os.geteuid() == 0, "these tests mount file systems: run them as root"
+    image, ground = place / f"{kind}.img", place / kind
+    ground.mkdir()
+    with open(image, "wb") as stream:
+        stream.truncate(_SIZE)
+    _do(*MKFS[kind], str(image))
+    _do("mount", "-o", "loop,nosuid,nodev", str(image), str(ground))
+    try:
+        yield ground
+    finally:
+        _do("umount", str(ground))
+        image.unlink()
+        with open("/proc/self/mounts") as mounts:
+            assert str(ground) not in mounts.read()
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """Mount points by kind of file system; each is mounted when it is first asked for."""
+    place = tmp_path_factory.mktemp("grounds")
+
+    class Grounds(dict[str, Path]):
+        def __missing__(self, kind: str) -> Path:
+            self[kind] = open_ones.enter_context(mounted(kind, place))
+            return self[kind]
+
+    with ExitStack() as open_ones:
+        yield Grounds()
+
+
+@pytest.fixture(params=_on(["own", *MKFS]))
+def ground(
+    request: pytest.FixtureRequest, images: dict[str, Path], tmp_path: Path
+) -> Iterator[Path]:
+    """An empty directory on each of the file systems."""
+    yield from _ground(request.param, images, tmp_path)
+
+
+@pytest.fixture(params=_on(list(MKFS)))
+def image_ground(
+    request: pytest.FixtureRequest, images: dict[str, Path], tmp_path: Path
+) -> Iterator[Path]:
+    """An empty directory on each file system that may be filled up."""
+    yield from _ground(request.param, images, tmp_path)
+
+
+def _ground(kind: str, images: dict[str, Path], tmp_path: Path) -> Iterator[Path]:
+    if kind == "own":
+        yield tmp_path
+        return
+    ground = images[kind] / str(uuid.uuid4())
+    ground.mkdir()
+    yield ground
+    _do("rm", "-rf", str(ground))  # some trees are too deep for shutil
+
+
+@pytest.fixture
+def site(ground: Path) -> Site:
+    """A provisioned base directory on the ground."""
+    return Site(str(ground))

@@ -1,0 +1,39 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""ENOSPC, EIO, EACCES and EDQUOT from every changing call: unchanged, or committed and said so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from .lab import Lab
+from .scenarios import RECOVERIES, RUNS
+from .sweep import Operation, every_error, failed
+
+Row = Callable[[Operation, str], None]
+
+ERRORS = ("ENOSPC", "EIO", "EACCES", "EDQUOT")
+
+
+@pytest.mark.parametrize("errno_name", ERRORS)
+@pytest.mark.parametrize("scenario", RUNS)
+def test_error_from_every_call(lab: Lab, row: Row, scenario: str, errno_name: str) -> None:
+    """The user gets one of our errors; both sides are as before, or recovery carries forward."""
+    operation = Operation(lab, scenario)
+    operation.sweep(every_error(operation.calls, errno_name), failed)
+    row(operation, errno_name)
+    operation.check()
+
+
+@pytest.mark.parametrize("scenario", RECOVERIES)
+def test_error_in_recovery(lab: Lab, row: Row, scenario: str) -> None:
+    """A recovery that fails can be repeated. (It asks no error for its number: two will do.)"""
+    for errno_name in ("ENOSPC", "EIO"):
+        operation = Operation(lab, scenario)
+        operation.sweep(every_error(operation.calls, errno_name), failed)
+        row(operation, errno_name)
+        operation.check()

@@ -1,0 +1,115 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every command that the guide and the README show is run, with the inventory that they show."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.tools.collection import ROOT, InstalledCollection, Result
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+
+class Page:
+    """A page of documentation, with paths of this test in place of those it shows."""
+
+    def __init__(self, name: str, root: Path) -> None:
+        self.root = root
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for shown in ("/home/", "/srv/"):
+            text = text.replace(shown, f"{root}{shown}")
+        self.blocks = [(found[1], found[2]) for found in BLOCK.finditer(text)]
+
+    def yaml(self, start: str) -> str:
+        """Return the YAML block that starts so."""
+        (block,) = [text for kind, text in self.blocks if kind == "yaml" and text.startswith(start)]
+        return block
+
+    def commands(self, program: str) -> list[list[str]]:
+        """Return the words of every command line that calls ``program``."""
+        lines = [
+            shlex.split(line, comments=True)
+            for kind, text in self.blocks
+            if kind == "sh"
+            for line in text.splitlines()
+        ]
+        return [words for words in lines if words and words[0] == program]
+
+
+def run_all(page: Page, installed: InstalledCollection) -> dict[str, Result]:
+    """Run the page's playbooks in their order, a change before each; all of them must succeed."""
+    alice = page.root / "home" / "alice" / "handbook"
+    for directory in (alice / "chapters", page.root / "home" / "bob", page.root / "srv"):
+        directory.mkdir(parents=True)
+    (alice / "chapters" / "backup.md").write_text("Back up.\n")
+    inventory = page.root / "inventory.yml"
+    inventory.write_text(page.yaml("# inventory.yml"))
+    results = {}
+    for count, words in enumerate(page.commands("ansible-playbook")):
+        if "bob" in words and "bob:" not in inventory.read_text():
+            inventory.write_text(inventory.read_text().replace("alice:", "alice:\n    bob:", 1))
+        (alice / "chapters" / "backup.md").write_text(f"Back up, {count}.\n")
+        done = installed.playbook(*words[1:], cwd=page.root)
+        assert done.rc == 0, f"{shlex.join(words)}: {done}"
+        results[shlex.join(words[3:])] = done
+    return results
+
+
+def test_the_guide_does_what_it_says(
+    tmp_path: Path, installed_collection: InstalledCollection
+) -> None:
+    page = Page("docs/guide.md", tmp_path)
+    results = run_all(page, installed_collection)
+    named = {words.split()[0] for words in results}
+    playbooks = {path.stem for path in (ROOT / "playbooks").glob("*.yml")}
+    assert named == {f"dsg.storage.{name}" for name in playbooks}, "the guide shows every playbook"
+    dry_run = results["dsg.storage.sync --check --diff"].stdout
+    assert re.search(r"^upload         chapters/backup.md \(changed, ", dry_run, re.MULTILINE)
+    assert (tmp_path / "srv" / "dsg" / ".dsg" / "handbook" / "s1" / "chapters").is_dir()
+    assert (tmp_path / "home" / "bob" / "handbook" / "chapters" / "backup.md").is_file()
+
+    (tmp_path / "srv" / "checks").mkdir()
+    task = yaml.safe_load(page.yaml("- name: Let anyone check"))
+    play = [{"hosts": "alice", "gather_facts": False, "tasks": task}]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
+    done = installed_collection.playbook("play.yml", "-i", "inventory.yml", cwd=tmp_path)
+    assert done.rc == 0, done
+    assert "chapters/backup.md" in (tmp_path / "srv/checks/handbook.sha256").read_text()
+
+
+def test_the_readme_does_what_it_says(
+    tmp_path: Path, installed_collection: InstalledCollection
+) -> None:
+    results = run_all(Page("README.md", tmp_path), installed_collection)
+    assert len(results) == 5
+    assert "1 upload" in results["dsg.storage.status"].stdout
+
+
+def test_the_guide_installs_what_is_built(
+    tmp_path: Path, clean_copy: Path, installed_collection: InstalledCollection
+) -> None:
+    for words in Page("docs/guide.md", tmp_path).commands("ansible-galaxy"):
+        where = {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "collections")}
+        moved = [word.replace("build/", f"{tmp_path}/build/") for word in words[1:]]
+        if moved[-1] == "build":
+            moved[-1] = str(tmp_path / "build")
+        done = installed_collection.run(words[0], *moved, cwd=clean_copy, **where)
+        assert done.rc == 0, done
+    installed = tmp_path / "collections" / "ansible_collections" / "dsg" / "storage"
+    assert (installed / "MANIFEST.json").is_file()
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/guide.md", "docs/errors.md"])
+def test_links_lead_somewhere(name: str) -> None:
+    page = ROOT / name
+    found = LINK.findall(page.read_text(encoding="utf-8"))
+    assert [link for link in found if not (page.parent / link).exists()] == []
