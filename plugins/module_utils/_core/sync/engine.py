@@ -57,15 +57,24 @@ class _Run:
             return self.result
         if not self.working_copy.has_metadata():
             # Refuses what does not fit before anything is made.
-            self._choose(self.repository.head())
+            self._choose(self._head())
             self.working_copy.create()
         with self.working_copy.lock(self.request.lock_timeout):
-            self.result.recovered = recover_working_copy(self.working_copy)
-            head = self.repository.head()
+            self.result.recovered += recover_working_copy(self.working_copy)
+            head = self._head()
             self.result.operation = self._choose(head)
             if not self._already_done(head):
                 self._sync(head)
         return self.result
+
+    def _head(self) -> Header | None:
+        """Return the head, after a recovery where nothing can be read without one."""
+        try:
+            return self.repository.head()
+        except Unfinished:
+            with self.repository.lock(self.request.lock_timeout):
+                self.result.recovered += recover_repository(self.repository)
+            return self.repository.head()
 
     def _choose(self, head: Header | None) -> str:
         operation = choose_operation(self.request, self.working_copy, self.key, head)

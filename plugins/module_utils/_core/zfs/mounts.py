@@ -14,7 +14,6 @@ import ctypes
 import os
 
 from ..errors import ArgumentError
-from .command import Runner
 
 _OPEN_TREE = 428
 _MOVE_MOUNT = 429
@@ -25,18 +24,24 @@ _MOVE_MOUNT_F_EMPTY_PATH = 0x4
 _MOVE_MOUNT_BENEATH = 0x200
 _MNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOATIME = 1, 2, 4, 1024
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def mount(runner: Runner, dataset: str, directory: str, *, writable: bool) -> None:
+def mount(dataset: str, directory: str, *, published: str, writable: bool) -> None:
     """Mount a dataset at ``directory`` whatever its mountpoint property says.
 
     ``ro`` has to be said: the explicit mount would otherwise override an inherited readonly.
+    ``published`` is where the mount will be moved to: OpenZFS mounts snapshots that are looked up in
+    ``.zfs/snapshot`` below the path it was given, not below the one that was used.
     """
-    access = "rw" if writable else "ro"
-    options = f"zfsutil,{access},nosuid,nodev,noatime"
-    runner.run("mount", "-t", "zfs", "-o", options, dataset, directory)
+    flags = _MS_NOSUID | _MS_NODEV | _MS_NOATIME | (0 if writable else _MS_RDONLY)
+    options = f"{'rw' if writable else 'ro'},nosuid,nodev,noatime,zfsutil,mntpoint={published}"
+    result = _libc.mount(
+        os.fsencode(dataset), os.fsencode(directory), b"zfs", flags, os.fsencode(options)
+    )
+    _check(result, dataset)
 
 
 def unmount(directory: str, *, lazily: bool = False) -> None:
@@ -45,11 +50,8 @@ def unmount(directory: str, *, lazily: bool = False) -> None:
     _check(_libc.umount2(os.fsencode(directory), flags), directory)
 
 
-def switch(private: str, published: str) -> None:
-    """Replace what is mounted at ``published`` by what is mounted at ``private``, without a gap.
-
-    ``private`` stays mounted there as well; readers in the old tree keep it until they leave.
-    """
+def put_beneath(private: str, published: str) -> None:
+    """Mount what is at ``private`` at ``published`` as well, beneath what is mounted there."""
     tree = _libc.syscall(
         _OPEN_TREE, _AT_FDCWD, os.fsencode(private), _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC
     )
@@ -60,7 +62,6 @@ def switch(private: str, published: str) -> None:
         _check(_libc.syscall(_MOVE_MOUNT, tree, b"", _AT_FDCWD, target, flags), published)
     finally:
         os.close(tree)
-    unmount(published, lazily=True)
 
 
 def require_switch() -> None:
@@ -74,15 +75,35 @@ def require_switch() -> None:
         )
 
 
-def mounted_at(directory: str) -> str:
-    """Return the source of the topmost mount at exactly ``directory``, '' where there is none."""
-    found = ""
+def stack(directory: str) -> list[str]:
+    """Return the sources of the mounts at exactly ``directory``, the topmost first.
+
+    The order of the lines says nothing: what was put beneath is newer. Every mount's parent does.
+    """
+    by_parent: dict[str, tuple[str, str]] = {}
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
         for line in stream:
             fields = line.split(" ")
             if _unescape(fields[4]) == directory:
-                found = _unescape(fields[fields.index("-") + 2])
+                by_parent[fields[1]] = (fields[0], _unescape(fields[fields.index("-") + 2]))
+    numbers = {number for number, _source in by_parent.values()}
+    found: list[str] = []
+    at = next((parent for parent in by_parent if parent not in numbers), "")
+    while at in by_parent:
+        at, source = by_parent.pop(at)
+        found.insert(0, source)
     return found
+
+
+def mounted_at(directory: str) -> str:
+    """Return the source of the topmost mount at exactly ``directory``, '' where there is none."""
+    found = stack(directory)
+    return found[0] if found else ""
+
+
+def is_writable(directory: str) -> bool:
+    """Tell whether the file system that is mounted at ``directory`` takes writes."""
+    return not os.statvfs(directory).f_flag & os.ST_RDONLY
 
 
 def _unescape(text: str) -> str:

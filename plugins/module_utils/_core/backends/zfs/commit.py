@@ -10,117 +10,101 @@ and the recovery after a crash at any step are the same code.
 
 from __future__ import annotations
 
-import os
-
-from ...posix.durable import sync_directory
+from ...errors import DsgError
 from ...zfs import datasets, mounts
 from ...zfs.command import CommandFailed, Runner, ZfsError
-from ...zfs.datasets import Dataset
+from ...zfs.holders import holders
+from .. import published
 from . import record as records
-from .layout import OLD, STAGE, Layout
+from .layout import OLD, STAGE, TXN, snapshot_number
+from .publish import publish
 from .record import Record
+from .state import Dataset, State, look
 
 
-def switch(runner: Runner, layout: Layout, record: Record) -> None:
+def switch(runner: Runner, state: State, record: Record) -> State:
     """Give the live name and mountpoint of a committed transaction to its clone.
 
-    Raises :class:`ZfsError` with the evidence, and touches nothing, where the datasets are not in
-    a state that a transaction can have left.
+    Returns what was read back. Raises :class:`ZfsError` with the evidence, and touches nothing,
+    where the datasets are not in a state that a transaction can have left.
     """
-    found = datasets.below(runner, layout.container)
-    live = datasets.below(runner, layout.parent).get(layout.live)
-    old = layout.work(OLD, record.txn_id)
-    stage = layout.work(STAGE, record.txn_id)
-    if _guid(live) == record.old_guid and _guid(found.get(stage)) == record.stage_guid:
+    layout = state.layout
+    old, stage = (layout.work(kind, record.txn_id) for kind in (OLD, STAGE))
+    staged = _guid(state.work.get(stage)) == record.stage_guid
+    if staged and _guid(state.live) == record.old_guid and old not in state.work:
         runner.zfs("rename", "-u", layout.live, old)
-        live = None
-    if live is None and _guid(found.get(stage)) == record.stage_guid:
         runner.zfs("rename", "-u", stage, layout.live)
-    elif _guid(live) != record.stage_guid:
-        raise _contradiction(layout, record, live, found)
-    publish(runner, layout, record.txn_id)
-
-
-def settle(runner: Runner, layout: Layout) -> list[str]:
-    """Promote the published clone, clear the record, destroy what was retired.
-
-    Returns what has to wait, one sentence each: a promotion while a snapshot is being sent, a
-    destruction while a reader is in the old tree.
-    """
-    if datasets.below(runner, layout.live)[layout.live].origin:
-        try:
-            runner.zfs("promote", layout.live)
-        except CommandFailed as exc:
-            return [f"{layout.live} cannot be promoted yet: {' '.join(exc.output.split())}"]
+    elif staged and state.live is None and _guid(state.work.get(old)) == record.old_guid:
+        runner.zfs("rename", "-u", stage, layout.live)
+    elif _guid(state.live) != record.stage_guid:
+        raise _contradiction(state, record)
+    publish(runner, state)
+    after = look(runner, layout)
+    _verify(after, record)
     records.clear(runner, layout)
-    return collect(runner, layout)
+    return after
 
 
 def _guid(dataset: Dataset | None) -> str:
     return "" if dataset is None else dataset.guid
 
 
-def _contradiction(
-    layout: Layout, record: Record, live: Dataset | None, found: dict[str, Dataset]
-) -> ZfsError:
-    evidence = [f"record: {record}", f"live: {live}"]
-    evidence += [f"found: {dataset}" for dataset in found.values()]
+def _verify(state: State, record: Record) -> None:
+    """Read back that the committed tree is the published one."""
+    if (
+        _guid(state.live) != record.stage_guid
+        or mounts.mounted_at(state.path) != state.layout.live
+        or published.read_header(state.path, state.layout.name).txn != record.txn_id
+    ):
+        raise _contradiction(state, record)
+
+
+def _contradiction(state: State, record: Record) -> ZfsError:
+    evidence = [f"record: {record}", f"live: {state.live}", f"mounted: {mounts.stack(state.path)}"]
+    evidence += [f"found: {dataset}" for dataset in state.work.values()]
     return ZfsError(
         "the commit record does not fit the datasets: somebody else renamed or destroyed one",
-        object=layout.live,
+        object=state.layout.live,
         unchanged="Nothing was touched.",
         next_step="Compare the evidence with `zpool history -i` and name the datasets as before.",
         details=evidence,
     )
 
 
-def publish(runner: Runner, layout: Layout, txn_id: str) -> None:
-    """Mount the live dataset where it belongs, without a gap where an older one is mounted."""
-    dataset = datasets.below(runner, layout.live)[layout.live]
-    target = dataset.mountpoint
-    if not os.path.isabs(target):
-        raise ZfsError(f"the mountpoint is {target!r}, not a path", object=layout.live)
-    if mounts.mounted_at(target) == "":
-        _ensure_directory(runner, layout, target)
-        mounts.mount(runner, layout.live, target, writable=False)
-    elif not _is_mounted(dataset, target):
-        private = layout.mount(txn_id)
-        os.makedirs(private, 0o700, exist_ok=True)
-        mounts.mount(runner, layout.live, private, writable=False)
-        mounts.switch(private, target)
-        mounts.unmount(private)
-        os.rmdir(private)
+def settle(runner: Runner, state: State) -> list[str]:
+    """Promote the published clone and destroy what was retired.
 
-
-def _is_mounted(dataset: Dataset, target: str) -> bool:
-    """Tell whether the topmost mount at ``target`` is this very dataset, not its predecessor.
-
-    After a rename the kernel shows the old dataset under its new name, so the name decides.
+    Returns what has to wait, one sentence each: a promotion while a snapshot is being sent, a
+    destruction while a reader is in the old tree.
     """
-    return mounts.mounted_at(target) == dataset.name
-
-
-def _ensure_directory(runner: Runner, layout: Layout, target: str) -> None:
-    """Make the mountpoint's directory inside the publish parent, which is read-only."""
-    if os.path.isdir(target):
-        return
-    parent = os.path.dirname(target)
-    runner.run("mount", "-o", "remount,rw", parent)
-    try:
-        os.mkdir(target, 0o755)
-        sync_directory(parent)
-    finally:
-        runner.run("mount", "-o", "remount,ro", parent)
-
-
-def collect(runner: Runner, layout: Layout) -> list[str]:
-    """Destroy retired datasets; return a sentence for each that is still in use."""
+    if state.waits_for_promotion():
+        try:
+            runner.zfs("promote", state.layout.live)
+        except CommandFailed as exc:
+            return [f"{state.layout.live} cannot be promoted yet: {_said(exc)}"]
     waiting = []
-    for name in sorted(datasets.below(runner, layout.container)):
-        work = layout.parse_work(name)
-        if work is not None and work[0] == OLD:
-            try:
-                runner.zfs("destroy", name)
-            except CommandFailed as exc:
-                waiting.append(f"{name} cannot be destroyed yet: {' '.join(exc.output.split())}")
+    for name in state.olds:
+        try:
+            runner.zfs("destroy", name)
+        except CommandFailed as exc:
+            users = ", ".join(holders()) if "busy" in exc.output else ""
+            held = f" (in use by {users})" if users else ""
+            waiting.append(f"{name} cannot be destroyed yet: {_said(exc)}{held}")
     return waiting
+
+
+def discard(runner: Runner, dataset: str) -> None:
+    """Destroy a work dataset and the snapshot it may have; never anything below, cloned or foreign."""
+    for name, txn in datasets.snapshots(runner, dataset, TXN):
+        if txn and snapshot_number(name) is not None:
+            runner.zfs("destroy", f"{dataset}@{name}")
+    runner.zfs("destroy", dataset)
+
+
+def put_off(doing: str, exc: DsgError) -> str:
+    """Return the sentence for a cleanup that failed behind the commit."""
+    return f"{doing} has to wait: {_said(exc) if isinstance(exc, CommandFailed) else exc.message}"
+
+
+def _said(exc: CommandFailed) -> str:
+    return " ".join(exc.output.split())

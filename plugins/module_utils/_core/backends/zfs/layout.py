@@ -59,7 +59,25 @@ class Layout:
 
     def mount(self, txn_id: str) -> str:
         """Return the private directory where a transaction's dataset is mounted."""
-        return os.path.join(RUN, "mnt", f"{self.name}.{txn_id}")
+        return os.path.join(RUN, "mnt", f"{self._mount_prefix}{txn_id}")
+
+    def mounts(self) -> list[str]:
+        """Return the private mount directories of this repository that exist."""
+        try:
+            names = sorted(os.listdir(os.path.join(RUN, "mnt")))
+        except FileNotFoundError:
+            return []
+        prefix = self._mount_prefix
+        return [os.path.join(RUN, "mnt", name) for name in names if name.startswith(prefix)]
+
+    @property
+    def _mount_prefix(self) -> str:
+        return f"{self.live.replace('/', '%')}%"
+
+    @property
+    def parent_lock(self) -> str:
+        """Return the lock file of what all repositories of one parent share."""
+        return os.path.join(RUN, f"{self.parent.replace('/', '%')}%.dsg.lock")
 
     @property
     def lock(self) -> str:

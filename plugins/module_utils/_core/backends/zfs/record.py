@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ...errors import ManifestError
 from ...zfs.command import Runner
-from ...zfs.datasets import LOCAL, properties
+from ...zfs.datasets import LOCAL, Value
 from .layout import Layout
 
 
@@ -22,15 +22,14 @@ class Record(NamedTuple):
     old_guid: str
 
 
-def read(runner: Runner, layout: Layout) -> Record | None:
+def parse(layout: Layout, found: Value) -> Record | None:
     """Return the record, None where there is none; one that cannot be read is an error."""
-    value, source = properties(runner, layout.container, [layout.record])[layout.record]
-    if source != LOCAL:
+    if found.source != LOCAL:
         return None
-    parts = value.split(";")
+    parts = found.value.split(";")
     if len(parts) != 3 or not all(parts):
         raise ManifestError(
-            f"the commit record {layout.record} is {value!r}",
+            f"the commit record {layout.record} is {found.value!r}",
             object=layout.container,
             next_step="Nothing was touched. Restore the property from `zpool history -i`.",
         )

@@ -6,75 +6,67 @@
 
 from __future__ import annotations
 
-import os
-
-from ...zfs import datasets, mounts
-from ...zfs.command import Runner
+from ...zfs import mounts
+from ...zfs.command import Runner, ZfsError
 from . import commit
-from . import record as records
-from .layout import INIT, OLD, RUN, STAGE, Layout
-from .transaction import discard
+from .layout import INIT, OLD, STAGE, Layout
+from .publish import needs_protection, protect_parent, publish, release
+from .state import State, look
 
 
-def describe(runner: Runner, layout: Layout) -> list[str]:
+def describe(state: State) -> list[str]:
     """Describe what :func:`recover` would do; changes nothing."""
-    record = records.read(runner, layout)
+    record = state.record
     found = [f"transaction {record.txn_id} is committed and to be finished"] if record else []
-    for kind, txn_id, name in _work(runner, layout):
+    for name in sorted(state.work):
+        kind, txn_id = state.layout.parse_work(name) or ("", "")
         if record is not None and record.txn_id == txn_id:
             continue
         what = "to be destroyed once nobody uses it" if kind == OLD else "to be destroyed"
         found.append(f"{name} of transaction {txn_id} is {what}")
+    if record is None and is_hidden(state):
+        found.append(f"{state.layout.live} is to be mounted at {state.path}")
+    if needs_protection(state):
+        found.append(f"{state.parent.mountpoint} is to be made read-only")
     return found
 
 
 def recover(runner: Runner, layout: Layout) -> list[str]:
     """Finish or undo what dead transactions left; the lock must be held."""
-    done = _release_mounts(layout)
-    record = records.read(runner, layout)
-    if record is not None:
-        commit.switch(runner, layout, record)
-        waiting = commit.settle(runner, layout)
-        done += [f"finished transaction {record.txn_id}", *waiting]
-    for kind, txn_id, name in _work(runner, layout):
-        if kind in (INIT, STAGE):
-            discard(runner, name)
-            done.append(f"undid transaction {txn_id}: destroyed {name}")
-    if record is None and any(kind == OLD for kind, _, _ in _work(runner, layout)):
-        before = {name for _, _, name in _work(runner, layout)}
-        commit.collect(runner, layout)
-        gone = before - {name for _, _, name in _work(runner, layout)}
-        done += [f"destroyed {name}, which nobody uses any more" for name in sorted(gone)]
-    return done + _mount_live(runner, layout)
-
-
-def _work(runner: Runner, layout: Layout) -> list[tuple[str, str, str]]:
-    found = []
-    for name in sorted(datasets.below(runner, layout.container)):
-        work = layout.parse_work(name)
-        if work is not None:
-            found.append((work[0], work[1], name))
-    return found
-
-
-def _release_mounts(layout: Layout) -> list[str]:
-    """Unmount what a dead transaction of this repository had mounted privately."""
-    directory = os.path.join(RUN, "mnt")
-    done = []
-    for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else []:
-        if name.rpartition(".")[0] == layout.name:
-            path = os.path.join(directory, name)
-            while mounts.mounted_at(path):
-                mounts.unmount(path, lazily=True)
-            os.rmdir(path)
-            done.append(f"unmounted {path}")
+    done = release(layout)
+    state = look(runner, layout)
+    done += protect_parent(runner, state)
+    if state.record is not None:
+        txn_id = state.record.txn_id
+        state = commit.switch(runner, state, state.record)
+        done.append(f"finished transaction {txn_id}")
+    for name in sorted(state.work):
+        if state.kind_of(name) in (INIT, STAGE):
+            done.append(_undo(runner, state, name))
+    done += _settle(runner, state)
+    if is_hidden(state):
+        publish(runner, state)
+        done.append(f"mounted {layout.live} at {state.path}")
     return done
 
 
-def _mount_live(runner: Runner, layout: Layout) -> list[str]:
-    """Mount a repository whose first publication was interrupted behind its commit."""
-    live = datasets.below(runner, layout.parent).get(layout.live)
-    if live is None or mounts.mounted_at(live.mountpoint) == layout.live:
+def is_hidden(state: State) -> bool:
+    """Tell whether there is a repository that is not mounted at its path."""
+    return state.live is not None and mounts.mounted_at(state.path) != state.layout.live
+
+
+def _undo(runner: Runner, state: State, name: str) -> str:
+    _kind, txn_id = state.layout.parse_work(name) or ("", "")
+    try:
+        commit.discard(runner, name)
+    except ZfsError as exc:
+        return commit.put_off(f"undoing transaction {txn_id} ({name})", exc)
+    return f"undid transaction {txn_id}: destroyed {name}"
+
+
+def _settle(runner: Runner, state: State) -> list[str]:
+    if not state.olds:
         return []
-    commit.publish(runner, layout, "recover")
-    return [f"mounted {layout.live} at {live.mountpoint}"]
+    waiting = commit.settle(runner, state)
+    left = set(look(runner, state.layout).olds)
+    return waiting + [f"destroyed {name}" for name in state.olds if name not in left]

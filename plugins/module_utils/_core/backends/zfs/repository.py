@@ -10,18 +10,18 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from ...errors import ArgumentError, RepositoryError
+from ...errors import ArgumentError, RepositoryError, Unfinished
 from ...manifest.codec import Manifest
 from ...manifest.entry import Entry
 from ...manifest.header import Header
 from ...posix.beneath import Beneath
 from ...posix.lock import locked
-from ...zfs import datasets
+from ...zfs import datasets, mounts
 from ...zfs.command import Runner
-from ...zfs.datasets import LOCAL, Dataset
 from .. import published, tree
-from . import record, recovery
-from .layout import PARENT_FORMAT, PARENT_MARK, RUN, Layout, snapshot_number
+from . import recovery
+from .layout import OLD, RUN, TXN, Layout, snapshot_number
+from .state import State, look
 from .transaction import ZfsTransaction, require_unchanged
 
 
@@ -34,10 +34,13 @@ class ZfsRepository:
         self.location = f"zfs:{parent}/{name}"
         self.backend: Mapping[str, object] = {"type": "zfs", "dataset": parent}
         self.runner = Runner()
+        self._seen: State | None = None
+        self._path = ""
 
     def check_source(self, src: str) -> None:
         """Refuse a working copy inside the published tree, or around it."""
-        source, live = os.path.realpath(src), self._mountpoint_of_parent()
+        self._seen = look(self.runner, self.layout)
+        source, live = os.path.realpath(src), self._seen.parent.mountpoint
         if os.path.commonpath((source, live)) in (source, live):
             raise ArgumentError(
                 f"src and the mountpoint of {self.layout.parent} ({live}) must not lie within "
@@ -45,57 +48,49 @@ class ZfsRepository:
                 object=src,
             )
 
-    def _mountpoint_of_parent(self) -> str:
-        return self._children()[self.layout.parent].mountpoint
+    def _state(self) -> State:
+        """Return what :meth:`check_source` has just read, once; or read it anew."""
+        state = self._seen or look(self.runner, self.layout)
+        self._seen = None
+        return state
 
-    def _children(self) -> dict[str, Dataset]:
-        """Return the parent and what is below it; refuses one that is not provisioned."""
-        found = datasets.below(self.runner, self.layout.parent)
-        mark = datasets.properties(self.runner, self.layout.parent, [PARENT_MARK])[PARENT_MARK]
-        if mark != (PARENT_FORMAT, LOCAL) or self.layout.container not in found:
-            raise RepositoryError(
-                "this dataset is not provisioned as a publish parent",
-                object=self.layout.parent,
-                next_step="Run the playbook dsg.storage.provision (role dsg.storage.repository).",
-            )
-        return found
+    def _readable(self, state: State) -> str:
+        """Return the published path, '' where the repository provably is absent.
 
-    def _live(self) -> Dataset | None:
-        live = self._children().get(self.layout.live)
-        if live is None:
-            return None
-        if live.encryption_root == live.name:
-            raise RepositoryError(
-                "it is its own encryption root: a clone of it could not take its place",
-                object=live.name,
-                next_step="Encrypt the publish parent instead.",
-            )
-        if len(datasets.below(self.runner, live.name)) > 1:
-            raise RepositoryError(
-                "it has child datasets, which a transaction would not carry over",
-                object=live.name,
-                next_step="Move them out of the repository.",
-            )
-        return live
+        Between the two renamings of a commit the path leads to the old tree all the time.
+        """
+        source = mounts.mounted_at(state.path)
+        switching = state.record is not None and self.layout.parse_work(source) is not None
+        if source == self.layout.live or switching:
+            self._path = state.path
+            return state.path
+        if state.live is None and state.record is None:
+            return ""
+        raise Unfinished(
+            f"it is not mounted at {state.path}",
+            object=self.layout.live,
+            unchanged="Nothing was changed; what was committed stays so.",
+            next_step="Run `dsg.storage.recover` (any next sync does it as well).",
+        )
 
     def tree(self) -> str:
         """Return the published tree's root."""
-        live = self._live()
-        if live is None:
+        if self._path and self._is_published(mounts.mounted_at(self._path)):
+            return self._path
+        path = self._readable(self._state())
+        if not path:
             raise RepositoryError("the repository does not exist", object=self.layout.live)
-        if not live.mounted:
-            raise RepositoryError(
-                "it is not mounted",
-                object=live.name,
-                next_step="Run `dsg.storage.recover`, or mount it.",
-            )
-        return live.mountpoint
+        return path
+
+    def _is_published(self, source: str) -> bool:
+        return source == self.layout.live or source.startswith(
+            f"{self.layout.container}/{self.name}.{OLD}."
+        )
 
     def head(self) -> Header | None:
         """Return the newest snapshot's header, None where the repository provably is absent."""
-        if self._live() is None:
-            return None
-        return published.read_header(self.tree(), self.name)
+        path = self._readable(self._state())
+        return published.read_header(path, self.name) if path else None
 
     def manifest(self) -> Manifest:
         """Return the newest snapshot's manifest, checked."""
@@ -103,33 +98,39 @@ class ZfsRepository:
 
     def committed(self, txn_id: str, since: int) -> bool:
         """Tell whether a transaction made a snapshot after number ``since``."""
-        found = record.read(self.runner, self.layout)
-        if found is not None and found.txn_id == txn_id:
+        state = self._state()
+        if state.record is not None and state.record.txn_id == txn_id:
             return True
-        head = self.head()
-        if head is None:
-            return False
-        return head.txn == txn_id or any(
-            published.read_history_header(self.tree(), number).txn == txn_id
-            for number in range(head.snapshot - 1, since, -1)
+        if state.live is not None and state.live.txn == txn_id:
+            return True
+        path = self._readable(state)
+        if not path and since:
+            raise RepositoryError(
+                f"it was at s{since} when transaction {txn_id} began, and is not there any more",
+                object=self.layout.live,
+                next_step="Restore it; until then nobody knows whether the transaction committed.",
+            )
+        newest = published.read_header(path, self.name).snapshot if path else 0
+        return any(
+            published.read_history_header(path, number).txn == txn_id
+            for number in range(newest, since, -1)
         )
 
     @contextmanager
     def lock(self, timeout: float, *, shared: bool = False) -> Iterator[None]:
         """Hold the repository's lock."""
-        self._children()
         os.makedirs(RUN, 0o700, exist_ok=True)
         with locked(self.layout.lock, timeout=timeout, shared=shared, what=self.location):
+            self._seen = None
             yield
 
     def unfinished(self) -> list[str]:
         """Describe what :meth:`recover` would do; changes nothing."""
-        self._children()
-        return recovery.describe(self.runner, self.layout)
+        return recovery.describe(self._state())
 
     def recover(self) -> list[str]:
         """Finish or undo what dead transactions left; the lock must be held."""
-        self._children()
+        self._seen = None
         return recovery.recover(self.runner, self.layout)
 
     def begin(self, txn_id: str, base: Manifest | None) -> ZfsTransaction:
@@ -142,8 +143,10 @@ class ZfsRepository:
 
     def snapshots(self) -> list[int]:
         """Return the numbers of the snapshots that are there, the newest (published) one last."""
-        found = datasets.snapshots(self.runner, self.layout.live)
-        numbers = [snapshot_number(snapshot.name) for snapshot in found if snapshot.txn]
+        if self._state().live is None:
+            return []
+        found = datasets.snapshots(self.runner, self.layout.live, TXN)
+        numbers = [snapshot_number(name) for name, txn in found if txn]
         return sorted(number for number in numbers if number is not None)
 
     def chain_problems(self) -> list[str]:
@@ -153,6 +156,12 @@ class ZfsRepository:
 
     def require_unchanged(self, manifest: Manifest) -> None:
         """Raise :class:`DriftError` where a transaction upon ``manifest`` would be refused."""
+        if self._state().record is not None:
+            raise Unfinished(
+                "a committed transaction is not finished here",
+                object=self.layout.live,
+                next_step="Run `dsg.storage.recover` first, then the dry run is exact.",
+            )
         require_unchanged(self.runner, self.layout, manifest)
 
     def drift(self, manifest: Manifest, *, checksum: bool) -> list[str]:

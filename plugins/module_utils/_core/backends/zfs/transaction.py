@@ -10,20 +10,24 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...errors import DriftError, RepositoryError
+from ...errors import DriftError, DsgError, RepositoryError
 from ...manifest.codec import Manifest
 from ...manifest.entry import Entry
 from ...posix.beneath import Beneath
 from ...posix.durable import sync_file_system
 from ...zfs import datasets, mounts
 from ...zfs.command import Runner
+from ...zfs.datasets import NOTHING
 from .. import published, tree
 from ..base import Upload
 from . import commit, record
-from .layout import INIT, MANIFEST, STAGE, TXN, Layout, snapshot_number
+from .layout import INIT, MANIFEST, STAGE, TXN, Layout
+from .publish import publish, require_parent_mounted
 from .record import Record
+from .state import NO_PARENT, Dataset, State, look
 
 _LISTED = 20
+_PLACES = ("mountpoint", "canmount")
 
 
 class ZfsTransaction:
@@ -37,29 +41,46 @@ class ZfsTransaction:
         self.dataset = layout.work(INIT if base is None else STAGE, txn_id)
         self.work = layout.mount(txn_id)
         self.live = Base("", "", "")
-        self.manifest: Manifest | None = None
+        self.published: State | None = None
 
     def stage(self, source: str, uploads: Sequence[Upload], deletes: set[str]) -> list[Entry]:
         """Fill a new dataset, or change a clone of the newest snapshot."""
-        self._begin()
+        mounts.require_switch()
+        if self.base is None:
+            self._begin_first()
+        else:
+            self.live = require_unchanged(self.runner, self.layout, self.base)
+            self._clone(self.live.snapshot)
+        os.makedirs(self.work, 0o700, exist_ok=True)
+        mounts.mount(self.dataset, self.work, published=self.work, writable=True)
         if self.base is not None:
             replaced = {upload.entry.path for upload in uploads} | deletes
             with Beneath(self.work) as work:
                 tree.clear(work, self.base.entries, replaced)
         return tree.upload(source, self.work, uploads)
 
-    def _begin(self) -> None:
-        os.makedirs(self.work, 0o700, exist_ok=True)
-        if self.base is None:
-            self.runner.zfs("create", "-u", "-o", f"{TXN}={self.txn_id}", self.dataset)
-        else:
-            self.live = require_unchanged(self.runner, self.layout, self.base)
-            self._clone(self.live.snapshot)
-        mounts.mount(self.runner, self.dataset, self.work, writable=True)
+    def _begin_first(self) -> None:
+        state = look(self.runner, self.layout)
+        self._require_absent(state)
+        require_parent_mounted(state)
+        self.runner.zfs("create", "-u", "-o", f"{TXN}={self.txn_id}", self.dataset)
+
+    def _require_absent(self, state: State) -> None:
+        if state.live is not None:
+            raise RepositoryError(
+                "it came into being meanwhile", object=self.layout.live, next_step="Run again."
+            )
 
     def _clone(self, snapshot: str) -> None:
         """Clone with the live dataset's own properties: a clone takes none from its origin."""
-        own = datasets.local_properties(self.runner, self.layout.live)
+        own = datasets.own_properties(self.runner, self.layout.live)
+        places = [key for key in _PLACES if key in own]
+        if places:
+            raise RepositoryError(
+                f"it has {' and '.join(places)} of its own: only names may decide what is mounted",
+                object=self.layout.live,
+                next_step=f"Run `zfs inherit {places[0]}` on it.",
+            )
         kept = {key: value for key, value in own.items() if not key.startswith("dsg:")}
         options = [part for item in sorted(kept.items()) for part in ("-o", "=".join(item))]
         origin = f"{self.layout.live}@{snapshot}"
@@ -83,43 +104,47 @@ class ZfsTransaction:
             "snapshot", "-o", f"{TXN}={self.txn_id}", "-o", f"{MANIFEST}={manifest.header.id}",
             f"{self.dataset}@s{manifest.header.snapshot}",
         )  # fmt: skip
-        self.manifest = manifest
 
     def commit(self) -> None:
         """Publish: a sync by its commit record, a first publication by taking the name.
 
         The names and the mount follow at once; a failure there does not undo the commit.
         """
-        mounts.require_switch()
         if self.base is None:
             self._publish_first()
             return
-        if require_unchanged(self.runner, self.layout, self.base) != self.live:
+        now = _examine(self.runner, self.layout, self.base, self.dataset)
+        if now.base != self.live:
             raise DriftError(
                 "somebody took a snapshot of it, or replaced it, while the transaction was prepared",
                 object=self.layout.live,
                 next_step="Run again.",
             )
-        guid = datasets.properties(self.runner, self.dataset, ["guid"])["guid"].value
-        found = Record(self.txn_id, guid, self.live.guid)
-        record.write(self.runner, self.layout, found)
-        commit.switch(self.runner, self.layout, found)
+        decided = Record(self.txn_id, now.stage.guid, self.live.guid)
+        record.write(self.runner, self.layout, decided)
+        state = State(self.layout, NO_PARENT, now.live, {self.dataset: now.stage}, decided)
+        self.published = commit.switch(self.runner, state, decided)
 
     def _publish_first(self) -> None:
-        if self.layout.live in datasets.below(self.runner, self.layout.parent):
-            raise RepositoryError("it came into being meanwhile", object=self.layout.live)
+        state = look(self.runner, self.layout)
+        self._require_absent(state)
         self.runner.zfs("rename", "-u", self.dataset, self.layout.live)
-        commit.publish(self.runner, self.layout, self.txn_id)
+        publish(self.runner, state)
 
     def finish(self) -> list[str]:
-        """Promote, and destroy what is not in use any more."""
-        return [] if self.base is None else commit.settle(self.runner, self.layout)
+        """Promote, and destroy what is not in use any more; a failure here fails nothing."""
+        if self.published is None:
+            return []
+        try:
+            return commit.settle(self.runner, self.published)
+        except DsgError as exc:
+            return [commit.put_off("tidying up", exc)]
 
     def rollback(self) -> None:
         """Unmount and destroy the work dataset."""
         self._unmount()
-        if self.dataset in datasets.below(self.runner, self.layout.container):
-            discard(self.runner, self.dataset)
+        if self.dataset in look(self.runner, self.layout).work:
+            commit.discard(self.runner, self.dataset)
 
     def _unmount(self) -> None:
         if mounts.mounted_at(self.work):
@@ -136,37 +161,59 @@ class Base(NamedTuple):
     snapshot_guid: str
 
 
+class _Examined(NamedTuple):
+    base: Base
+    live: Dataset
+    stage: Dataset
+
+
 def require_unchanged(runner: Runner, layout: Layout, base: Manifest) -> Base:
     """Stop where the live dataset is not the tree of ``base``; return what it is.
 
     A snapshot that another tool took since is fine as long as the tree is the same: the clone is
     made from it, so that promoting carries it over.
     """
-    found = datasets.snapshots(runner, layout.live)
+    return _examine(runner, layout, base, layout.live).base
+
+
+def _examine(runner: Runner, layout: Layout, base: Manifest, stage: str) -> _Examined:
+    """Read what ``base`` is compared with, and the dataset that is to take the place, at once."""
+    live = layout.live
     ours = f"s{base.header.snapshot}"
-    if not any(s.name == ours and s.txn == base.header.txn for s in found):
+    written = f"written@{ours}"
+    found = datasets.read(
+        runner,
+        ("guid", "createtxg", "mountpoint", written, TXN),
+        list(dict.fromkeys((live, stage))),
+        kinds="filesystem,snapshot",
+        depth=1,
+    )
+    taken = [name for name in found if name.startswith(f"{live}@")]
+    newest = max(taken, key=lambda name: int(found[name]["createtxg"].value), default="")
+    mine = found.get(f"{live}@{ours}", {})
+    if mine.get(TXN, NOTHING).value != base.header.txn:
         raise DriftError(
             f"the snapshot @{ours} of the published tree is not there, or not ours",
-            object=layout.live,
+            object=live,
             next_step="Restore the repository; nothing can be built upon it without.",
         )
-    written = f"written@{ours}"
-    facts = datasets.properties(runner, layout.live, ["guid", written])
     # Mounting alone may write a little; only a difference in names or content is somebody's.
-    if facts[written].value != "0":
-        changed = runner.zfs("diff", "-H", f"{layout.live}@{ours}", layout.live).splitlines()
-        if changed:
-            raise DriftError(
-                f"it was written to since @{ours}",
-                object=layout.live,
-                details=[line.replace("\t", " ") for line in changed[:_LISTED]],
-            )
-    return Base(facts["guid"].value, found[-1].name, found[-1].guid)
+    if found[live][written].value not in ("", "0"):
+        _require_no_difference(runner, live, ours)
+    return _Examined(
+        Base(found[live]["guid"].value, newest.partition("@")[2], found[newest]["guid"].value),
+        *(
+            Dataset(name, found[name]["guid"].value, "", found[name]["mountpoint"].value, "")
+            for name in (live, stage)
+        ),
+    )
 
 
-def discard(runner: Runner, dataset: str) -> None:
-    """Destroy a work dataset and the snapshot it may have; never anything below or cloned."""
-    for snapshot in datasets.snapshots(runner, dataset):
-        if snapshot.txn and snapshot_number(snapshot.name) is not None:
-            runner.zfs("destroy", f"{dataset}@{snapshot.name}")
-    runner.zfs("destroy", dataset)
+def _require_no_difference(runner: Runner, live: str, snapshot: str) -> None:
+    changed = runner.zfs("diff", "-H", f"{live}@{snapshot}", live).splitlines()
+    if changed:
+        raise DriftError(
+            f"it was written to since @{snapshot}",
+            object=live,
+            details=[line.replace("\t", " ") for line in changed[:_LISTED]],
+        )
