@@ -49,8 +49,10 @@ def parents_that_are_not_provisioned() -> None:
     plain: dict[str, object] = {"type": "zfs", "dataset": "tank/plain"}
     _refused("DSG-REPOSITORY", "x", plain, "tank/plain", "not provisioned", "provision")
     sh("zfs", "set", "dsg:parent=1", "tank/plain")
-    inherited: dict[str, object] = {"type": "zfs", "dataset": "tank/plain/.dsg"}
-    _refused("DSG-REPOSITORY", "x", inherited, "tank/plain/.dsg", "not provisioned")
+    sh("zfs", "create", "-p", "tank/plain/sub/.dsg")
+    inherited: dict[str, object] = {"type": "zfs", "dataset": "tank/plain/sub"}
+    _refused("DSG-REPOSITORY", "x", inherited, "tank/plain/sub", "not provisioned")
+    sh("zfs", "destroy", "-r", "tank/plain/sub")
     _refused("DSG-REPOSITORY", "x", plain, "mountpoint", "none")
     sh("zfs", "destroy", "tank/plain/.dsg")
     _refused("DSG-REPOSITORY", "x", plain, "not provisioned")
@@ -79,8 +81,8 @@ def repositories_that_a_clone_could_not_replace() -> None:
         lab.refused("DSG-REPOSITORY", lab.live, "child datasets", check=check)
     sh("zfs", "destroy", f"{lab.live}/child")
     sh("zfs", "set", "canmount=noauto", lab.live)
-    lab.refused("DSG-REPOSITORY", lab.live, "canmount", "inherit")
-    sh("zfs", "inherit", "canmount", lab.live)
+    lab.refused("DSG-REPOSITORY", lab.live, "canmount=noauto", "set canmount=on")
+    sh("zfs", "set", "canmount=on", lab.live)
     mounts.unmount(lab.path)
     sh("zfs", "destroy", f"{lab.live}@s1")
     sh("zfs", "destroy", lab.live)

@@ -74,14 +74,13 @@ class ZfsTransaction:
     def _clone(self, snapshot: str) -> None:
         """Clone with the live dataset's own properties: a clone takes none from its origin."""
         own = datasets.own_properties(self.runner, self.layout.live)
-        places = [key for key in _PLACES if key in own]
-        if places:
+        if own.get("canmount", "on") != "on":
             raise RepositoryError(
-                f"it has {' and '.join(places)} of its own: only names may decide what is mounted",
+                f"it has canmount={own['canmount']}: only names may decide what is mounted",
                 object=self.layout.live,
-                next_step=f"Run `zfs inherit {places[0]}` on it.",
+                next_step=f"Run `zfs set canmount=on {self.layout.live}`.",
             )
-        kept = {key: value for key, value in own.items() if not key.startswith("dsg:")}
+        kept = {k: v for k, v in own.items() if k not in _PLACES and not k.startswith("dsg:")}
         options = [part for item in sorted(kept.items()) for part in ("-o", "=".join(item))]
         origin = f"{self.layout.live}@{snapshot}"
         self.runner.zfs("clone", *options, "-o", f"{TXN}={self.txn_id}", origin, self.dataset)
