@@ -164,7 +164,7 @@ def full_pool_and_quota() -> None:
     lab.refused("DSG-SYSTEM", "EDQUOT")
     assert (lab.published(), lab.local(), lab.snapshots()) == before
     lab.clean()
-    sh("zfs", "inherit", "quota", lab.live)
+    sh("zfs", "set", "quota=none", lab.live)
     free = int(sh("zfs", "list", "-Hp", "-o", "available", PARENT))
     sh("zfs", "create", "-o", f"refreservation={free - (6 << 20)}", "-u", "tank/filler")
     lab.refused("DSG-SYSTEM", "ENOSPC")

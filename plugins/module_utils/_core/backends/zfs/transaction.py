@@ -28,6 +28,10 @@ from .state import NO_PARENT, Dataset, State, look
 
 _LISTED = 20
 _PLACES = ("mountpoint", "canmount")
+_NO_LIMIT = {
+    **dict.fromkeys(("quota", "refquota", "reservation", "refreservation"), ("0",)),
+    **dict.fromkeys(("filesystem_limit", "snapshot_limit"), ("none", str(2**64 - 1))),
+}
 
 
 class ZfsTransaction:
@@ -80,7 +84,7 @@ class ZfsTransaction:
                 object=self.layout.live,
                 next_step=f"Run `zfs set canmount=on {self.layout.live}`.",
             )
-        kept = {k: v for k, v in own.items() if k not in _PLACES and not k.startswith("dsg:")}
+        kept = {key: value for key, value in own.items() if _is_carried_over(key, value)}
         options = [part for item in sorted(kept.items()) for part in ("-o", "=".join(item))]
         origin = f"{self.layout.live}@{snapshot}"
         self.runner.zfs("clone", *options, "-o", f"{TXN}={self.txn_id}", origin, self.dataset)
@@ -150,6 +154,14 @@ class ZfsTransaction:
             mounts.unmount(self.work)
         if os.path.isdir(self.work):
             os.rmdir(self.work)
+
+
+def _is_carried_over(key: str, value: str) -> bool:
+    """Tell whether a local property is to be set on the next generation as well.
+
+    Limits that were lifted read as numbers that cannot be set; a new dataset has none anyway.
+    """
+    return key not in _PLACES and not key.startswith("dsg:") and value not in _NO_LIMIT.get(key, ())
 
 
 class Base(NamedTuple):
