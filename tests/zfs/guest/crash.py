@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -170,6 +171,7 @@ def _share(scenario: str, points: list[Any], worker: int, workers: int) -> dict[
                 if scenario != "init":
                     lab.sync()
             rows.append([str(number), title, label, *_point(lab, fault, crash, number + 2)])
+            print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
             if scenario == "init":
                 lab.destroy()
         except Exception:
