@@ -16,7 +16,7 @@ WITH_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH:/usr/sbin:/sbin"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test bench unit checks venv packages-demo packages-test format build clean
+.PHONY: help demo test test-zfs bench unit checks venv packages-demo packages-test format build clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s :
@@ -27,6 +27,9 @@ demo: packages-demo venv ## set up what is needed and run the main job on a real
 test: packages-test venv ## install what the tests need and run all of them
 	@$(PYTHON) tests/tools/environments.py report
 	@$(WITH_VENV) python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+
+test-zfs: packages-test venv ## build virtual hosts with real OpenZFS and run the tests on them
+	@$(WITH_VENV) python -m pytest $(PYTEST_ARGS) tests/testbed tests/zfs
 
 bench: packages-test venv ## measure side by side with rsync, rclone, hashdeep and others
 	@$(WITH_VENV) tests/bench/run

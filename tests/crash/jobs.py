@@ -14,6 +14,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 
+from _core.backends.directory import transaction
 from _core.backends.directory.transaction import DirectoryTransaction
 from _core.client import apply
 from _core.client.transaction import ClientTransaction
@@ -77,10 +78,11 @@ def build_here(*, scenario: str, root: str) -> Work:
     return work
 
 
-def attempt(*, scenario: str, root: str, keep: str) -> Work:
+def attempt(*, scenario: str, root: str, keep: str = "") -> Work:
     """Put the state before in place, then do the scenario's run, or the recovery after its crash."""
-    shutil.rmtree(root, ignore_errors=True)
-    copy_tree(keep, root)
+    if keep:
+        shutil.rmtree(root, ignore_errors=True)
+        copy_tree(keep, root)
     crash = SCENARIOS[scenario].crash
     if not crash:
         return lambda: told(lambda: _run(scenario, root))
@@ -256,6 +258,7 @@ def _die(scenario: str, root: str, where: str) -> None:
         owner, name, calls = {
             "staged": (DirectoryTransaction, "prepare", 0),
             "prepared": (DirectoryTransaction, "commit", 0),
+            "exchanged": (transaction, "sync_directory", 0),
             "committed": (ClientTransaction, "commit", 0),
             "midway": (apply, "_swap", 2),
         }[where]

@@ -124,7 +124,8 @@ class Tree:
         os.rename(self.at(old), self.at(new))
 
 
-def _plant(root: str) -> None:
+def _plant(root: str) -> Tree:
+    """Make a working copy with one entry of every sort."""
     tree = Tree(os.path.join(root, "wc"))
     os.makedirs(tree.root, exist_ok=True)
     for path in ("same.txt", "deep/er/same.txt", "name with ünïcode.txt"):
@@ -135,6 +136,11 @@ def _plant(root: str) -> None:
     tree.write("deep/ignored.log", "never published\n")
     tree.link("deep/link", "../same.txt")
     tree.directory("hollow")
+    return tree
+
+
+def _plant_more(tree: Tree) -> None:
+    """Add what :func:`_edit` changes, on either side."""
     for side in ("up", "down"):
         for name in ("change", "delete", "mode", "renamed", "to-dir", "to-link"):
             tree.write(f"{side}/{name}", f"{side} {name}\n")
@@ -198,7 +204,8 @@ def _before_init(root: str) -> None:
 
 
 def _published(root: str) -> None:
-    _before_init(root)
+    provision(root)
+    _plant_more(_plant(root))
     with pinned(1):
         run(request(root, "init", Policy()))
 
@@ -233,10 +240,9 @@ def _before_alike(root: str) -> None:
 
 
 def _before_clone(root: str) -> None:
-    other = _shared(root)
-    _edit(other, "down")
-    with pinned(2):
-        run(request(root, "sync", Policy(), "other"))
+    _before_init(root)
+    with pinned(1):
+        run(request(root, "init", Policy()))
     shutil.rmtree(os.path.join(root, "wc"))
 
 
@@ -254,6 +260,7 @@ RUNS = {
 RECOVERIES = {
     "recover staged": Scenario(_before_sync, "sync", _DECIDED, "staged", ("old",)),
     "recover prepared": Scenario(_before_sync, "sync", _DECIDED, "prepared", ("old",)),
+    "recover exchanged": Scenario(_before_sync, "sync", _DECIDED, "exchanged", ("old", "new")),
     "recover committed": Scenario(_before_sync, "sync", _DECIDED, "committed", ("new",)),
     "recover midway": Scenario(_before_sync, "sync", _DECIDED, "midway", ("new",)),
     "recover first": Scenario(_before_init, "init", crash="committed", ends=("new",)),

@@ -16,9 +16,9 @@ Row = Callable[[Operation, str], None]
 
 
 def test_sigterm(lab: Lab, row: Row) -> None:
-    """The process ends at once; what holds for SIGKILL holds here."""
+    """The process ends at once, as by SIGKILL at the same place: some places will do here."""
     operation = Operation(lab, "sync")
-    operation.sweep(every_kill(operation.calls, "SIGTERM"), killed)
+    operation.sweep(every_kill(operation.calls[::6], "SIGTERM"), killed)
     row(operation, "SIGTERM")
     operation.check()
 

@@ -265,7 +265,8 @@ class Site:
         """Nothing of a transaction is left in a working copy."""
         metadata = os.path.join(src, ".dsg")
         assert set(os.listdir(metadata)) <= {"backup", "index", "lock", "repositories", "staging"}
-        assert os.listdir(os.path.join(metadata, "staging")) == []
+        staging = os.path.join(metadata, "staging")
+        assert not os.path.isdir(staging) or os.listdir(staging) == []
 
     def backups(self, src: str) -> list[Tree]:
         """Return the content of every backup, the oldest first."""

@@ -488,7 +488,7 @@ def test_a_pattern_that_is_added_later_is_no_deletion(site, where, direction):
     make(ann, {"a.log": "changed here"})
     put(ann, "d/b.log", None)
     result = site.sync(ann, **options)
-    assert result.plan.steps == []
+    assert not result.plan.steps
     assert read(site.live) == {"a.log": "1", "d/b.log": "2", "f": "f", **extra}
     assert site.manifest().header.snapshot == snapshot
     put(ann, "f", "changed")
@@ -521,6 +521,28 @@ def test_an_upload_that_collides_with_an_ignored_published_name_is_refused(site)
     with pytest.raises(ConflictError, match="cannot exist beside 'README'"):
         site.sync(bob, ignore=("README",))
     assert set(site.remote()) == {"README", "f"}
+
+
+@pytest.mark.parametrize("pattern", ["d/", "*.o", "d/x.o"])
+def test_ignored_files_in_the_way_of_a_download_are_a_conflict(site, pattern):
+    """They are in no manifest, and are never removed: the dry run has to say so."""
+    ann, bob = site.copy("ann", {"f": "f"}), site.copy("bob")
+    site.sync(ann)
+    site.sync(bob)
+    put(bob, "d", "a file")
+    site.sync(bob)
+    make(ann, {"d/x.o": "object"})
+    with pytest.raises(ConflictError, match="cannot exist beside 'd"):
+        site.sync(ann, ignore=(pattern,))
+    with pytest.raises(ConflictError):
+        site.sync(ann, ignore=(pattern,), conflict="remote")
+    result = site.sync(ann, ignore=(pattern,), conflict="local")
+    assert {step.path: step.action for step in result.plan.steps} == {"d": "held"}
+    assert not result.changed
+    assert read(ann) == {"f": "f", "d/x.o": "object"}
+    put(ann, "d", None)
+    site.sync(ann, ignore=(pattern,))
+    assert read(ann) == read(site.live) == {"f": "f", "d": "a file"}
 
 
 def test_directories_that_hold_ignored_files_only_are_neither_published_nor_deleted(site):

@@ -269,15 +269,13 @@ class Bed:
     def stop(self) -> None:
         """End every host and delete its disks. Nothing of the bed is left, running or on disk."""
         with locked(self._lock):
-            self._stop()
-
-    def _stop(self) -> None:
-        for host in self.hosts():
-            host.power_cut()
-        for left in (self.folder, self.sockets()):
-            if left.exists():
-                shutil.rmtree(left)
-        self._built = None  # the next start begins from the newest image
+            for host in self.hosts():
+                host.power_cut()
+            for left in (self.folder, self.sockets()):
+                if left.exists():
+                    shutil.rmtree(left)
+            self._built = None  # the next start begins from the newest image
+            self._lock.unlink()
 
     @contextlib.contextmanager
     def use(self, names: Iterable[str]) -> Iterator[Bed]:
@@ -291,8 +289,7 @@ class Bed:
             yield self
         finally:
             self.stop()
-            for kind in ("owner", "lock"):
-                self.folder.with_name(f"{self.name}.{kind}").unlink(missing_ok=True)
+            self.folder.with_name(f"{self.name}.owner").unlink()
             os.close(owner)
 
     def _add(self, name: str) -> Host:
@@ -347,7 +344,7 @@ def reap() -> None:
         owner = claim(path)
         if owner is not None:
             Bed(path.stem).stop()
-            path.unlink(missing_ok=True)
+            path.unlink()
             os.close(owner)
 
 

@@ -44,26 +44,33 @@ def say(message: str) -> None:
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file, waiting for it if need be. The kernel frees it when the process ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = claim(path)
+    if descriptor is None:
+        say(f"waiting for another run that holds {path.name}")
+        descriptor = _lock(path, fcntl.LOCK_EX)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"waiting for another run that holds {path.name}")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def claim(path: Path) -> int | None:
     """Take the lock file for as long as the returned descriptor stays open; None if it is taken."""
+    return _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _lock(path: Path, how: int) -> int | None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, how)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        # Whoever held it may have deleted it: then this is a lock that nobody else will see.
+        with contextlib.suppress(FileNotFoundError):
+            if os.fstat(descriptor).st_ino == os.stat(path).st_ino:
+                return descriptor
         os.close(descriptor)
-        return None
-    return descriptor

@@ -180,8 +180,28 @@ def test_the_command_line_does_it_all(testbed: Bed) -> None:
     finally:
         cli("stop")
     assert not alive(pid)
-    assert not Bed(name).folder.exists()
+    assert not list(Bed(name).folder.parent.glob(f"{name}*"))
     assert cli("stop") == "", "a second stop finds nothing to do"
+
+
+def test_ansible_reaches_every_host_by_the_inventory(zfs_hosts: StartHosts, tmp_path: Path) -> None:
+    bed = zfs_hosts(2)[0].bed
+    argv = [str(Path(sys.executable).parent / "ansible"), "-i", str(bed.folder / "inventory.json")]
+    argv += [
+        "testbed",
+        "-o",
+        "-m",
+        "ansible.builtin.command",
+        "-a",
+        "zpool create tank {{ testbed_disks[0] }}",
+    ]
+    config = tmp_path / "ansible.cfg"
+    config.touch()
+    env = {**os.environ, "LC_ALL": "C.UTF-8", "ANSIBLE_CONFIG": str(config)}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for host in bed.hosts():
+        assert host.run("zpool", "list", "-H", "-o", "name").stdout == "tank\n"
 
 
 def test_an_owner_that_was_killed_leaves_no_emulator(testbed: Bed) -> None:

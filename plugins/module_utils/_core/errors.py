@@ -158,6 +158,8 @@ def from_oserror(exc: OSError, doing: str) -> SystemCallError:
     name = errno.errorcode.get(exc.errno or 0, "unknown")
     text = os.strerror(exc.errno) if exc.errno else str(exc)
     path = exc.filename if exc.filename is not None else exc.filename2
+    if exc.errno in (errno.EEXIST, errno.ENOTEMPTY) and exc.filename2 is not None:
+        path = exc.filename2  # what is in the way
     if isinstance(path, bytes):
         path = os.fsdecode(path)
     shown = str(path) if path is not None else None

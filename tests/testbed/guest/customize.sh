@@ -12,8 +12,9 @@ export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 kernel=$(basename /lib/modules/*)
 [ -d "/lib/modules/$kernel/build" ] || { echo "no headers for kernel $kernel" >&2; exit 1; }
 modules=/lib/modules/$kernel/updates/dkms
-[ -e "$modules"/zfs.ko* ] || dkms autoinstall -k "$kernel"
-[ -e "$modules"/zfs.ko* ] || { echo "dkms built no zfs module for $kernel" >&2; exit 1; }
+built() { ls "$modules"/zfs.ko* >/dev/null 2>&1; }
+built || dkms autoinstall -k "$kernel"
+built || { echo "dkms built no zfs module for $kernel" >&2; exit 1; }
 cp -a "$modules" /testbed/modules
 # The compiler and the headers are three quarters of the disk and nobody needs them any more.
 apt-get -q -y purge --autoremove zfs-dkms dkms linux-headers-cloud-amd64 libc6-dev

@@ -165,6 +165,11 @@ def test_coreutils_verify_what_was_written_inside_the_tree(ground: Ground) -> No
     assert done.stdout == "a.txt: OK\nsub/b.txt: OK\n"
 
 
+def test_only_the_manifest_itself_is_left_out(ground: Ground) -> None:
+    (ground.tree / "sub" / "SUMS").write_text("somebody else's\n")
+    assert ground.run(dest=str(ground.tree / "SUMS"))["files"] == 3
+
+
 def test_a_manifest_with_an_odd_name_is_no_part_of_its_tree(ground: Ground) -> None:
     dest = ground.tree / "sub" / "[b]* \\!?.txt"
     ground.run(dest=str(dest))

@@ -6,12 +6,17 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.dsg.storage.plugins.module_utils._core.client.transaction import (
+    ClientTransaction,
+)
 from ansible_collections.dsg.storage.plugins.modules import dsg_sync
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -283,6 +288,48 @@ def test_an_unprovisioned_base_names_the_playbook(tmp_path: Path, ground: Ground
             repository="docs",
             backend={"base": str(tmp_path / "bare")},
         )
+
+
+def test_checksum_finds_what_size_and_time_hide(ground: Ground) -> None:
+    ground.published()
+    path = ground.live / "a.txt"
+    status = path.stat()
+    path.write_text("A.txt\n")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert ground.sync()["changed"] is False
+    for check in (True, False):
+        assert "a.txt" in ground.fails("DSG-DRIFT", checksum=True, check=check)["msg"]
+
+
+def test_who_holds_the_working_copy_is_waited_for_as_long_as_asked(ground: Ground) -> None:
+    ground.published()
+    with open(ground.ann / ".dsg" / "lock", "r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = ground.fails("DSG-LOCKED", lock_timeout=0)
+    assert str(ground.ann) in result["msg"]
+    assert ground.sync(lock_timeout=0)["changed"] is False
+
+
+def test_a_committed_run_that_cannot_be_finished_has_changed_something(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground.published()
+    (ground.ann / "a.txt").write_text("Ann's\n")
+
+    def full(self: ClientTransaction, journal: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.root)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ClientTransaction, "commit", full)
+        with pytest.raises(ModuleFailedError) as failed:
+            ground.sync()
+    assert failed.value.result["error"]["code"] == "DSG-UNFINISHED"
+    assert failed.value.result["changed"] is True
+    assert (ground.live / "a.txt").read_text() == "Ann's\n"
+    announced = ground.fails("DSG-UNFINISHED", check=True)
+    assert "dsg.storage.recover" in announced["msg"]
+    assert ground.sync(operation="recover")["changed"] is True
+    assert ground.sync()["changed"] is False
 
 
 def test_src_is_required_for_everything_but_recovery(ground: Ground) -> None:

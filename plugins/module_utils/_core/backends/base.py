@@ -65,6 +65,13 @@ class Repository(Protocol):
         A repository that had snapshots and is absent now is an error, not a no.
         """
 
+    def make_durable(self) -> None:
+        """Have what is published on stable storage.
+
+        A commit whose process died may still be in memory only: before a working copy goes forward
+        upon it, no power cut may be able to take it back.
+        """
+
     def lock(self, timeout: float, *, shared: bool = False) -> AbstractContextManager[None]:
         """Hold the repository; ``timeout`` in seconds."""
 

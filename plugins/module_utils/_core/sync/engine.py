@@ -111,7 +111,8 @@ class _Run:
 
     def _sync(self, head: Header | None) -> None:
         view = self._look(head)
-        if view.in_sync() and not self.request.checksum:
+        # Where a transaction was finished here, the repository may have its old tree to put away yet.
+        if view.in_sync() and not self.request.checksum and not self.result.recovered:
             self._report(view, Plan())
             view.save_index()
             return

@@ -27,11 +27,31 @@ def choose_operation(
             object=request.repository,
             next_step="Correct repository or backend, or clone it into a new working copy.",
         )
+    if known is not None:
+        _require_same_history(request, known, head)
     if request.operation == AUTO:
         return CLONE if known is None and working_copy.is_empty() else SYNC
     if known is None:
         _require_joinable(request, working_copy)
     return request.operation
+
+
+def _require_same_history(request: SyncRequest, known: Header, head: Header) -> None:
+    """Refuse a repository that went back, by a restored backup or a disk that lost its last writes.
+
+    Its older versions would look like somebody's newest edits, and replace what is here.
+    """
+    if head.snapshot > known.snapshot or head.txn == known.txn:
+        return
+    raise RepositoryError(
+        f"it is at s{head.snapshot} of {head.created_at}, but the last sync was with "
+        f"s{known.snapshot} of {known.created_at}: it went back in time",
+        object=request.repository,
+        next_step=(
+            "Restore the newer state. To go on from the older one, remove the repository's record "
+            "below .dsg/repositories of the working copy: paths that differ are then conflicts."
+        ),
+    )
 
 
 def _require_creatable(

@@ -90,11 +90,14 @@ def recover_working_copy(working_copy: WorkingCopy) -> list[str]:
         clean_staging(working_copy)
         return [f"undid transaction {journal.txn_id} in the working copy: it did not commit"]
     try:
+        if journal.decision != HERE:
+            _repository(journal).make_durable()
         put_off, backup = transaction.commit(journal)
     except OSError as exc:
+        cause = from_oserror(exc, "applying")
         raise Unfinished(
-            f"transaction {journal.txn_id} cannot be finished: {from_oserror(exc, 'applying')}",
-            object=working_copy.root,
+            f"transaction {journal.txn_id} cannot be finished: {cause.message}",
+            object=cause.object or working_copy.root,
         ) from exc
     clean_staging(working_copy)
     done = [f"finished transaction {journal.txn_id} in the working copy"]
@@ -128,5 +131,8 @@ def _is_committed(journal: Journal) -> bool:
     """Ask whoever decides; a repository that does not answer is an error, not a no."""
     if journal.decision == HERE:
         return True
-    repository = open_repository(journal.backend, journal.repository)
-    return repository.committed(journal.txn_id, journal.snapshot)
+    return _repository(journal).committed(journal.txn_id, journal.snapshot)
+
+
+def _repository(journal: Journal) -> Repository:
+    return open_repository(journal.backend, journal.repository)

@@ -153,9 +153,10 @@ class SyncTransaction:
             try:
                 put_off, backup = self.client.commit(journal)
             except OSError as exc:
+                cause = from_oserror(exc, "applying")
                 raise Unfinished(
-                    f"the working copy could not be brought up to date: {from_oserror(exc, 'applying')}",
-                    object=self.request.src,
+                    f"the working copy could not be brought up to date: {cause.message}",
+                    object=cause.object or self.request.src,
                 ) from exc
             self.result.pending_cleanup = self._tidy()
         self.result.txn_id = self.txn_id

@@ -23,6 +23,7 @@ from ..manifest.ignore import Ignore
 from ..manifest.scan import Scan, scan_tree
 from ..plan.plan import Plan, Step, check_deletions, make_plan
 from ..plan.states import CONFLICT, Entries, by_path
+from .obstacles import with_obstacles
 from .request import SyncRequest
 
 
@@ -145,9 +146,12 @@ class View:
         """Compare the three manifests; raises nothing for conflicts."""
         if self.in_sync():
             return Plan()
-        ignored = self._ignored if self.ignore else None
         policy = self.request.policy
-        return self._with_hashes(make_plan(self.local, self.cache, self.remote, policy, ignored))
+        if not self.ignore:
+            return self._with_hashes(make_plan(self.local, self.cache, self.remote, policy))
+        plan = make_plan(self.local, self.cache, self.remote, policy, self._ignored)
+        root = self.working_copy.root
+        return self._with_hashes(with_obstacles(plan, root, self.ignore, policy))
 
     def _with_hashes(self, plan: Plan) -> Plan:
         """Hash the local files in conflict that nothing else asked to hash: the user sees both."""

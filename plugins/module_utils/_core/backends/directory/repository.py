@@ -20,7 +20,7 @@ from ...posix.lock import locked
 from ...posix.remove import remove_tree_at
 from .. import published, tree
 from .layout import Layout
-from .transaction import DirectoryTransaction, require_unchanged, retire
+from .transaction import DirectoryTransaction, make_durable, require_unchanged, retire
 
 
 class DirectoryRepository:
@@ -91,6 +91,10 @@ class DirectoryRepository:
             published.read_history_header(self.layout.live, number).txn == txn_id
             for number in range(head.snapshot - 1, since, -1)
         )
+
+    def make_durable(self) -> None:
+        """Have what is published on stable storage."""
+        make_durable(self.layout)
 
     @contextmanager
     def lock(self, timeout: float, *, shared: bool = False) -> Iterator[None]:

@@ -69,8 +69,7 @@ class DirectoryTransaction:
         else:
             require_unchanged(self.layout, self.base)
             self._exchange()
-        sync_directory(self.layout.container)
-        sync_directory(self.layout.base)
+        make_durable(self.layout)
 
     def _publish_first(self) -> None:
         try:
@@ -127,6 +126,12 @@ def require_unchanged(layout: Layout, base: Manifest) -> None:
         )
     with Beneath(layout.live) as live:
         _refuse_drift(tree.drift(live, base.entries), layout.live)
+
+
+def make_durable(layout: Layout) -> None:
+    """Have the names on disk, so that a power cut does not take a commit back."""
+    sync_directory(layout.container)
+    sync_directory(layout.base)
 
 
 def retire(layout: Layout, txn_id: str, snapshot: int) -> None:
