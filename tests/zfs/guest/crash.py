@@ -190,14 +190,19 @@ def _point(lab: Lab, fault: Fault, crash: Fault | None, generation: int) -> Row:
         _edit(lab, generation)
     old = lab.published()
     new = lab.local()
+    alone = False
     if crash is None:
         end = attempt(lab.name, lab.sync, fault)
         _check_end(lab, fault, end, old)
     else:
         died = attempt(lab.name, lab.sync, crash)
         assert died.end == "killed", died
+        recorded = lab.facts()[lab.container][lab.record][1] == "local"
+        alone = generation % 2 == 1 and (recorded or lab.published() != old)
         end = attempt(lab.name, lab.recover, fault)
         assert end.end != "done" or fault.kind in FAULTS["error"], "the fault was not met"
+    if alone:
+        lab.sync()  # nobody has to call recovery: the next sync does it by itself
     side = settle(lab, old, new)
     said = end.end if end.end != "done" else "done, cleanup put off"
     return [fault.kind, said, side]

@@ -68,13 +68,20 @@ class _Run:
         return self.result
 
     def _head(self) -> Header | None:
-        """Return the head, after a recovery where nothing can be read without one."""
+        """Return the head, after a recovery where it cannot be read, or is not what was committed.
+
+        A working copy that is ahead was told of a commit that somebody died in before it showed.
+        """
         try:
-            return self.repository.head()
+            head = self.repository.head()
+            known = self.working_copy.cache_header(self.key)
+            if head is None or known is None or known.snapshot <= head.snapshot:
+                return head
         except Unfinished:
-            with self.repository.lock(self.request.lock_timeout):
-                self.result.recovered += recover_repository(self.repository)
-            return self.repository.head()
+            pass
+        with self.repository.lock(self.request.lock_timeout):
+            self.result.recovered += recover_repository(self.repository)
+        return self.repository.head()
 
     def _choose(self, head: Header | None) -> str:
         operation = choose_operation(self.request, self.working_copy, self.key, head)

@@ -116,6 +116,10 @@ class ZfsRepository:
             for number in range(newest, since, -1)
         )
 
+    def make_durable(self) -> None:
+        """Have what is published on stable storage."""
+        self.runner.run("zpool", "sync", self.layout.parent.partition("/")[0])
+
     @contextmanager
     def lock(self, timeout: float, *, shared: bool = False) -> Iterator[None]:
         """Hold the repository's lock."""

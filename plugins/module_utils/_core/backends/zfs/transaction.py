@@ -27,6 +27,7 @@ from .record import Record
 from .state import NO_PARENT, Dataset, State, look
 
 _LISTED = 20
+_DIFF = "@zfs-diff-"  # what `zfs diff` of another process works with
 _PLACES = ("mountpoint", "canmount")
 _NO_LIMIT = {
     **dict.fromkeys(("quota", "refquota", "reservation", "refreservation"), ("0",)),
@@ -44,7 +45,7 @@ class ZfsTransaction:
         self.base = base
         self.dataset = layout.work(INIT if base is None else STAGE, txn_id)
         self.work = layout.mount(txn_id)
-        self.live = Base("", "", "")
+        self.live = Base("", "", "", "")
         self.published: State | None = None
 
     def stage(self, source: str, uploads: Sequence[Upload], deletes: set[str]) -> list[Entry]:
@@ -53,7 +54,7 @@ class ZfsTransaction:
         if self.base is None:
             self._begin_first()
         else:
-            self.live = require_unchanged(self.runner, self.layout, self.base)
+            self.live = _examine(self.runner, self.layout, self.base, self.layout.live).base
             self._clone(self.live.snapshot)
         os.makedirs(self.work, 0o700, exist_ok=True)
         mounts.mount(self.dataset, self.work, published=self.work, writable=True)
@@ -116,8 +117,8 @@ class ZfsTransaction:
         if self.base is None:
             self._publish_first()
             return
-        now = _examine(self.runner, self.layout, self.base, self.dataset)
-        if now.base != self.live:
+        now = _examine(self.runner, self.layout, self.base, self.dataset, self.live.written)
+        if now.base._replace(written="") != self.live._replace(written=""):
             raise DriftError(
                 "somebody took a snapshot of it, or replaced it, while the transaction was prepared",
                 object=self.layout.live,
@@ -165,11 +166,15 @@ def _is_carried_over(key: str, value: str) -> bool:
 
 
 class Base(NamedTuple):
-    """What a sync is built upon: the live dataset and its newest snapshot, ours or another's."""
+    """What a sync is built upon: the live dataset and its newest snapshot, ours or another's.
+
+    ``written`` are the bytes that are in the dataset and not in our snapshot of it.
+    """
 
     guid: str
     snapshot: str
     snapshot_guid: str
+    written: str
 
 
 class _Examined(NamedTuple):
@@ -178,17 +183,22 @@ class _Examined(NamedTuple):
     stage: Dataset
 
 
-def require_unchanged(runner: Runner, layout: Layout, base: Manifest) -> Base:
-    """Stop where the live dataset is not the tree of ``base``; return what it is.
+def require_unchanged(runner: Runner, layout: Layout, base: Manifest) -> None:
+    """Stop where the live dataset is not the tree of ``base``.
 
     A snapshot that another tool took since is fine as long as the tree is the same: the clone is
     made from it, so that promoting carries it over.
     """
-    return _examine(runner, layout, base, layout.live).base
+    _examine(runner, layout, base, layout.live)
 
 
-def _examine(runner: Runner, layout: Layout, base: Manifest, stage: str) -> _Examined:
-    """Read what ``base`` is compared with, and the dataset that is to take the place, at once."""
+def _examine(
+    runner: Runner, layout: Layout, base: Manifest, stage: str, harmless: str = "0"
+) -> _Examined:
+    """Read what ``base`` is compared with, and the dataset that is to take the place, at once.
+
+    ``harmless`` are written bytes that are known to be no difference.
+    """
     live = layout.live
     ours = f"s{base.header.snapshot}"
     written = f"written@{ours}"
@@ -199,7 +209,7 @@ def _examine(runner: Runner, layout: Layout, base: Manifest, stage: str) -> _Exa
         kinds="filesystem,snapshot",
         depth=1,
     )
-    taken = [name for name in found if name.startswith(f"{live}@")]
+    taken = [name for name in found if name.startswith(f"{live}@") and _DIFF not in name]
     newest = max(taken, key=lambda name: int(found[name]["createtxg"].value), default="")
     mine = found.get(f"{live}@{ours}", {})
     if mine.get(TXN, NOTHING).value != base.header.txn:
@@ -208,11 +218,18 @@ def _examine(runner: Runner, layout: Layout, base: Manifest, stage: str) -> _Exa
             object=live,
             next_step="Restore the repository; nothing can be built upon it without.",
         )
-    # Mounting alone may write a little; only a difference in names or content is somebody's.
-    if found[live][written].value not in ("", "0"):
+    # Mounting alone writes a little; only a difference in names or content is somebody's. Whoever
+    # changes anything writes more than that: then the number is another one. It is up to date here,
+    # as OpenZFS has just taken a snapshot, and a file system is written back when it turns read-only.
+    if found[live][written].value not in ("0", harmless):
         _require_no_difference(runner, live, ours)
     return _Examined(
-        Base(found[live]["guid"].value, newest.partition("@")[2], found[newest]["guid"].value),
+        Base(
+            found[live]["guid"].value,
+            newest.partition("@")[2],
+            found[newest]["guid"].value,
+            found[live][written].value,
+        ),
         *(
             Dataset(name, found[name]["guid"].value, "", found[name]["mountpoint"].value, "")
             for name in (live, stage)
