@@ -32,6 +32,7 @@ def _work(command: dict[str, object], answer: int) -> None:
     said["seconds"] = round(time.monotonic() - began, 2)
     with os.fdopen(answer, "w") as stream:
         json.dump(said, stream)
+        stream.write("\n")
 
 
 def serve() -> None:
@@ -48,9 +49,9 @@ def serve() -> None:
             os._exit(0)
         os.close(writing)
         with os.fdopen(reading) as stream:
-            said = stream.read()
+            said = stream.readline()  # not to the end: a case may leave processes that it stopped
         os.waitpid(pid, 0)
-        print(said or json.dumps({"error": "the case's process died"}), flush=True)
+        print(said.strip() or json.dumps({"error": "the case's process died"}), flush=True)
 
 
 if __name__ == "__main__":

@@ -28,25 +28,29 @@ _TXN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{12}")
 
 
 class Fault(NamedTuple):
-    """What is to happen at which call, counted from 0."""
+    """What is to happen at which call: its number, counted from 0, or words of its label."""
 
-    index: int
+    at: int | str
     kind: str
 
 
 class Outcome(NamedTuple):
-    """``end`` is "done", an error's code, "killed" or "stopped"; ``steps`` all calls, if it ended."""
+    """``end`` is "done", an error's code, "killed" or "stopped"; ``steps`` all calls, if it ended.
+
+    ``hit`` is the call where the fault happened, '' where the work never came that far.
+    """
 
     end: str
     text: str
     steps: list[tuple[str, bool]]
-    pid: int
+    hit: str
 
 
 class Tape:
     """Counts the calls of this process, and lets the fault happen."""
 
-    def __init__(self, name: str, fault: Fault | None) -> None:
+    def __init__(self, name: str, fault: Fault | None, answer: int) -> None:
+        self.answer = answer
         self.name = name
         self.fault = fault
         self.steps: list[tuple[str, bool]] = []
@@ -81,8 +85,9 @@ class Tape:
         self, label: str, changes: bool, act: Callable[[], Any], fail: Callable[[], None]
     ) -> Any:
         kind = ""
-        if self.fault is not None and self.fault.index == len(self.steps):
+        if self.fault is not None and self.fault.at in (len(self.steps), _words(label)):
             kind = self.fault.kind
+            os.write(self.answer, f"{label}\n".encode())
         self.steps.append((label, changes))
         if kind in _BEFORE:
             os.kill(os.getpid(), _BEFORE[kind])
@@ -115,6 +120,12 @@ class Tape:
         return re.sub(rf"\S*/{re.escape(self.name)}(?=@|$)", "live", text)
 
 
+def _words(label: str) -> str:
+    """Return a label without what runs it: ``rename live old``."""
+    words = label.partition(" ")[2] if label.startswith("zfs ") else label.partition("(")[0]
+    return words.rstrip("s0123456789") if "@s" in words else words
+
+
 def attempt(name: str, work: Callable[[], Any], fault: Fault | None) -> Outcome:
     """Do the work in a child; a stopped one is left as it is."""
     reading, writing = os.pipe()
@@ -127,17 +138,18 @@ def attempt(name: str, work: Callable[[], Any], fault: Fault | None) -> Outcome:
     _unused, status = os.waitpid(pid, os.WUNTRACED)
     if os.WIFSTOPPED(status):
         os.close(reading)
-        return Outcome("stopped", "", [], pid)
+        return Outcome("stopped", "", [], "")
     with os.fdopen(reading) as stream:
-        said = stream.read()
+        lines = stream.read().splitlines()
     if os.WIFSIGNALED(status):
-        return Outcome("killed", "", [], pid)
-    end, text, steps = json.loads(said)
-    return Outcome(end, text, [(label, changes) for label, changes in steps], pid)
+        return Outcome("killed", "", [], lines[0])
+    end, text, steps = json.loads(lines[-1])
+    hit = lines[0] if len(lines) > 1 else ""
+    return Outcome(end, text, [(label, changes) for label, changes in steps], hit)
 
 
 def _live(name: str, work: Callable[[], Any], fault: Fault | None, answer: int) -> None:
-    tape = Tape(name, fault)
+    tape = Tape(name, fault, answer)
     end, text = "done", ""
     try:
         tape.install()
