@@ -212,16 +212,3 @@ class Lab:
             mounts.unmount(self.path, lazily=True)
         sh("zfs", "destroy", "-R", self.live)
         shutil.rmtree(self.home)
-
-
-def sweep() -> None:
-    """Remove every repository, for a host that failed tests have left their evidence on."""
-    for line in sh("zfs", "list", "-H", "-d", "2", "-o", "name", "tank").splitlines():
-        if line.count("/") == 2 and not line.endswith("/.dsg"):
-            name = line.rpartition("/")[2]
-            with open("/proc/self/mountinfo", encoding="utf-8") as stream:
-                points = [row.split(" ")[4] for row in stream]
-            for point in points:
-                if point.rpartition("/")[2] == name:
-                    mounts.unmount(point, lazily=True)
-            sh("zfs", "destroy", "-R", line)
