@@ -79,15 +79,28 @@ def parse(log: str) -> list[Call]:
 
 def changing(calls: Iterable[Call]) -> list[Call]:
     """Return the calls that change something that outlives the process."""
-    return [call for call in calls if call.name in CHANGING and _changes(call)]
+    return [call for call in calls if _changes(call)]
 
 
 def _changes(call: Call) -> bool:
+    if call.name not in CHANGING:
+        return False
     if call.name in OPENS:
         return call.name == "creat" or bool(_OPENS_TO_WRITE.search(call.text))
     if call.name == "ioctl":
         return bool(_IOCTL_CHANGES.search(call.text))
     return True
+
+
+def looking(calls: Iterable[Call]) -> list[Call]:
+    """Return the calls by which a process learns what is there, that succeeded."""
+    names = ("read", "pread64", "getdents64", "readlink", "readlinkat", "newfstatat", "statx",
+             "stat", "lstat", "fstat", "access", "faccessat", "faccessat2", "open", "openat")  # fmt: skip
+    return [
+        call
+        for call in calls
+        if call.name in names and not _changes(call) and not re.search(r"= -1 E[A-Z]+ ", call.text)
+    ]
 
 
 def unknown(calls: Iterable[Call]) -> list[Call]:

@@ -28,7 +28,9 @@ def watch(live: str) -> dict[str, int]:
     """Read until stdin is closed; count what a reader must never see."""
     seen: Counter[str] = Counter()
     last = 0
-    while not select.select([sys.stdin], [], [], 0)[0]:
+    stopped = False
+    while not stopped:  # once more behind the last commit, too
+        stopped = bool(select.select([sys.stdin], [], [], 0)[0])
         generation = _whole_view(live, seen)
         last = max(last, _by_path(live, last, seen), generation)
         seen["rounds"] += 1

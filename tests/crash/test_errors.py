@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import pytest
 
-from .lab import Lab
+from .calls import looking
+from .lab import Lab, inject
 from .scenarios import RECOVERIES
-from .sweep import Operation, every_error, failed
+from .sweep import Operation, Point, every_error, failed
 
 Row = Callable[[Operation, str], None]
 
@@ -29,6 +30,23 @@ def test_error_from_every_call(lab: Lab, row: Row, scenario: str, errno_name: st
     operation = Operation(lab, scenario)
     operation.sweep(every_error(operation.calls, errno_name), failed)
     row(operation, errno_name)
+    operation.check()
+
+
+@pytest.mark.parametrize("scenario", ["init", "pull"])
+def test_error_from_every_look(lab: Lab, row: Row, scenario: str) -> None:
+    """What cannot be read is an error, never taken for absent or empty.
+
+    Only the index may be: it is a cache.
+    """
+    operation = Operation(lab, scenario)
+    calls = looking(operation.attempt(["-e", "trace=all"]).calls)
+    points = (
+        Point(call, f"EIO at {call}", ["-e", "trace=all", *inject(call, "error=EIO")])
+        for call in calls
+    )
+    operation.sweep(points, failed)
+    row(operation, "EIO from looking")
     operation.check()
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import sys
 import traceback
@@ -60,8 +61,6 @@ class Child:
 
     def _wait(self) -> int:
         """Wait for the child, and take what it says, lest its pipe runs full."""
-        import select
-
         poll = select.poll()
         poll.register(self.outcome, select.POLLIN)
         watched = os.pidfd_open(self.pid)
@@ -91,7 +90,11 @@ def _live(name: str, arguments: dict[str, object], ready: int, gate: int, outcom
         work = jobs.JOBS[name](**arguments)
         os.write(ready, b"ready")
         os.close(ready)
-        os.read(gate, 1)
+        waiting = (
+            select.poll()
+        )  # by a call that nobody counts: it may be under way when strace comes
+        waiting.register(gate, select.POLLHUP)
+        waiting.poll()
         said = json.dumps(work()).encode()
         os.set_blocking(outcome, True)
         while said:

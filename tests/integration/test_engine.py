@@ -494,6 +494,30 @@ def test_check_mode_refuses_to_guess_behind_an_unfinished_transaction(site):
     assert read(ann) == read(site.live)
 
 
+def test_a_crash_behind_a_backup_is_no_change_by_the_user(site):
+    """The old file went to the backups, a directory has its name: recovery must not take it for new."""
+    ann, bob = site.copy("ann", {"a": "a", "b": "b"}), site.copy("bob")
+    site.sync(ann)
+    site.sync(bob)
+    make(bob, {"a": EMPTY, "b": "from bob"})
+    site.sync(bob)
+    make(ann, {"a": "lost", "b": "lost too"})
+
+    def die() -> None:
+        transaction.ClientTransaction._install_record = lambda *args: os._exit(9)
+        run(site.request(ann, conflict="remote"))
+
+    with pytest.raises(Exception, match="status"):
+        in_child(die)
+    told = site.recover(ann)
+    assert not any("put off" in line for line in told)
+    assert read(ann) == read(site.live) == {"a": EMPTY, "b": "from bob"}
+    assert site.cache(ann) == site.remote()
+    assert site.backups(ann) == [{"a": "lost", "b": "lost too"}]
+    assert not inspect(site.request(ann)).plan.steps
+    site.check_tidy(ann)
+
+
 # --- check mode says what a run does, for any trees and any policy ---
 
 NAMES = st.sampled_from(["a", "A", "b", "é"])

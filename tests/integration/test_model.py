@@ -251,7 +251,7 @@ class Model(RuleBasedStateMachine):
         theirs=changes,
         direction=directions,
         choice=st.sampled_from(["local", "remote"]),
-        number=st.integers(0, 60),
+        number=st.integers(0, 60) | st.integers(30, 60),
         after=st.booleans(),
         cure=st.sampled_from(["recover", "repository first", "run again"]),
     )
@@ -375,5 +375,5 @@ DRIFTS = [add, remove, change_mode, write_in_place]
 
 TestModel = Model.TestCase
 TestModel.settings = settings(
-    max_examples=50, stateful_step_count=50, deadline=None, derandomize=True, database=None
+    max_examples=100, stateful_step_count=50, deadline=None, derandomize=True, database=None
 )

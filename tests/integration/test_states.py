@@ -15,7 +15,6 @@ from collections.abc import Mapping
 
 import pytest
 from _core.errors import ConflictError
-from _core.plan.states import STATES
 
 from tests.integration.support import EMPTY, Link, Node, Script, Site, make, put, read, site
 
@@ -40,6 +39,25 @@ FILES: dict[str, Sides] = {
     "100": ("l", None, None),
     "000": (None, None, None),
 }
+
+ACTIONS = {
+    "111": "nothing",
+    "111 only R differs": "download",
+    "111 only C differs": "update_cache",
+    "111 only L differs": "upload",
+    "111 all differ": "conflict",
+    "011 C=R": "delete_remote",
+    "011 C≠R": "conflict",
+    "101 L=R": "update_cache",
+    "101 L≠R": "conflict",
+    "110 L=C": "delete_local",
+    "110 L≠C": "conflict",
+    "001": "download",
+    "010": "drop_cache",
+    "100": "upload",
+    "000": "nothing",
+}
+"""What the design says that each state asks for."""
 
 KINDS = {
     "files": {"l": "local", "c": "before", "r": "remote"},
@@ -82,7 +100,7 @@ def expected_side(rows: Mapping[str, Sides], results: Mapping[str, object], node
 def outcome(state: str, sides: Sides, direction: str, choice: str) -> tuple[object, object, object]:
     """Return what L, C and R hold afterwards: worked out from the table of the design."""
     local, cache, remote = sides
-    action = STATES[state]
+    action = ACTIONS[state]
     if action == "conflict":
         if choice == "local":
             action = "delete_remote" if local is None else "upload"
@@ -127,7 +145,7 @@ def node_as_entry(node: Node) -> tuple[object, ...]:
 
 
 def is_conflict(state: str) -> bool:
-    return STATES[state] == "conflict"
+    return ACTIONS[state] == "conflict"
 
 
 CALM = {name_of(s): sides for s, sides in FILES.items() if not is_conflict(s)}
@@ -144,8 +162,12 @@ def test_states_without_conflict(site, direction, kinds):
     result = site.sync(ann, direction=direction)
     expected = {path: outcome(STATE_OF[path], sides, direction, "") for path, sides in CALM.items()}
     check_sides(site, ann, CALM, expected, nodes)
+    held = {"push": ("download", "delete_local"), "pull": ("upload", "delete_remote")}
+    for step in result.plan.steps:
+        action = ACTIONS[STATE_OF[step.path]]
+        assert step.action == ("held" if action in held.get(direction, ()) else action)
     states = {step.path: step.state for step in result.plan.steps}
-    assert states == {path: STATE_OF[path] for path in CALM if STATES[STATE_OF[path]] != "nothing"}
+    assert states == {path: STATE_OF[path] for path in CALM if ACTIONS[STATE_OF[path]] != "nothing"}
     assert result.snapshot == before.snapshot + (direction != "pull")
     assert site.manifest().header.snapshot == result.snapshot
     assert result.manifest_digest == site.manifest().header.digest

@@ -310,28 +310,33 @@ def test_a_dry_run_while_somebody_publishes_sees_one_snapshot(site, monkeypatch)
     """Header and manifest are read one after the other: both must be of one snapshot."""
     ann, bob = behind(site)
     make(ann, {"f": "from ann", "new": "n", "gone": None})
-    real = DirectoryRepository.manifest
     expected = {"f": "download", "gone": "delete_local", "new": "download"}
     for look in (
         lambda: run(site.request(bob, check=True)).plan,
         lambda: inspect(site.request(bob)).plan,
     ):
-        done = []
-
-        def manifest(self, done=done):
-            if not done:
-                done.append(True)
-                in_child(syncing(site, ann))
-            return real(self)
-
+        published = []
         put(bob, "touch", "x")  # else digests alone tell that nothing is to be done
         put(ann, "round", f"{look}")
         with monkeypatch.context() as patch:
-            patch.setattr(DirectoryRepository, "manifest", manifest)
+            patch.setattr(DirectoryRepository, "manifest", _publishing(site, ann, published))
             plan = look()
-        assert done
+        assert published
         steps = {step.path: step.action for step in plan.steps}
         assert steps == {**expected, "touch": "upload", "round": "download"}
+
+
+def _publishing(site, who, published):
+    """Return a ``manifest`` that is read right behind somebody's publication."""
+    real = DirectoryRepository.manifest
+
+    def manifest(self):
+        if not published:
+            published.append(True)
+            in_child(syncing(site, who))
+        return real(self)
+
+    return manifest
 
 
 def test_a_repository_replaced_while_it_is_looked_at_is_no_newer_snapshot(site, monkeypatch):

@@ -70,7 +70,10 @@ def test_another_host_key_is_refused(zfs_host: Host, tmp_path: Path) -> None:
     key = zfs_host.bed.image.login_key
     config.write_text(ssh.config({zfs_host.name: zfs_host.port}, key, known))
     done = subprocess.run(
-        ssh.command(config, zfs_host.name, "root", ["true"]), capture_output=True, text=True
+        ssh.command(config, zfs_host.name, "root", ["true"]),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 255
     assert "Host key verification failed" in done.stderr
@@ -160,8 +163,8 @@ def test_the_command_line_does_it_all(testbed: Bed) -> None:
     name = f"cli-{os.getpid()}"
 
     def cli(*words: str) -> str:
-        argv = [sys.executable, str(HERE / "testbed"), "--bed", name, *words]
-        done = subprocess.run(argv, capture_output=True, text=True)
+        argv = [str(HERE / "testbed"), "--bed", name, *words]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -198,7 +201,7 @@ def test_ansible_reaches_every_host_by_the_inventory(zfs_hosts: StartHosts, tmp_
     config = tmp_path / "ansible.cfg"
     config.touch()
     env = {**os.environ, "LC_ALL": "C.UTF-8", "ANSIBLE_CONFIG": str(config)}
-    done = subprocess.run(argv, env=env, capture_output=True, text=True)
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     for host in bed.hosts():
         assert host.run("zpool", "list", "-H", "-o", "name").stdout == "tank\n"
@@ -213,7 +216,9 @@ def test_an_owner_that_was_killed_leaves_no_emulator(testbed: Bed) -> None:
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     root = HERE.parents[1]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False
+    )
     pid = int(done.stdout)
     assert alive(pid), "it outlives whoever started it"
     reap()

@@ -16,6 +16,7 @@ from ..manifest.codec import Manifest
 from ..manifest.entry import Entry
 from ..manifest.header import Header
 from ..posix.durable import discard, write_new
+from ..posix.present import is_directory
 
 METADATA = ".dsg"
 
@@ -53,7 +54,7 @@ def _open_manifest(root: str, name: str):  # type: ignore[no-untyped-def]
     try:
         return open(path, "rb")
     except FileNotFoundError:
-        if not os.path.isdir(os.path.join(root, METADATA)):
+        if not is_directory(os.path.join(root, METADATA)):
             raise RepositoryError(
                 "there is a directory, but it is not a repository (it has no .dsg)",
                 object=root,

@@ -17,6 +17,9 @@ from ..posix.beneath import Beneath
 from ..posix.syscalls import is_unsupported, rename_exchange, rename_noreplace
 from .journal import INSTALL, MKDIR, REMOVE, RMDIR, Operation, Seen
 
+KEPT = ".kept"
+"""Ending of a mark: the slot's content was moved on, to the backups."""
+
 _BLOCKED = (errno.ENOTDIR, errno.ELOOP, errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR)
 
 
@@ -72,7 +75,7 @@ def _swap(operation: Operation, slot: tuple[int, str], target: tuple[int, str]) 
 
 def _remove(operation: Operation, tree: Beneath, slots: Beneath) -> bool:
     slot = str(operation.slot)
-    if slots.lstat(slot) is not None:
+    if slots.lstat(slot) is not None or slots.lstat(slot + KEPT) is not None:
         return True  # done before a crash
     if tree.lstat(operation.path) is None:
         return True

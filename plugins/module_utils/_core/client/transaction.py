@@ -14,9 +14,10 @@ from ..manifest.codec import Manifest
 from ..manifest.entry import Entry
 from ..posix import durable
 from ..posix.beneath import Beneath
+from ..posix.present import is_directory, is_present
 from ..posix.remove import remove_tree_at
 from . import journal as journals
-from .apply import carry_out
+from .apply import KEPT, carry_out
 from .journal import INSTALL, REMOVE, Journal, Operation
 from .working_copy import WorkingCopy
 
@@ -84,29 +85,36 @@ class ClientTransaction:
         for operation in wanted:
             if operation.do in (INSTALL, REMOVE) and operation.seen is not None:
                 self._keep_backup(operation, os.path.join(directory, operation.path))
-        return directory if os.path.isdir(directory) else ""
+        return directory if is_directory(directory) else ""
 
     def _keep_backup(self, operation: Operation, target: str) -> None:
         for name in (str(operation.slot), f"{operation.slot}.old"):
             source = os.path.join(self.files, name)
-            if os.path.lexists(source):
+            if is_present(source):
                 self._make_private(os.path.dirname(target))
+                self._mark_kept(operation)
                 os.rename(source, target)
+
+    def _mark_kept(self, operation: Operation) -> None:
+        """Tell a repetition that an emptied slot does not mean that nothing was removed yet."""
+        mark = os.path.join(self.files, f"{operation.slot}{KEPT}")
+        if not is_present(mark):
+            durable.write_new(mark, [], mode=0o600, sync=False)
 
     def _make_private(self, directory: str) -> None:
         """Make a directory below ``.dsg`` that only its owner can enter, and its parents."""
-        if not os.path.isdir(directory):
+        if not is_directory(directory):
             self._make_private(os.path.dirname(directory))
             os.mkdir(directory, 0o700)
 
     def _install_record(self, journal: Journal, put_off: Sequence[str]) -> None:
         staged = os.path.join(self.root, _RECORD, _MANIFEST)
-        if not os.path.exists(staged):
+        if not is_present(staged):
             return  # done before a crash
         if put_off:
             self._merge_record(journal, staged, set(put_off))
         target = self.working_copy.record(journal.key)
-        if os.path.isdir(target):
+        if is_directory(target):
             os.rename(staged, os.path.join(target, _MANIFEST))
         else:
             os.rename(os.path.join(self.root, _RECORD), target)
@@ -149,7 +157,7 @@ def clean_staging(working_copy: WorkingCopy) -> list[str]:
     for name in os.listdir(working_copy.metadata):
         if name.endswith(".new") or name.startswith("clock."):
             durable.discard(os.path.join(working_copy.metadata, name))
-    if not os.path.isdir(working_copy.staging):
+    if not is_directory(working_copy.staging):
         return []
     found = sorted(os.listdir(working_copy.staging))
     for txn_id in found:

@@ -16,6 +16,7 @@ from ..manifest import codec
 from ..manifest.codec import Manifest
 from ..manifest.header import Header
 from ..posix.lock import locked
+from ..posix.present import is_directory, is_present
 
 METADATA = ".dsg"
 
@@ -39,9 +40,9 @@ class WorkingCopy:
 
     def exists(self) -> bool:
         """Tell whether there is a directory; refuse anything else at that path."""
-        if not os.path.lexists(self.root):
+        if not is_present(self.root):
             return False
-        if not os.path.isdir(self.root):
+        if not is_directory(self.root):
             raise WorkingCopyError(
                 "src is not a directory",
                 object=self.root,
@@ -55,7 +56,7 @@ class WorkingCopy:
 
     def has_metadata(self) -> bool:
         """Tell whether :meth:`create` was carried out to its end, which a crash may prevent."""
-        return os.path.isdir(self.staging) and os.path.isdir(self.repositories)
+        return is_directory(self.staging) and is_directory(self.repositories)
 
     def create(self) -> None:
         """Make what is missing of the root and its metadata; the root's parent must exist."""
@@ -84,7 +85,7 @@ class WorkingCopy:
 
     def knows(self, key: str) -> bool:
         """Tell whether this working copy was synced with the repository before."""
-        return os.path.lexists(self.record(key))
+        return is_present(self.record(key))
 
     def cache_header(self, key: str) -> Header | None:
         """Return C's header, None before the first sync; a missing or damaged one is an error."""

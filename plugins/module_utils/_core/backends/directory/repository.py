@@ -17,6 +17,7 @@ from ...manifest.header import Header
 from ...posix.beneath import Beneath
 from ...posix.durable import sync_directory
 from ...posix.lock import locked
+from ...posix.present import is_directory, is_present
 from ...posix.remove import remove_tree_at
 from .. import published, tree
 from .layout import Layout
@@ -43,7 +44,7 @@ class DirectoryRepository:
 
     def head(self) -> Header | None:
         """Return the newest snapshot's header, None where the repository provably is absent."""
-        if not os.path.lexists(self.layout.live):
+        if not is_present(self.layout.live):
             self._require_base()
             return None
         self._require_directory()
@@ -56,7 +57,7 @@ class DirectoryRepository:
 
     def _require_base(self) -> None:
         """Tell "no such repository" from "the base is not there" (not mounted, mistyped)."""
-        if not os.path.isdir(self.layout.base):
+        if not is_directory(self.layout.base):
             raise RepositoryError(
                 "the base directory does not exist (is its file system mounted?)",
                 object=self.layout.base,
@@ -65,7 +66,7 @@ class DirectoryRepository:
         self.layout.require_provisioned()
 
     def _require_directory(self) -> None:
-        if os.path.islink(self.layout.live) or not os.path.isdir(self.layout.live):
+        if os.path.islink(self.layout.live) or not is_directory(self.layout.live):
             raise RepositoryError(
                 "the published path is not a directory",
                 object=self.layout.live,
@@ -74,7 +75,7 @@ class DirectoryRepository:
 
     def committed(self, txn_id: str, since: int) -> bool:
         """Tell whether a transaction made a snapshot after number ``since``."""
-        if since == 0 and os.path.lexists(self.layout.stage(txn_id)):
+        if since == 0 and is_present(self.layout.stage(txn_id)):
             return False  # a first publication is the renaming of this very directory
         head = self.head()
         if head is None:
