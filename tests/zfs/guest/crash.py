@@ -258,7 +258,6 @@ def _in_parallel(workers: int, work: Callable[[int], dict[str, Any]]) -> list[di
 
 
 CUTS = (
-    ("snapshot stage@", STOP_AFTER),
     ("set commit record", STOP_BEFORE),
     ("set commit record", STOP_AFTER),
     ("rename live old", STOP_AFTER),
@@ -266,7 +265,6 @@ CUTS = (
     ("put_beneath", STOP_AFTER),
     ("promote live", STOP_BEFORE),
     ("promote live", STOP_AFTER),
-    ("destroy old", STOP_AFTER),
 )
 
 
