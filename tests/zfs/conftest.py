@@ -6,17 +6,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.testbed.bed import Bed
-from tests.testbed.fixtures import testbed
 from tests.zfs.link import Guest
 from tests.zfs.table import ARTIFACT, Table
-
-__all__ = ["testbed"]
 
 HERE = Path(__file__).parent
 
@@ -29,13 +27,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def guest(testbed: Bed) -> Iterator[Guest]:
-    """A host with a pool, a publish parent and our sources."""
-    guest = Guest(testbed.start(["host1"])[0])
-    guest.install()
-    guest.do("lab.provision_pool", disk=guest.host.disks[0])
-    yield guest
-    guest.hang_up()
+def guest() -> Iterator[Guest]:
+    """A host with a pool, a publish parent and our sources, for this test process alone."""
+    with Bed(f"pytest-zfs-{os.getpid()}").use(["host1"]) as bed:
+        guest = Guest(bed.host("host1"))
+        guest.install()
+        guest.do("lab.provision_pool", disk=guest.host.disks[0])
+        yield guest
+        guest.hang_up()
 
 
 @pytest.fixture(scope="session")
