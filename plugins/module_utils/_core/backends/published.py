@@ -15,7 +15,7 @@ from ..manifest import codec, delta
 from ..manifest.codec import Manifest
 from ..manifest.entry import Entry
 from ..manifest.header import Header
-from ..posix.durable import write_new
+from ..posix.durable import discard, write_new
 from ..posix.present import is_directory
 
 METADATA = ".dsg"
@@ -63,19 +63,20 @@ def _open_manifest(root: str, name: str):  # type: ignore[no-untyped-def]
         raise ManifestError("the repository's manifest is missing", object=path) from None
 
 
-def write_records(root: str, live: str | None, base: Sequence[Entry], manifest: Manifest) -> None:
-    """Write manifest and history into a staged tree; older history is linked from ``live``."""
-    os.makedirs(os.path.join(root, METADATA, "history"))
-    if live is not None:
-        _link_history(live, root)
+def write_records(root: str, base: Sequence[Entry], manifest: Manifest) -> None:
+    """Write manifest and history into a staged tree that may hold those of its base."""
+    os.makedirs(os.path.join(root, METADATA, "history"), exist_ok=True)
+    discard(manifest_path(root))
     write_new(manifest_path(root), codec.write(manifest), sync=False)
     changes = delta.write_delta(manifest.header, base, manifest.entries)
     write_new(history_path(root, manifest.header.snapshot), changes, sync=False)
 
 
-def _link_history(live: str, root: str) -> None:
+def link_history(live: str, root: str) -> None:
+    """Give a staged tree the older history of the live one, as hard links."""
     source = os.path.join(live, METADATA, "history")
     target = os.path.join(root, METADATA, "history")
+    os.makedirs(target)
     for name in os.listdir(source):
         try:
             os.link(os.path.join(source, name), os.path.join(target, name))

@@ -12,7 +12,9 @@ from ..errors import ArgumentError
 from .base import Repository
 from .directory.repository import DirectoryRepository
 
-TYPES = ("directory",)
+OPTIONS = {"directory": "base", "zfs": "dataset"}
+"""Every backend type, and the one option that places it."""
+TYPES = tuple(OPTIONS)
 
 
 def open_repository(backend: Mapping[str, object], name: str) -> Repository:
@@ -20,13 +22,19 @@ def open_repository(backend: Mapping[str, object], name: str) -> Repository:
     kind = backend.get("type")
     if kind not in TYPES:
         raise ArgumentError(f"backend.type is {kind!r}: supported are {', '.join(TYPES)}")
-    unknown = sorted(set(backend) - {"type", "base"})
+    option = OPTIONS[str(kind)]
+    given = {key for key, value in backend.items() if value is not None}
+    unknown = sorted(given - {"type", option})
     if unknown:
         raise ArgumentError(
-            f"backend has unknown options {', '.join(unknown)}: supported with type directory "
-            "is base"
+            f"backend has unsupported options {', '.join(unknown)}: with type {kind} it takes "
+            f"{option}"
         )
-    base = backend.get("base")
-    if not isinstance(base, str):
-        raise ArgumentError("backend.base is required with type directory")
-    return DirectoryRepository(base, name)
+    place = backend.get(option)
+    if not isinstance(place, str):
+        raise ArgumentError(f"backend.{option} is required with type {kind}")
+    if kind == "zfs":
+        from .zfs.repository import ZfsRepository  # costs its import only where it is used
+
+        return ZfsRepository(place, name)
+    return DirectoryRepository(place, name)

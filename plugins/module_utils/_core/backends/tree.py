@@ -140,6 +140,20 @@ def _link(source_fd: int, target_fd: int, name: str, entry: Entry) -> None:
             raise
 
 
+def clear(work: Beneath, entries: Sequence[Entry], replaced: set[str]) -> None:
+    """Remove replaced entries from a copy of a tree, and the directories that hold nothing then."""
+    kept = by_directory(entry for entry in entries if entry.path not in replaced)
+    for entry in entries:
+        if entry.path in replaced and entry.kind != DIRECTORY:
+            fd, name = work.at(entry.path)
+            os.unlink(name, dir_fd=fd)
+    work.forget()
+    for directory in sorted(by_directory(entries).keys() - kept.keys(), reverse=True):
+        fd, name = work.at(directory)
+        os.rmdir(name, dir_fd=fd)
+        work.forget()
+
+
 def upload(source: str, target: str, uploads: Sequence[Upload]) -> list[Entry]:
     """Copy entries of the working copy into a tree; return them as they landed, hashed.
 

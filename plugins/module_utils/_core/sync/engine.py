@@ -57,15 +57,31 @@ class _Run:
             return self.result
         if not self.working_copy.has_metadata():
             # Refuses what does not fit before anything is made.
-            self._choose(self.repository.head())
+            self._choose(self._head())
             self.working_copy.create()
         with self.working_copy.lock(self.request.lock_timeout):
-            self.result.recovered = recover_working_copy(self.working_copy)
-            head = self.repository.head()
+            self.result.recovered += recover_working_copy(self.working_copy)
+            head = self._head()
             self.result.operation = self._choose(head)
             if not self._already_done(head):
                 self._sync(head)
         return self.result
+
+    def _head(self) -> Header | None:
+        """Return the head, after a recovery where it cannot be read, or is not what was committed.
+
+        A working copy that is ahead was told of a commit that somebody died in before it showed.
+        """
+        try:
+            head = self.repository.head()
+            known = self.working_copy.cache_header(self.key)
+            if head is None or known is None or known.snapshot <= head.snapshot:
+                return head
+        except Unfinished:
+            pass
+        with self.repository.lock(self.request.lock_timeout):
+            self.result.recovered += recover_repository(self.repository)
+        return self.repository.head()
 
     def _choose(self, head: Header | None) -> str:
         operation = choose_operation(self.request, self.working_copy, self.key, head)

@@ -181,6 +181,8 @@ class SyncTransaction:
                 undo()
             except OSError as exc:
                 self.result.pending_cleanup.append(str(from_oserror(exc, "rolling back")))
+            except DsgError as exc:
+                self.result.pending_cleanup.append(str(exc))
 
     def _rollback_repository(self) -> None:
         if self.repository is not None:

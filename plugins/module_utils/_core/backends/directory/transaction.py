@@ -52,12 +52,13 @@ class DirectoryTransaction:
 
     def prepare(self, manifest: Manifest) -> None:
         """Write manifest and history, check the staged tree against them, make it durable."""
-        live = None if self.base is None else self.layout.live
         base = [] if self.base is None else self.base.entries
         with Beneath(self.stage_root) as stage:
             # Also catches a write through a link that the stage shares with the live tree.
             _refuse_drift(tree.drift(stage, manifest.entries), self.stage_root)
-        published.write_records(self.stage_root, live, base, manifest)
+        if self.base is not None:
+            published.link_history(self.layout.live, self.stage_root)
+        published.write_records(self.stage_root, base, manifest)
         sync_file_system(self.stage_root)
         self.manifest = manifest
 

@@ -1,0 +1,175 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A repository that is a dataset of OpenZFS on this host."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from ...errors import ArgumentError, RepositoryError, Unfinished
+from ...manifest.codec import Manifest
+from ...manifest.entry import Entry
+from ...manifest.header import Header
+from ...posix.beneath import Beneath
+from ...posix.lock import locked
+from ...zfs import datasets, mounts
+from ...zfs.command import Runner
+from .. import published, tree
+from . import recovery
+from .layout import OLD, RUN, TXN, Layout, snapshot_number
+from .state import State, look
+from .transaction import ZfsTransaction, require_unchanged
+
+
+class ZfsRepository:
+    """``parent/name``, published by giving its name to a filled clone."""
+
+    def __init__(self, parent: str, name: str) -> None:
+        self.layout = Layout(parent, name)
+        self.name = name
+        self.location = f"zfs:{parent}/{name}"
+        self.backend: Mapping[str, object] = {"type": "zfs", "dataset": parent}
+        self.runner = Runner()
+        self._seen: State | None = None
+        self._path = ""
+
+    def check_source(self, src: str) -> None:
+        """Refuse a working copy inside the published tree, or around it."""
+        self._seen = look(self.runner, self.layout)
+        source, live = os.path.realpath(src), self._seen.parent.mountpoint
+        if os.path.commonpath((source, live)) in (source, live):
+            raise ArgumentError(
+                f"src and the mountpoint of {self.layout.parent} ({live}) must not lie within "
+                "one another",
+                object=src,
+            )
+
+    def _state(self) -> State:
+        """Return what :meth:`check_source` has just read, once; or read it anew."""
+        state = self._seen or look(self.runner, self.layout)
+        self._seen = None
+        return state
+
+    def _readable(self, state: State) -> str:
+        """Return the published path, '' where the repository provably is absent.
+
+        Between the two renamings of a commit the path leads to the old tree all the time.
+        """
+        source = mounts.mounted_at(state.path)
+        switching = state.record is not None and self.layout.parse_work(source) is not None
+        if source == self.layout.live or switching:
+            self._path = state.path
+            return state.path
+        if state.live is None and state.record is None:
+            return ""
+        raise Unfinished(
+            f"it is not mounted at {state.path}",
+            object=self.layout.live,
+            unchanged="Nothing was changed; what was committed stays so.",
+            next_step="Run `dsg.storage.recover` (any next sync does it as well).",
+        )
+
+    def tree(self) -> str:
+        """Return the published tree's root."""
+        if self._path and self._is_published(mounts.mounted_at(self._path)):
+            return self._path
+        path = self._readable(self._state())
+        if not path:
+            raise RepositoryError("the repository does not exist", object=self.layout.live)
+        return path
+
+    def _is_published(self, source: str) -> bool:
+        return source == self.layout.live or source.startswith(
+            f"{self.layout.container}/{self.name}.{OLD}."
+        )
+
+    def head(self) -> Header | None:
+        """Return the newest snapshot's header, None where the repository provably is absent."""
+        path = self._readable(self._state())
+        return published.read_header(path, self.name) if path else None
+
+    def manifest(self) -> Manifest:
+        """Return the newest snapshot's manifest, checked."""
+        return published.read_manifest(self.tree(), self.name)
+
+    def committed(self, txn_id: str, since: int) -> bool:
+        """Tell whether a transaction made a snapshot after number ``since``."""
+        state = self._state()
+        if state.record is not None and state.record.txn_id == txn_id:
+            return True
+        if state.live is not None and state.live.txn == txn_id:
+            return True
+        path = self._readable(state)
+        if not path and since:
+            raise RepositoryError(
+                f"it was at s{since} when transaction {txn_id} began, and is not there any more",
+                object=self.layout.live,
+                next_step="Restore it; until then nobody knows whether the transaction committed.",
+            )
+        newest = published.read_header(path, self.name).snapshot if path else 0
+        return any(
+            published.read_history_header(path, number).txn == txn_id
+            for number in range(newest, since, -1)
+        )
+
+    def make_durable(self) -> None:
+        """Have what is published on stable storage."""
+        self.runner.run("zpool", "sync", self.layout.parent.partition("/")[0])
+
+    @contextmanager
+    def lock(self, timeout: float, *, shared: bool = False) -> Iterator[None]:
+        """Hold the repository's lock."""
+        os.makedirs(RUN, 0o700, exist_ok=True)
+        with locked(self.layout.lock, timeout=timeout, shared=shared, what=self.location):
+            self._seen = None
+            yield
+
+    def unfinished(self) -> list[str]:
+        """Describe what :meth:`recover` would do; changes nothing."""
+        return recovery.describe(self._state())
+
+    def recover(self) -> list[str]:
+        """Finish or undo what dead transactions left; the lock must be held."""
+        self._seen = None
+        return recovery.recover(self.runner, self.layout)
+
+    def begin(self, txn_id: str, base: Manifest | None) -> ZfsTransaction:
+        """Open a transaction upon ``base`` (None: the repository is to be created)."""
+        return ZfsTransaction(self.runner, self.layout, txn_id, base)
+
+    def fetch(self, entries: Sequence[Entry], directory: str) -> None:
+        """Copy entries, verified, to ``directory/0``, ``directory/1``, … in their order."""
+        tree.fetch(self.tree(), directory, entries)
+
+    def snapshots(self) -> list[int]:
+        """Return the numbers of the snapshots that are there, the newest (published) one last."""
+        if self._state().live is None:
+            return []
+        found = datasets.snapshots(self.runner, self.layout.live, TXN)
+        numbers = [snapshot_number(name) for name, txn in found if txn]
+        return sorted(number for number in numbers if number is not None)
+
+    def chain_problems(self) -> list[str]:
+        """Check the chain of manifests; one line per problem."""
+        root = self.tree()
+        return published.chain_problems(root, published.read_header(root, self.name))
+
+    def require_unchanged(self, manifest: Manifest) -> None:
+        """Raise :class:`DriftError` where a transaction upon ``manifest`` would be refused."""
+        if self._state().record is not None:
+            raise Unfinished(
+                "a committed transaction is not finished here",
+                object=self.layout.live,
+                next_step="Run `dsg.storage.recover` first, then the dry run is exact.",
+            )
+        require_unchanged(self.runner, self.layout, manifest)
+
+    def drift(self, manifest: Manifest, *, checksum: bool) -> list[str]:
+        """Name the differences between the published tree and its manifest."""
+        with Beneath(self.tree()) as live:
+            found = tree.drift(live, manifest.entries)
+            return found or (tree.damage(live, manifest.entries) if checksum else [])

@@ -1,0 +1,160 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One look at a publish parent: everything that decisions about one repository rest on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ...errors import RepositoryError
+from ...zfs.command import Runner
+from ...zfs.datasets import LOCAL, NOTHING, Properties, read
+from . import record as records
+from .layout import OLD, PARENT_FORMAT, PARENT_MARK, STAGE, TXN, Layout
+from .record import Record
+
+
+class Dataset(NamedTuple):
+    """A file system; ``origin`` is the snapshot it was cloned from, ``txn`` who made it ('': none)."""
+
+    name: str
+    guid: str
+    origin: str
+    mountpoint: str
+    txn: str
+
+
+class Parent(NamedTuple):
+    """The publish parent: where it is mounted, and whether properties say so and read-only."""
+
+    mountpoint: str
+    mounts: bool
+    readonly: bool
+
+
+NO_PARENT = Parent("", False, False)
+"""For decisions that do not look at the parent: the live dataset has its mountpoint."""
+
+
+class State(NamedTuple):
+    """``work`` holds this repository's datasets in the container, by name; ``live`` may be absent."""
+
+    layout: Layout
+    parent: Parent
+    live: Dataset | None
+    work: dict[str, Dataset]
+    record: Record | None
+
+    @property
+    def path(self) -> str:
+        """Return where the repository is, or would be, published."""
+        if self.live is not None:
+            return self.live.mountpoint
+        return f"{self.parent.mountpoint.rstrip('/')}/{self.layout.name}"
+
+    def work_of(self, kind: str, txn_id: str) -> Dataset | None:
+        """Return the dataset that a transaction has in the container."""
+        return self.work.get(self.layout.work(kind, txn_id))
+
+    @property
+    def olds(self) -> list[str]:
+        """Return the retired datasets that are not destroyed yet."""
+        return [name for name in sorted(self.work) if self.kind_of(name) == OLD]
+
+    def kind_of(self, name: str) -> str:
+        """Return what a work dataset is: init, stage or old."""
+        parsed = self.layout.parse_work(name)
+        return "" if parsed is None else parsed[0]
+
+    def waits_for_promotion(self) -> bool:
+        """Tell whether the published dataset is still a clone of one that it replaced."""
+        if self.live is None:
+            return False
+        origin = self.live.origin.partition("@")[0]
+        return origin in self.work and self.kind_of(origin) in (OLD, STAGE)
+
+
+_NAMES = (
+    *("type", "guid", "origin", "mountpoint", "canmount", "readonly", "encryptionroot"),
+    *(TXN, PARENT_MARK),
+)
+
+
+def look(runner: Runner, layout: Layout) -> State:
+    """Read the state with one command.
+
+    Raises :class:`RepositoryError` where the parent is not provisioned, or where what has the
+    repository's name is nothing that a transaction could replace.
+    """
+    found = read(runner, (*_NAMES, layout.record), [layout.parent], depth=2)
+    parent = found[layout.parent]
+    mark = parent.get(PARENT_MARK, NOTHING)
+    if mark != (PARENT_FORMAT, LOCAL) or layout.container not in found:
+        raise RepositoryError(
+            "this dataset is not provisioned as a publish parent",
+            object=layout.parent,
+            next_step="Run the playbook dsg.storage.provision (role dsg.storage.repository).",
+        )
+    if layout.live in found:
+        _check_live(layout, found)
+    work = {name: _dataset(name, found[name]) for name in found if layout.parse_work(name)}
+    if not parent["mountpoint"].value.startswith("/"):
+        raise RepositoryError(
+            f"its mountpoint is {parent['mountpoint'].value!r}, not a path",
+            object=layout.parent,
+            next_step="Run the playbook dsg.storage.provision (role dsg.storage.repository).",
+        )
+    return State(
+        layout,
+        Parent(
+            parent["mountpoint"].value,
+            parent["canmount"].value == "on",
+            parent["readonly"].value == "on",
+        ),
+        _dataset(layout.live, found[layout.live]) if layout.live in found else None,
+        work,
+        records.parse(layout, found[layout.container].get(layout.record, NOTHING)),
+    )
+
+
+def _check_live(layout: Layout, found: dict[str, Properties]) -> None:
+    live = found[layout.live]
+    if live["type"].value != "filesystem":
+        raise RepositoryError(
+            f"the repository's name is taken by a {live['type'].value}",
+            object=layout.live,
+            next_step="Choose another repository name.",
+        )
+    if live["encryptionroot"].value == layout.live:
+        raise RepositoryError(
+            "it is its own encryption root: a clone of it could not take its place",
+            object=layout.live,
+            next_step="Encrypt the publish parent instead.",
+        )
+    if live["mountpoint"].source == LOCAL:
+        raise RepositoryError(
+            "it has a mountpoint of its own: its next generation could not have the same one",
+            object=layout.live,
+            next_step="Run `zfs inherit mountpoint` on it.",
+        )
+    children = [name for name in found if name.startswith(f"{layout.live}/")]
+    if children:
+        raise RepositoryError(
+            "it has child datasets, which a transaction would not carry over",
+            object=layout.live,
+            next_step="Move them out of the repository.",
+            details=children[:20],
+        )
+
+
+def _dataset(name: str, properties: Properties) -> Dataset:
+    txn = properties.get(TXN, NOTHING)
+    return Dataset(
+        name,
+        properties["guid"].value,
+        properties.get("origin", NOTHING).value,
+        properties.get("mountpoint", NOTHING).value,
+        txn.value if txn.source == LOCAL else "",
+    )

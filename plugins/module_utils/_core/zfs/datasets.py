@@ -1,0 +1,78 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What there is: datasets, snapshots and properties, from listings that succeeded.
+
+A process costs more than all that it can tell, so one command reads everything for one decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .command import Runner, ZfsError
+
+LOCAL = "local"
+OWN = ("local", "received")
+
+
+class Value(NamedTuple):
+    """A property's value ('' for none) and its source (local, inherited from X, default, '-' …)."""
+
+    value: str
+    source: str
+
+
+NOTHING = Value("", "-")
+
+Properties = dict[str, Value]
+
+
+def read(
+    runner: Runner,
+    names: Sequence[str],
+    datasets: Sequence[str],
+    *,
+    kinds: str = "filesystem,volume",
+    depth: int = 0,
+) -> dict[str, Properties]:
+    """Return properties by dataset or snapshot; a reading that fails is an error, never "absent".
+
+    ``depth`` levels below the datasets are included; volumes are, lest a name that is taken by one
+    looks free.
+    """
+    listed = runner.zfs(
+        "get", "-Hp", "-d", str(depth), "-t", kinds, "-o", "name,property,value,source",
+        ",".join(names), *datasets,
+    )  # fmt: skip
+    found: dict[str, Properties] = {}
+    for line in listed.splitlines():
+        name, key, value, source = _fields(line, 4)
+        found.setdefault(name, {})[key] = Value("" if value == "-" else value, source)
+    return found
+
+
+def own_properties(runner: Runner, dataset: str) -> dict[str, str]:
+    """Return the properties that were set on this very dataset, or received by it."""
+    listed = runner.zfs("get", "-Hp", "-s", ",".join(OWN), "-o", "property,value", "all", dataset)
+    pairs = [_fields(line, 2) for line in listed.splitlines()]
+    return {pair[0]: pair[1] for pair in pairs}
+
+
+def snapshots(runner: Runner, dataset: str, marker: str) -> list[tuple[str, str]]:
+    """Return each snapshot's name (what follows the ``@``) and marker property, others' as well."""
+    listed = runner.zfs("list", "-H", "-d", "1", "-t", "snapshot", "-o", f"name,{marker}", dataset)
+    found = []
+    for line in listed.splitlines():
+        name, value = _fields(line, 2)
+        found.append((name.partition("@")[2], "" if value == "-" else value))
+    return found
+
+
+def _fields(line: str, number: int) -> list[str]:
+    fields = line.split("\t")
+    if len(fields) != number:
+        raise ZfsError(f"unexpected output of zfs: {line!r}")
+    return fields

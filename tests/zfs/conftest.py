@@ -1,0 +1,61 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One virtual host for all of these tests, provisioned once, and a process inside that runs cases."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.testbed.bed import Bed
+from tests.zfs.link import Guest
+from tests.zfs.table import ARTIFACT, Table
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of them share one host, so they run in one worker."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("zfs"))
+
+
+@pytest.fixture(scope="session")
+def guest() -> Iterator[Guest]:
+    """A host with a pool, a publish parent and our sources, for this test process alone."""
+    with Bed(f"pytest-zfs-{os.getpid()}").use(["host1"]) as bed:
+        guest = Guest(bed.host("host1"))
+        guest.install()
+        guest.do("lab.provision_pool", disk=guest.host.disks[0])
+        yield guest
+        guest.hang_up()
+
+
+@pytest.fixture(scope="session")
+def table(pytestconfig: pytest.Config) -> Iterator[Table]:
+    """The crash matrix's table: printed and kept at the end."""
+    table = Table()
+    yield table
+    table.save()
+    reporter = pytestconfig.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter.write_line(f"\n{table.text()}({ARTIFACT})")
+
+
+@pytest.fixture
+def say(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Callable[[object], None]:
+    """Print figures also where the test passes."""
+
+    def write(figures: object) -> None:
+        request.node.user_properties.append(("figures", str(figures)))
+        reporter = pytestconfig.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.write_line(f" {figures}")
+
+    return write

@@ -1,0 +1,306 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The operations that a user asks for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+from typing import Any
+
+from _core.backends import tree
+from _core.errors import DsgError
+from _core.sync.engine import run
+from guest.lab import MOUNTPOINT, Lab, listing, sh
+
+
+def init_sync_and_nothing_to_do() -> None:
+    """Every kind of change arrives; a second run does nothing."""
+    lab = Lab("basic")
+    for path in ("same", "edited", "deleted", "renamed", "mode", "d/e/f", "to-dir", "to-link"):
+        lab.put(path, path)
+    lab.put("to-file/inside", "i")
+    os.symlink("same", lab.copy("wc") + "/link")
+    os.mkdir(lab.copy("wc") + "/empty")
+    first = lab.sync()
+    assert (first.operation, first.changed, first.snapshot) == ("init", True, 1)
+    assert lab.published() == lab.local()
+    again = lab.sync()
+    assert (again.changed, again.snapshot) == (False, 1)
+
+    here = lab.copy("wc")
+    lab.put("edited", "new content")
+    lab.put("deleted", None)
+    os.rename(f"{here}/renamed", f"{here}/other-name")
+    os.chmod(f"{here}/mode", 0o755)
+    os.unlink(f"{here}/link")
+    os.symlink("mode", f"{here}/link")
+    os.rmdir(f"{here}/empty")
+    os.makedirs(f"{here}/empty2/deep")
+    for path in ("to-dir", "to-link"):
+        os.unlink(f"{here}/{path}")
+    lab.put("to-dir/inside", "i")
+    os.symlink("nowhere", f"{here}/to-link")
+    shutil.rmtree(f"{here}/to-file")
+    lab.put("to-file", "f")
+    before = lab.local()
+    second = lab.sync()
+    assert (second.operation, second.snapshot, second.pending_cleanup) == ("sync", 2, [])
+    assert lab.published() == lab.local() == before
+    assert not lab.sync().changed
+    facts = lab.facts()
+    assert lab.snapshots() == ["s1", "s2"]
+    txns = [facts[f"{lab.live}@s{n}"]["dsg:txn"] for n in (1, 2)]
+    assert txns == [(first.txn_id, "local"), (second.txn_id, "local")]
+    # Every generation is there to be read, below the published path.
+    assert listing(f"{lab.path}/.zfs/snapshot/s1")["edited"] != before["edited"]
+    assert listing(f"{lab.path}/.zfs/snapshot/s2") == before
+    lab.put("edited", "third content")  # somebody looks into a snapshot: that blocks nothing
+    assert lab.sync().snapshot == 3
+    assert listing(f"{lab.path}/.zfs/snapshot/s2") == before
+    lab.clean()
+    lab.destroy()
+
+
+def clone_pull_and_conflict() -> None:
+    """A second client clones, edits; a conflict changes nothing and names the path."""
+    lab = Lab("clients")
+    lab.put("a", "1")
+    lab.put("d/b", "1")
+    lab.sync()
+    cloned = lab.sync("other")
+    assert (cloned.operation, lab.local("other")) == ("clone", lab.local())
+    lab.put("a", "of the other", "other")
+    lab.put("d/new", "n", "other")
+    lab.sync("other")
+    lab.put("a", "of mine, longer")
+    before = (lab.published(), lab.local(), lab.facts())
+    lab.refused("DSG-CONFLICT", "a")
+    assert (lab.published(), lab.local(), lab.facts()) == before
+    lab.put("a", "of the other")
+    os.utime(lab.copy("wc") + "/a", ns=(0, _mtime(lab.copy("other") + "/a")))
+    lab.sync()
+    assert lab.local() == lab.local("other") == lab.published()
+    lab.clean()
+    lab.destroy()
+
+
+def _mtime(path: str) -> int:
+    return os.stat(path).st_mtime_ns
+
+
+def check_mode_touches_nothing() -> None:
+    """A dry run before init and before a sync plans the same as the run, and writes nowhere."""
+    lab = Lab("dry")
+    lab.put("a", "1")
+    assert lab.sync(check=True).plan.counts()["upload"] == 1
+    assert not os.path.exists(lab.path)
+    assert lab.facts().keys() == {lab.container}
+    lab.sync()
+    lab.put("a", "22")
+    lab.put("b", "b")
+    history = _history(lab)
+    before = (lab.facts(), listing(lab.path, records=True), listing(lab.home, records=True))
+    planned = lab.sync(check=True)
+    after = (lab.facts(), listing(lab.path, records=True), listing(lab.home, records=True))
+    assert before == after
+    assert _history(lab) == history
+    assert planned.plan.counts() == lab.sync().plan.counts()
+    lab.clean()
+    lab.destroy()
+
+
+def _history(lab: Lab) -> list[str]:
+    """Return what OpenZFS itself has recorded of changes to a repository."""
+    return [line for line in sh("zpool", "history", "-i", "tank").splitlines() if lab.name in line]
+
+
+def a_failure_rolls_back() -> None:
+    """A failure in the middle of staging: old tree, old working copy, nothing left."""
+    lab = Lab("fails")
+    lab.put("a", "1")
+    lab.sync()
+    lab.put("a", "22")
+    lab.put("b", "b")
+    before = (lab.published(), lab.local(), lab.snapshots())
+    upload = tree.upload
+
+    def failing(*arguments: Any) -> Any:
+        upload(*arguments)
+        raise DsgError("injected", object="x", next_step="none")
+
+    tree.upload = failing
+    lab.refused("DSG-INTERNAL", "injected")
+    tree.upload = upload
+    assert (lab.published(), lab.local(), lab.snapshots()) == before
+    lab.clean()
+    assert lab.sync().snapshot == 2
+    lab.destroy()
+
+
+def own_properties_are_carried_over() -> None:
+    """What was set on the repository's dataset holds for its next generations, too."""
+    lab = Lab("props")
+    lab.put("a", "1")
+    lab.sync()
+    wanted = {
+        "compression": "gzip-3",
+        "quota": "209715200",
+        "recordsize": "16384",
+        "com.example:owner": "group x = y",
+    }
+    for key, value in wanted.items():
+        sh("zfs", "set", f"{key}={value}", lab.live)
+    for number in (2, 3):
+        lab.put("a", str(number) * number)
+        assert lab.sync().snapshot == number
+        told = sh("zfs", "get", "-Hp", "-s", "local", "-o", "property,value", "all", lab.live)
+        found = dict(line.split("\t") for line in told.splitlines())
+        assert {key: found.get(key) for key in wanted} == wanted, found
+        assert set(found) == {*wanted, "dsg:txn"}, found
+    lab.clean()
+    lab.destroy()
+
+
+def snapshots_of_others() -> None:
+    """They survive and block nothing; one that is taken while we prepare stops the commit."""
+    lab = Lab("foreign")
+    lab.put("a", "1")
+    lab.sync()
+    sh("zfs", "snapshot", "-o", "other:tool=1", f"{lab.live}@daily-1")
+    sh("zfs", "hold", "keep", f"{lab.live}@daily-1")
+    lab.put("a", "22")
+    assert lab.sync().snapshot == 2
+    assert lab.snapshots() == ["s1", "daily-1", "s2"]
+    sh("zfs", "release", "keep", f"{lab.live}@daily-1")
+    lab.put("a", "333")
+    before = lab.published()
+    with _Before(lambda: sh("zfs", "snapshot", f"{lab.live}@meanwhile")):
+        lab.refused("DSG-DRIFT", "snapshot")
+    assert lab.published() == before
+    lab.clean()
+    assert lab.sync().snapshot == 3
+    # A tool that takes snapshots of everything below the pool takes one of our work area as well.
+    lab.put("a", "4444")
+    with _Before(lambda: sh("zfs", "snapshot", "-r", f"{lab.parent}@all")):
+        lab.refused("DSG-DRIFT", "snapshot")
+    stage = [name for name in lab.facts() if name.startswith(f"{lab.container}/")]
+    assert any(name.endswith("@all") for name in stage), "the snapshot of another is still there"
+    assert lab.sync().snapshot == 4
+    sh("zfs", "destroy", "-r", f"{lab.parent}@all")
+    assert any("destroyed" in line for line in lab.recover())
+    assert lab.snapshots() == ["s1", "daily-1", "s2", "meanwhile", "s3", "s4"]
+    lab.clean()
+    lab.destroy()
+
+
+class _Before:
+    """Does something between prepare and commit of the next transaction."""
+
+    def __init__(self, act: Any) -> None:
+        self.act = act
+
+    def __enter__(self) -> None:
+        from _core.backends.zfs.transaction import ZfsTransaction
+
+        self.saved = ZfsTransaction.commit
+        act, saved = self.act, self.saved
+
+        def commit(transaction: Any) -> None:
+            act()
+            saved(transaction)
+
+        ZfsTransaction.commit = commit  # type: ignore[method-assign]
+
+    def __exit__(self, *unused: object) -> None:
+        from _core.backends.zfs.transaction import ZfsTransaction
+
+        ZfsTransaction.commit = self.saved  # type: ignore[method-assign]
+
+
+def writes_behind_our_back() -> None:
+    """Whoever remounts the published tree and writes there stops the next sync, and is named."""
+    lab = Lab("drift")
+    lab.put("a", "1")
+    lab.put("b", "1")
+    lab.sync()
+    lab.put("b", "22")
+    sh("mount", "-o", "remount,rw", lab.path)
+    with open(f"{lab.path}/a", "a", encoding="utf-8") as stream:
+        stream.write("x")
+    sh("mount", "-o", "remount,ro", lab.path)
+    before = (listing(lab.path, records=True), lab.local())
+    lab.refused("DSG-DRIFT", f"{lab.path}/a")
+    lab.refused("DSG-DRIFT", f"{lab.path}/a", check=True)
+    assert (listing(lab.path, records=True), lab.local()) == before
+    assert lab.left() == []
+    sh("zfs", "rollback", f"{lab.live}@s1")
+    assert lab.sync().snapshot == 2
+    lab.put("b", "333")
+
+    def write() -> None:
+        sh("mount", "-o", "remount,rw", lab.path)
+        with open(f"{lab.path}/added", "w", encoding="utf-8"):
+            pass
+        sh("mount", "-o", "remount,ro", lab.path)
+
+    with _Before(write):
+        lab.refused("DSG-DRIFT", "added")
+    assert os.path.exists(f"{lab.path}/added"), "what somebody wrote is not ours to remove"
+    assert lab.left() == []
+    lab.destroy()
+
+
+def two_repositories_come_into_being_at_once() -> None:
+    """Both make a directory in the read-only parent; it is read-only in the end."""
+    labs = [Lab("twin1"), Lab("twin2"), Lab("Twin_3")]
+    for lab in labs:
+        lab.put("a", lab.name)
+    done: list[object] = []
+    threads = [threading.Thread(target=lambda lab=lab: done.append(lab.sync())) for lab in labs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(done) == 3
+    for lab in labs[:2]:
+        lab.put("a", "second")
+        lab.sync()
+        lab.clean()
+    # Capitals are not allowed in names of properties.
+    labs[2].put("a", "second")
+    assert labs[2].sync().snapshot == 2
+    for lab in labs:
+        lab.destroy()
+
+
+def a_process_of_its_own_user_cannot_write() -> None:
+    """The published tree is read-only, also for root; no device and no setuid file works there."""
+    lab = Lab("ro")
+    lab.put("a", "1")
+    lab.sync()
+    lab.put("a", "2")
+    lab.sync()
+    with open("/proc/self/mountinfo", encoding="utf-8") as stream:
+        line = next(line for line in stream if line.split(" ")[4] == lab.path)
+    assert {"ro", "nosuid", "nodev", "noatime"} <= set(line.split(" ")[5].split(",")), line
+    done = subprocess.run(["touch", f"{lab.path}/x"], capture_output=True, text=True, check=False)
+    assert "Read-only file system" in done.stderr
+    lab.clean()
+    lab.destroy()
+
+
+def overlapping_places_are_refused() -> None:
+    """A working copy inside the published tree, or around it."""
+    lab = Lab("inside")
+    for src in (MOUNTPOINT, f"{MOUNTPOINT}/x/y", "/srv", "/"):
+        try:
+            run(lab.request()._replace(src=src))
+        except DsgError as exc:
+            assert exc.code == "DSG-ARGUMENT", exc
+        else:
+            raise AssertionError(src)

@@ -1,0 +1,214 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One provisioned host, and one repository with its clients for each case."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+from typing import Any
+
+from _core.errors import DsgError
+from _core.plan.policy import Policy
+from _core.sync.engine import run
+from _core.sync.recovery import recover
+from _core.sync.request import SyncRequest, SyncResult
+from _core.sync.verify import verify_repository
+from _core.zfs import mounts
+
+PARENT = "tank/dsg"
+MOUNTPOINT = "/srv/dsg"
+HOME = "/root/cases"
+_PROPERTIES = ("readonly=on", "setuid=off", "devices=off", "atime=off", "dsg:parent=1")
+
+
+def sh(*argv: str, check: bool = True) -> str:
+    """Run a command and return what it printed."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if check and done.returncode != 0:
+        raise AssertionError(f"{argv} ended with {done.returncode}: {done.stderr}{done.stdout}")
+    return done.stdout
+
+
+def provision_pool(disk: str) -> None:
+    """Make the pool and its publish parent."""
+    sh("zpool", "create", "-f", "-O", "mountpoint=none", "tank", disk)
+    provision(PARENT, MOUNTPOINT)
+
+
+def provision(parent: str, mountpoint: str) -> None:
+    """Make a publish parent as the role ``repository`` does."""
+    options = [part for pair in (f"mountpoint={mountpoint}", *_PROPERTIES) for part in ("-o", pair)]
+    sh("zfs", "create", *options, parent)
+    container = ("canmount=off", "mountpoint=none", "readonly=off")
+    sh("zfs", "create", *[p for pair in container for p in ("-o", pair)], f"{parent}/.dsg")
+
+
+def listing(root: str, *, records: bool = False) -> dict[str, list[object]]:
+    """Return path → what is there, bit for bit; with ``records`` also our own below ``.dsg``."""
+    found: dict[str, list[object]] = {}
+    for directory, folders, files in os.walk(root):
+        relative = os.path.relpath(directory, root)
+        if relative == "." and not records and ".dsg" in folders:
+            folders.remove(".dsg")
+        for name in folders + files:
+            path = os.path.normpath(os.path.join(relative, name))
+            found[path] = _node(os.path.join(directory, name))
+    return found
+
+
+def _node(path: str) -> list[object]:
+    seen = os.lstat(path)
+    if stat.S_ISLNK(seen.st_mode):
+        return ["link", os.readlink(path)]
+    if stat.S_ISDIR(seen.st_mode):
+        return ["directory"]
+    with open(path, "rb") as stream:
+        digest = hashlib.sha256(stream.read()).hexdigest()
+    return ["file", stat.S_IMODE(seen.st_mode), seen.st_mtime_ns, digest]
+
+
+class Lab:
+    """A repository ``name`` below a parent, with working copies as clients."""
+
+    def __init__(self, name: str, parent: str = PARENT, mountpoint: str = MOUNTPOINT) -> None:
+        self.name = name
+        self.parent = parent
+        self.live = f"{parent}/{name}"
+        self.container = f"{parent}/.dsg"
+        self.path = f"{mountpoint}/{name}"
+        self.mountpoint = mountpoint
+        self.backend: dict[str, object] = {"type": "zfs", "dataset": parent}
+        self.home = os.path.join(HOME, name)
+        shutil.rmtree(self.home, ignore_errors=True)
+        os.makedirs(self.copy("wc"))
+
+    def copy(self, client: str) -> str:
+        """Return a client's working copy."""
+        return os.path.join(self.home, client)
+
+    def put(self, path: str, content: str | None, client: str = "wc") -> None:
+        """Write a file of a working copy; None removes it."""
+        full = os.path.join(self.copy(client), path)
+        if content is None:
+            os.unlink(full)
+            return
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        with open(full, "w", encoding="utf-8") as stream:
+            stream.write(content)
+
+    def request(self, client: str = "wc", **more: Any) -> SyncRequest:
+        """Return what a sync is asked."""
+        return SyncRequest(
+            src=self.copy(client),
+            repository=self.name,
+            backend=self.backend,
+            user=client,
+            policy=more.pop("policy", Policy(max_delete="100%")),
+            **more,
+        )
+
+    def sync(self, client: str = "wc", **more: Any) -> SyncResult:
+        """Run the real engine."""
+        return run(self.request(client, **more))
+
+    def refused(self, code: str, *words: str, client: str = "wc", **more: Any) -> DsgError:
+        """Run the engine, which has to refuse with that code and say those words."""
+        try:
+            result = self.sync(client, **more)
+        except DsgError as exc:
+            assert exc.code == code, exc
+            said = str(exc)
+            assert all(word in said for word in words), (words, said)
+            assert exc.unchanged and exc.next_step, exc.as_dict()
+            return exc
+        raise AssertionError(f"it was not refused: {result.operation} {result.plan.counts()}")
+
+    def recover(self, client: str = "wc") -> list[str]:
+        """Run recovery."""
+        return recover(self.copy(client), self.name, self.backend)
+
+    def published(self) -> dict[str, list[object]]:
+        """Return the published tree."""
+        return listing(self.path)
+
+    def local(self, client: str = "wc") -> dict[str, list[object]]:
+        """Return a working copy's tree."""
+        return listing(self.copy(client))
+
+    def sound(self) -> None:
+        """Assert that tree, manifest and history agree."""
+        found = verify_repository(self.name, self.backend)
+        assert found.sound, found
+
+    def facts(self) -> dict[str, dict[str, tuple[str, str]]]:
+        """Return every dataset and snapshot of this repository with what tells of a leak."""
+        names = "origin,userrefs,dsg:txn,mounted,guid,creation,used"
+        listed = sh(
+            "zfs", "get", "-Hp", "-r", "-t", "filesystem,volume,snapshot", "-o",
+            "name,property,value,source", f"{names},{self.record}", self.parent,
+        )  # fmt: skip
+        found: dict[str, dict[str, tuple[str, str]]] = {}
+        for line in listed.splitlines():
+            name, key, value, source = line.split("\t")
+            mine = name.partition("@")[0] == self.live or name == self.container
+            if mine or name.startswith((f"{self.live}/", f"{self.container}/{self.name}.")):
+                found.setdefault(name, {})[key] = (value, source)
+        return found
+
+    @property
+    def record(self) -> str:
+        """Return the name of the commit record."""
+        return f"dsg:commit.n.{self.name}"
+
+    def left(self) -> list[str]:
+        """Name what a transaction has left behind."""
+        facts = self.facts()
+        found = [f"dataset {name}" for name in facts if name.startswith(f"{self.container}/")]
+        if facts[self.container][self.record][1] == "local":
+            found.append("a commit record")
+        if self.live in facts and facts[self.live]["origin"][0] != "-":
+            found.append(f"{self.live} is a clone of {facts[self.live]['origin'][0]}")
+        found += [
+            f"a hold on {name}" for name, f in facts.items() if f["userrefs"][0] not in ("0", "-")
+        ]
+        found += [f"snapshot {name}" for name in facts if "@zfs-diff" in name]
+        return found + self.left_mounted()
+
+    def left_mounted(self) -> list[str]:
+        """Name mounts and mount directories that have no business there."""
+        with open("/proc/self/mountinfo", encoding="utf-8") as stream:
+            points = [line.split(" ")[4] for line in stream]
+        found = [f"mount {point}" for point in points if self.name in point and "/run/" in point]
+        if points.count(self.path) > 1:
+            found.append(f"{points.count(self.path)} mounts at {self.path}")
+        folder = "/run/dsg/mnt"
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        found += [f"directory {name}" for name in names if name.split("%")[-2:-1] == [self.name]]
+        if mounts.is_writable(self.mountpoint):
+            found.append(f"{self.mountpoint} takes writes")
+        return found
+
+    def clean(self) -> None:
+        """Assert that nothing was left behind, and that the repository is sound."""
+        left = self.left()
+        assert left == [], left
+        self.sound()
+
+    def snapshots(self) -> list[str]:
+        """Return the snapshots of the published dataset, others' as well."""
+        listed = sh("zfs", "list", "-H", "-d", "1", "-t", "snapshot", "-o", "name", "-s",
+                    "createtxg", self.live)  # fmt: skip
+        return [line.partition("@")[2] for line in listed.splitlines()]
+
+    def destroy(self) -> None:
+        """Remove the repository altogether."""
+        while mounts.stack(self.path):
+            mounts.unmount(self.path, lazily=True)
+        sh("zfs", "destroy", "-R", self.live)
+        shutil.rmtree(self.home)

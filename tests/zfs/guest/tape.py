@@ -1,0 +1,163 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs work in a child that dies, or meets an error, at a chosen command or mount call."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import signal
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from _core.errors import DsgError
+from _core.zfs import mounts
+from _core.zfs.command import CommandFailed, Runner
+
+KILL_BEFORE, KILL_AFTER = "killed before", "killed behind"
+ERROR, FALSE_ERROR = "fails", "done, but reported as failed"
+STOP_BEFORE, STOP_AFTER = "power cut before", "power cut behind"
+_BEFORE = {KILL_BEFORE: signal.SIGKILL, STOP_BEFORE: signal.SIGSTOP}
+_AFTER = {KILL_AFTER: signal.SIGKILL, STOP_AFTER: signal.SIGSTOP}
+_CHANGES = {"set", "inherit", "create", "clone", "snapshot", "rename", "promote", "destroy"}
+_TXN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{12}")
+
+
+class Fault(NamedTuple):
+    """What is to happen at which call: its number, counted from 0, or words of its label."""
+
+    at: int | str
+    kind: str
+
+
+class Outcome(NamedTuple):
+    """``end`` is "done", an error's code, "killed" or "stopped"; ``steps`` all calls, if it ended.
+
+    ``hit`` is the call where the fault happened, '' where the work never came that far.
+    """
+
+    end: str
+    text: str
+    steps: list[tuple[str, bool]]
+    hit: str
+
+
+class Tape:
+    """Counts the calls of this process, and lets the fault happen."""
+
+    def __init__(self, name: str, fault: Fault | None, answer: int) -> None:
+        self.answer = answer
+        self.name = name
+        self.fault = fault
+        self.steps: list[tuple[str, bool]] = []
+
+    def install(self) -> None:
+        """Put itself between the backend and the system."""
+        run = Runner.run
+
+        def recorded(runner: Runner, command: str, *arguments: str) -> str:
+            def fail() -> None:
+                raise CommandFailed((command, *arguments), 1, "injected")
+
+            changes = command == "mount" or arguments[0] in _CHANGES
+            label = f"{command} {self._command(arguments)}"
+            return str(self._step(label, changes, lambda: run(runner, command, *arguments), fail))
+
+        Runner.run = recorded  # type: ignore[method-assign]
+        for name in ("mount", "unmount", "put_beneath"):
+            setattr(mounts, name, self._call(name, getattr(mounts, name)))
+
+    def _call(self, name: str, function: Callable[..., None]) -> Callable[..., None]:
+        def recorded(*arguments: str, **more: Any) -> None:
+            def fail() -> None:
+                raise OSError(errno.EIO, "injected", arguments[-1])
+
+            label = f"{name}(2) {' '.join(map(self._short, arguments))}"
+            self._step(label, True, lambda: function(*arguments, **more), fail)
+
+        return recorded
+
+    def _step(
+        self, label: str, changes: bool, act: Callable[[], Any], fail: Callable[[], None]
+    ) -> Any:
+        kind = ""
+        if self.fault is not None and self.fault.at in (len(self.steps), _words(label)):
+            kind = self.fault.kind
+            os.write(self.answer, f"{label}\n".encode())
+        self.steps.append((label, changes))
+        if kind in _BEFORE:
+            os.kill(os.getpid(), _BEFORE[kind])
+        if kind == ERROR:
+            fail()
+        done = act()
+        if kind in _AFTER:
+            os.kill(os.getpid(), _AFTER[kind])
+        if kind == FALSE_ERROR:
+            fail()
+        return done
+
+    def _command(self, arguments: tuple[str, ...]) -> str:
+        verb, *rest = arguments
+        if verb == "get":
+            return f"get {'properties' if 'all' in rest else 'state'}"
+        if verb in ("set", "inherit"):
+            return f"{verb} commit record"
+        names = [self._short(part) for part in rest if "/" in part and "=" not in part]
+        return f"{verb} {' '.join(names) or ' '.join(rest[:2])}"
+
+    def _short(self, text: str) -> str:
+        text = _TXN.sub("", text)
+        for kind in ("init", "stage", "old"):
+            text = re.sub(rf"\S*/{re.escape(self.name)}\.{kind}\.", kind, text)
+        if text.startswith("/run/"):
+            return "private" if text.endswith("publish") else "work"
+        text = re.sub(r"\S*/\.dsg$", "container", text)
+        text = re.sub(rf"^/\S*/{re.escape(self.name)}$", "published", text)
+        return re.sub(rf"\S*/{re.escape(self.name)}(?=@|$)", "live", text)
+
+
+def _words(label: str) -> str:
+    """Return a label without what runs it: ``rename live old``."""
+    words = label.partition(" ")[2] if label.startswith("zfs ") else label.partition("(")[0]
+    return words.rstrip("s0123456789") if "@s" in words else words
+
+
+def attempt(name: str, work: Callable[[], Any], fault: Fault | None) -> Outcome:
+    """Do the work in a child; a stopped one is left as it is."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        _live(name, work, fault, writing)
+    os.close(writing)
+    # What it says fits into the pipe, so it can be waited for first.
+    _unused, status = os.waitpid(pid, os.WUNTRACED)
+    if os.WIFSTOPPED(status):
+        os.close(reading)
+        return Outcome("stopped", "", [], "")
+    with os.fdopen(reading) as stream:
+        lines = stream.read().splitlines()
+    if os.WIFSIGNALED(status):
+        return Outcome("killed", "", [], lines[0])
+    end, text, steps = json.loads(lines[-1])
+    hit = lines[0] if len(lines) > 1 else ""
+    return Outcome(end, text, [(label, changes) for label, changes in steps], hit)
+
+
+def _live(name: str, work: Callable[[], Any], fault: Fault | None, answer: int) -> None:
+    tape = Tape(name, fault, answer)
+    end, text = "done", ""
+    try:
+        tape.install()
+        work()
+    except DsgError as exc:
+        end, text = exc.code, str(exc)
+    except BaseException as exc:
+        end, text = "crashed", repr(exc)
+    with os.fdopen(answer, "w") as stream:
+        json.dump([end, text[:4000], tape.steps], stream)
+    os._exit(0)
