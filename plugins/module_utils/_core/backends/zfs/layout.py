@@ -51,7 +51,7 @@ class Layout:
 
     def parse_work(self, dataset: str) -> tuple[str, str] | None:
         """Return (kind, transaction id) of a work dataset of this repository, else None."""
-        parent, _, last = dataset.rpartition("/")
+        parent, _unused, last = dataset.rpartition("/")
         match = _WORK.fullmatch(last)
         if parent != self.container or match is None or match["name"] != self.name:
             return None

@@ -95,7 +95,7 @@ def look(runner: Runner, layout: Layout) -> State:
         raise RepositoryError(
             "this dataset is not provisioned as a publish parent",
             object=layout.parent,
-            next_step="Run the playbook dsg.storage.provision (role dsg.storage.repository).",
+            next_step="Prepare it with the two commands in docs/transactions.md (the ZFS backend).",
         )
     if layout.live in found:
         _check_live(layout, found)
@@ -104,7 +104,7 @@ def look(runner: Runner, layout: Layout) -> State:
         raise RepositoryError(
             f"its mountpoint is {parent['mountpoint'].value!r}, not a path",
             object=layout.parent,
-            next_step="Run the playbook dsg.storage.provision (role dsg.storage.repository).",
+            next_step="Prepare it with the two commands in docs/transactions.md (the ZFS backend).",
         )
     return State(
         layout,
