@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ...errors import RepositoryError
 from ...zfs.command import Runner
-from ...zfs.datasets import LOCAL, NOTHING, Properties, read
+from ...zfs.datasets import LOCAL, NOTHING, Properties, Value, read
 from . import record as records
 from .layout import OLD, PARENT_FORMAT, PARENT_MARK, STAGE, TXN, Layout
 from .record import Record
@@ -111,12 +111,17 @@ def look(runner: Runner, layout: Layout) -> State:
         Parent(
             parent["mountpoint"].value,
             parent["canmount"].value == "on",
-            parent["readonly"].value == "on",
+            _is_meant_readonly(parent["readonly"]),
         ),
         _dataset(layout.live, found[layout.live]) if layout.live in found else None,
         work,
         records.parse(layout, found[layout.container].get(layout.record, NOTHING)),
     )
+
+
+def _is_meant_readonly(found: Value) -> bool:
+    """Return what the property says; where a mount was made otherwise, that is shown instead."""
+    return (found.value == "on") != (found.source == "temporary")
 
 
 def _check_live(layout: Layout, found: dict[str, Properties]) -> None:
