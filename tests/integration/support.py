@@ -15,7 +15,6 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Union
 
@@ -347,15 +346,3 @@ def refused(site: Site, code: str, work: Callable[[], object]) -> DsgError:
     assert error.unchanged
     assert error.next_step
     return error
-
-
-@contextmanager
-def as_user(uid: int) -> Iterator[None]:
-    """Act as another user for the block (the test must run as root)."""
-    os.setegid(uid)
-    os.seteuid(uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)

@@ -999,7 +999,7 @@ def test_bases_that_are_no_plain_path(site, base):
 
 
 @pytest.mark.parametrize(
-    "backend", [{}, {"type": "zfs"}, {"type": "directory", "base": "/x", "pool": "tank"}]
+    "backend", [{}, {"type": "tape"}, {"type": "directory", "base": "/x", "pool": "tank"}]
 )
 def test_backends_that_are_not_supported(site, backend):
     ann = site.copy("ann", TREE)

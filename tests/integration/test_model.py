@@ -376,5 +376,5 @@ DRIFTS = [add, remove, change_mode, write_in_place]
 
 TestModel = Model.TestCase
 TestModel.settings = settings(
-    max_examples=100, stateful_step_count=50, deadline=None, derandomize=True, database=None
+    max_examples=80, stateful_step_count=50, deadline=None, derandomize=True, database=None
 )
