@@ -12,6 +12,8 @@ That no other call changes anything is checked in test_completeness.py.
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -161,6 +163,8 @@ def failed(operation: Operation, point: Point, ended: Ended, seen: State) -> lis
         return _failed_recovery(operation, outcome, seen)
     if "error" in outcome:
         error = outcome["error"]
+        if os.strerror(getattr(errno, point.name.partition(" ")[0])) not in str(error):
+            return [f"does not name the cause: {error}"]
         if error["code"] == "DSG-UNFINISHED":
             found = [] if after == "new" else [f"recovery did not carry it forward: {error}"]
             if point.call.name in _REMOVALS and _only_tidying(operation, seen):

@@ -288,7 +288,9 @@ def _copy_link(
 ) -> Entry:
     try:
         target = os.readlink(source_name, dir_fd=source_fd)
-    except OSError:
+    except OSError as exc:
+        if exc.errno not in (errno.ENOENT, errno.EINVAL):  # absent, or not a link
+            raise
         raise SourceChanged("the symbolic link is gone", object=entry.path) from None
     if target != entry.target:
         raise SourceChanged("the symbolic link changed", object=entry.path)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -147,7 +148,9 @@ def _digest(digests: bytes, i: int) -> bytes:
 def _read_link(prefix: str, name: str, fd: int) -> str:
     try:
         return os.readlink(name, dir_fd=fd)
-    except OSError:
+    except OSError as exc:
+        if exc.errno not in (errno.ENOENT, errno.EINVAL):  # absent, or not a link
+            raise
         raise SourceChanged(
             "it was replaced while the tree was read", object=prefix + name
         ) from None
