@@ -145,7 +145,7 @@ def attempt(name: str, work: Callable[[], Any], fault: Fault | None) -> Outcome:
         return Outcome("killed", "", [], lines[0])
     end, text, steps = json.loads(lines[-1])
     hit = lines[0] if len(lines) > 1 else ""
-    return Outcome(end, text, [(label, changes) for label, changes in steps], hit)
+    return Outcome(end, text, [tuple(step) for step in steps], hit)
 
 
 def _live(name: str, work: Callable[[], Any], fault: Fault | None, answer: int) -> None:
