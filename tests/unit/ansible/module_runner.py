@@ -81,5 +81,11 @@ def content(root: Path) -> dict[str, tuple[str, str]]:
 
 
 def untouched(*roots: Path) -> list[dict[str, tuple[str, str]]]:
-    """Return everything that must stay as it is when nothing may change."""
-    return [tree(root) for root in roots]
+    """Return everything that must stay as it is when nothing may change.
+
+    The stat index is a cache: it may learn at any run that a file's time stamp is old enough.
+    """
+    return [
+        {path: found for path, found in tree(root).items() if path != ".dsg/index"}
+        for root in roots
+    ]
