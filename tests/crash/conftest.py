@@ -9,7 +9,6 @@ These tests mount file systems and trace processes: they need root, and fail wit
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,7 +26,6 @@ _ROW, _NOTE = "crash-row", "crash-note"
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
     """Return a laboratory on a tmpfs: fast, and nothing is left of it."""
-    assert os.geteuid() == 0, "the crash tests mount file systems: run them as root"
     made = Lab(tmp_path, [["mount", "-t", "tmpfs", "-o", "size=64m", "none", str(tmp_path / "fs")]])
     yield made
     made.close()

@@ -46,6 +46,7 @@ class Lab:
     """
 
     def __init__(self, place: Path, mounts: Sequence[list[str]] = (), root: str = "run") -> None:
+        assert os.geteuid() == 0, "the crash tests mount file systems: run them as root"
         self.place = place
         self.root, self.keep = str(place / "fs" / root), str(place / "fs" / "keep")
         (place / "fs").mkdir()

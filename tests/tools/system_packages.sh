@@ -19,6 +19,7 @@ if [ "$purpose" = test ]; then
     hashdeep:hashdeep
     losetup:mount
     mkfs.btrfs:btrfs-progs
+    mkfs.ext4:e2fsprogs
     mkfs.xfs:xfsprogs
     mount:mount
     mtree:mtree-netbsd
