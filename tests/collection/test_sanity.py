@@ -13,7 +13,10 @@ from pathlib import Path
 from tests.tools import sanity
 from tests.tools.collection import run
 
-EXPECTED = r"Using locale |Reviewing previous |Skipping .* because it could not be found"
+EXPECTED = (
+    r"Using locale |Reviewing previous |Skipping .* because it could not be found"
+    r"|Location '.*' is ignored"  # pip's, of an index in the user's own settings
+)
 
 
 def test_ansible_test_sanity(clean_copy: Path) -> None:

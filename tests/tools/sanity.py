@@ -69,4 +69,4 @@ def _provide_pip_configuration() -> None:
     lines = [f"{name} = {ast.literal_eval(value)}" for name, value in settings]
     path = HOME / ".config" / "pip" / "pip.conf"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(["[global]", "quiet = 1", *dict.fromkeys(lines), ""]))
+    path.write_text("\n".join(["[global]", "quiet = 2", *dict.fromkeys(lines), ""]))
