@@ -26,7 +26,7 @@ from .states import (
     PathState,
     compare,
 )
-from .structure import collisions
+from .structure import ancestors, collisions
 
 HELD = "held"
 """The direction of this run leaves the path as it is on both sides."""
@@ -289,7 +289,7 @@ def _filled(steps: list[Step], side: Entries, arrives: str, leaves: str) -> set[
     gone = {step.path for step in steps if step.action == leaves}
     paths = {step.path for step in steps if step.action == arrives}
     paths.update(path for path in side if path not in gone)
-    return _ancestors(paths)
+    return ancestors(paths)
 
 
 def merged_remote(remote: Entries, plan: Plan, staged: Mapping[str, Entry]) -> list[Entry]:
@@ -326,16 +326,5 @@ def merged_cache(cache: Entries, plan: Plan, after: Entries) -> list[Entry]:
 def without_filled_directories(entries: Iterable[Entry]) -> list[Entry]:
     """Sort the entries and drop directory entries that are not empty any more."""
     ordered = sorted(entries)
-    filled = _ancestors(entry.path for entry in ordered)
+    filled = ancestors(entry.path for entry in ordered)
     return [e for e in ordered if e.kind != DIRECTORY or e.path not in filled]
-
-
-def _ancestors(paths: Iterable[str]) -> set[str]:
-    """Return every directory that holds one of the paths, at any depth."""
-    found: set[str] = set()
-    for path in paths:
-        parent = path.rpartition("/")[0]
-        while parent and parent not in found:
-            found.add(parent)
-            parent = parent.rpartition("/")[0]
-    return found

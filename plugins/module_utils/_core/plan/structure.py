@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ..manifest.entry import DIRECTORY, Entry
 from ..manifest.paths import fold
@@ -53,3 +53,14 @@ def _prefixes(path: str) -> list[str]:
     """Return ``a``, ``a/b``, ``a/b/c`` for ``a/b/c``."""
     parts = path.split("/")
     return ["/".join(parts[: count + 1]) for count in range(len(parts))]
+
+
+def ancestors(paths: Iterable[str]) -> set[str]:
+    """Return every directory that holds one of the paths, at any depth."""
+    found: set[str] = set()
+    for path in paths:
+        parent = path.rpartition("/")[0]
+        while parent and parent not in found:
+            found.add(parent)
+            parent = parent.rpartition("/")[0]
+    return found

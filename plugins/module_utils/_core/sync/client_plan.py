@@ -14,6 +14,7 @@ from ..manifest.entry import DIRECTORY
 from ..plan.plan import Plan, Step
 from ..plan.policy import REMOTE
 from ..plan.states import DELETE_LOCAL, DOWNLOAD
+from ..plan.structure import ancestors
 from .view import View
 
 
@@ -49,12 +50,12 @@ def _vacated(downloads: list[Step], deletes: list[Step], view: View) -> list[Ope
     gone = {step.path for step in deletes}
     arriving = [step.remote for step in downloads if step.remote is not None]
     staying = {path for path in view.local if path not in gone}
-    needed = _ancestors(staying) | _ancestors(entry.path for entry in arriving)
+    needed = ancestors(staying) | ancestors(entry.path for entry in arriving)
     needed |= {entry.path for entry in arriving if entry.kind == DIRECTORY}
     needed |= {p for p in staying if view.local[p].kind == DIRECTORY} - {
         entry.path for entry in arriving if entry.kind != DIRECTORY
     }
-    emptied = _ancestors(gone) | {
+    emptied = ancestors(gone) | {
         path
         for path in gone | {entry.path for entry in arriving}
         if path in view.local and view.local[path].kind == DIRECTORY
@@ -89,13 +90,3 @@ def _seen(view: View, step: Step) -> Seen | None:
         return None
     size, mtime_ns, _ctime_ns, ino = view.scan.identity(step.path)
     return Seen(size, mtime_ns, ino)
-
-
-def _ancestors(paths: Iterable[str]) -> set[str]:
-    found: set[str] = set()
-    for path in paths:
-        parent = path.rpartition("/")[0]
-        while parent and parent not in found:
-            found.add(parent)
-            parent = parent.rpartition("/")[0]
-    return found
