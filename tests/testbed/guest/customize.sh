@@ -20,7 +20,10 @@ cp -a "$modules" /testbed/modules
 apt-get -q -y purge --autoremove zfs-dkms dkms linux-headers-cloud-amd64 libc6-dev
 mkdir -p "$modules"
 cp -a /testbed/modules/. "$modules/"
+# Unpacking a module is slow under emulation.
+find "/lib/modules/$kernel" -name '*.ko.xz' -exec xz --decompress {} +
 depmod "$kernel"
+update-initramfs -u -k "$kernel"
 apt-mark -q hold "linux-image-$kernel" linux-image-cloud-amd64
 cp "/boot/vmlinuz-$kernel" /boot/testbed-vmlinuz
 cp "/boot/initrd.img-$kernel" /boot/testbed-initrd
@@ -47,8 +50,17 @@ echo '/dev/vda / ext4 errors=remount-ro 0 1' >/etc/fstab
 systemctl -q enable systemd-networkd ssh
 
 # --- nothing may wake up by itself in the middle of a test
-systemctl -q mask systemd-networkd-wait-online.service getty@tty1.service serial-getty@ttyS0.service \
-  apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer
+systemctl -q mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
+  fstrim.timer
+
+# --- a third of the boot is for what such a guest has no use for
+systemctl -q mask systemd-networkd-wait-online.service systemd-network-generator.service \
+  getty@tty1.service serial-getty@ttyS0.service systemd-logind.service systemd-hostnamed.socket \
+  systemd-binfmt.service proc-sys-fs-binfmt_misc.automount systemd-pstore.service \
+  e2scrub_reap.service systemd-journal-flush.service modprobe@drm.service \
+  modprobe@efi_pstore.service modprobe@fuse.service modprobe@configfs.service \
+  sys-fs-fuse-connections.mount sys-kernel-config.mount dev-hugepages.mount \
+  sys-kernel-debug.mount sys-kernel-tracing.mount
 
 # --- logins: root, an ordinary user without any rights, a user who may become root
 rm -f /etc/ssh/ssh_host_*
