@@ -15,7 +15,8 @@ options:
   repository:
     description:
       - Name of the repository, the published tree.
-      - With the V(directory) backend the tree is published at C(base/repository).
+      - It is published at C(base/repository) with the V(directory) backend, and as the dataset
+        C(dataset/repository) with the V(zfs) backend.
     type: str
   backend:
     description:
@@ -27,16 +28,25 @@ options:
         description:
           - The V(directory) backend holds the published tree in a directory of any POSIX file
             system, and every older snapshot beside it with hard links to unchanged files.
+          - The V(zfs) backend holds the published tree in a dataset of OpenZFS, and every older
+            snapshot as a snapshot of that dataset.
         type: str
         choices:
           - directory
+          - zfs
         default: directory
       base:
         description:
           - Directory that holds the published trees, and the work area C(.dsg).
           - An absolute path on the host that runs the module.
+          - For the V(directory) backend, which requires it; not with O(backend.dataset).
         type: path
-        required: true
+      dataset:
+        description:
+          - The publish parent, a dataset below a pool's root (V(tank/dsg)). The repositories are
+            its children, and C(.dsg) is its work container.
+          - For the V(zfs) backend, which requires it; not with O(backend.base).
+        type: str
 """
 
     COMPARISON = r"""

@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ._core.backends.registry import OPTIONS, TYPES
 from ._core.errors import DsgError, Unfinished
 
 Result = dict[str, Any]
@@ -25,9 +26,12 @@ def backend_option(*, required: bool) -> dict[str, Any]:
         "type": "dict",
         "required": required,
         "options": {
-            "type": {"type": "str", "choices": ["directory"], "default": "directory"},
-            "base": {"type": "path", "required": True},
+            "type": {"type": "str", "choices": list(TYPES), "default": TYPES[0]},
+            "base": {"type": "path"},
+            "dataset": {"type": "str"},
         },
+        "mutually_exclusive": [tuple(OPTIONS.values())],
+        "required_if": [("type", kind, [option]) for kind, option in OPTIONS.items()],
     }
 
 

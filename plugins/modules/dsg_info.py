@@ -55,6 +55,14 @@ EXAMPLES = r"""
       base: /srv/dsg
   register: handbook
 
+- name: Look at a repository that is a dataset of OpenZFS
+  dsg.storage.dsg_info:
+    repository: handbook
+    backend:
+      type: zfs
+      dataset: tank/dsg
+  become: true
+
 - name: Show it in one line
   ansible.builtin.debug:
     var: handbook.summary.differences

@@ -97,6 +97,15 @@ EXAMPLES = r"""
       base: /srv/dsg
     snapshot_message: Corrected the chapter about backups
 
+- name: Publish it as the dataset tank/dsg/handbook instead, as root
+  dsg.storage.dsg_sync:
+    src: /home/alice/handbook
+    repository: handbook
+    backend:
+      type: zfs
+      dataset: tank/dsg
+  become: true
+
 - name: Publish for the first time, and fail if there is such a repository already
   dsg.storage.dsg_sync:
     src: /home/alice/handbook

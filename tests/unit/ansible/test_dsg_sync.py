@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.dsg.storage.plugins.module_utils._core.client.transaction import (
     ClientTransaction,
 )
-from ansible_collections.dsg.storage.plugins.modules import dsg_sync
+from ansible_collections.dsg.storage.plugins.modules import dsg_info, dsg_manifest, dsg_sync
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -335,6 +335,29 @@ def test_a_committed_run_that_cannot_be_finished_has_changed_something(
 def test_src_is_required_for_everything_but_recovery(ground: Ground) -> None:
     with pytest.raises(ModuleFailedError, match="src"):
         run_module(dsg_sync, repository="docs", backend={"base": str(ground.base)})
+
+
+@pytest.mark.parametrize("module", [dsg_sync, dsg_info, dsg_manifest], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    ("backend", "text"),
+    [
+        ({"type": "zfs"}, "type is zfs but all of the following are missing: dataset"),
+        ({"type": "zfs", "base": "/srv"}, "type is zfs but all of the following are missing"),
+        ({"type": "zfs", "dataset": "tank/dsg", "base": "/srv"}, "mutually exclusive"),
+        ({"dataset": "tank/dsg"}, "type is directory but all of the following are missing: base"),
+        ({"type": "directory", "base": "/srv", "dataset": "tank/dsg"}, "mutually exclusive"),
+        ({"type": "zfs", "dataset": "tank"}, "pool's root"),
+        ({"type": "zfs", "dataset": "tank/-R"}, "starting with a letter or digit"),
+        ({"type": "tape"}, "must be one of: directory, zfs"),
+    ],
+)
+def test_a_backend_is_placed_by_the_option_of_its_type(
+    module: Any, backend: dict[str, str], text: str, tmp_path: Path
+) -> None:
+    more = {"state": "verified"} if module is dsg_manifest else {"src": str(tmp_path)}
+    with pytest.raises(ModuleFailedError, match=text):
+        run_module(module, repository="docs", backend=backend, **more)
+    assert list(tmp_path.iterdir()) == []
 
 
 def left_behind(ground: Ground) -> None:

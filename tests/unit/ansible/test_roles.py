@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.dsg.storage.plugins.module_utils import _shell
 from ansible_collections.dsg.storage.plugins.modules import dsg_info, dsg_sync
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -45,6 +46,16 @@ def test_a_definition_has_every_option_of_the_module_with_its_type_and_choices()
     for name in set(spec) - OF_THE_SHELL:
         for key in ("type", "choices", "elements"):
             assert definition[name].get(key) == spec[name].get(key), (name, key)
+
+
+def test_roles_and_modules_place_a_backend_by_the_same_options() -> None:
+    module = _shell.backend_option(required=True)
+    for role in ("repository", "sync"):
+        backend = _definition(role)["backend"]
+        assert set(backend["options"]) == set(module["options"])
+        assert backend["options"]["type"]["choices"] == module["options"]["type"]["choices"]
+        for rule in ("mutually_exclusive", "required_if"):
+            assert [tuple(one) for one in backend[rule]] == module[rule], (role, rule)
 
 
 def test_the_role_hands_every_option_of_a_definition_to_the_module() -> None:
