@@ -17,7 +17,13 @@ COMPONENTS = "main contrib"  # OpenZFS's module is in contrib
 PACKAGES = (
     *("systemd-sysv", "udev", "dbus", "kmod", "procps", "iproute2", "e2fsprogs"),
     *("ca-certificates", "debian-archive-keyring"),
-    *("linux-image-cloud-amd64", "linux-headers-cloud-amd64", "initramfs-tools", "zstd", "xz-utils"),
+    *(
+        "linux-image-cloud-amd64",
+        "linux-headers-cloud-amd64",
+        "initramfs-tools",
+        "zstd",
+        "xz-utils",
+    ),
     *("zfs-dkms", "zfsutils-linux", "libc6-dev"),
     *("openssh-server", "python3", "sudo"),
     # for tests that look closely: who holds a file, which calls a process makes

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
 
 from ..errors import DsgError
 
 _DIRECTORIES = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin")
-_ENVIRONMENT = {"LC_ALL": "C", "PATH": ":".join(_DIRECTORIES)}
+ENVIRONMENT: Mapping[str, str] = {"LC_ALL": "C", "PATH": ":".join(_DIRECTORIES)}
 
 
 class ZfsError(DsgError):
@@ -45,13 +46,13 @@ class Runner:
 
         Raises :class:`CommandFailed`. A command that is not installed is an error that says so.
         """
-        argv = (_binary(name), *arguments)
+        argv = (find_binary(name), *arguments)
         self.started += 1
         done = subprocess.run(
             argv,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            env=_ENVIRONMENT,
+            env=ENVIRONMENT,
             check=False,
         )
         if done.returncode != 0:
@@ -64,7 +65,8 @@ class Runner:
         return self.run("zfs", *arguments)
 
 
-def _binary(name: str) -> str:
+def find_binary(name: str) -> str:
+    """Return the absolute path of a program; raises :class:`ZfsError` where there is none."""
     for directory in _DIRECTORIES:
         path = os.path.join(directory, name)
         if os.access(path, os.X_OK):

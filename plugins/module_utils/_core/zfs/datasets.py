@@ -36,16 +36,19 @@ def read(
     datasets: Sequence[str],
     *,
     kinds: str = "filesystem,volume",
-    depth: int = 0,
+    depth: int | None = 0,
+    sources: Sequence[str] = (),
 ) -> dict[str, Properties]:
     """Return properties by dataset or snapshot; a reading that fails is an error, never "absent".
 
-    ``depth`` levels below the datasets are included; volumes are, lest a name that is taken by one
-    looks free.
+    ``depth`` levels below the datasets are included (None: all); volumes are, lest a name that is
+    taken by one looks free. Without ``datasets`` every one of the host is read. ``sources`` are
+    those to be told, all if empty.
     """
+    levels = ["-r"] if depth is None else ["-d", str(depth)]
     listed = runner.zfs(
-        "get", "-Hp", "-d", str(depth), "-t", kinds, "-o", "name,property,value,source",
-        ",".join(names), *datasets,
+        "get", "-Hp", *levels, "-t", kinds, *(["-s", ",".join(sources)] if sources else []),
+        "-o", "name,property,value,source", ",".join(names), *datasets,
     )  # fmt: skip
     found: dict[str, Properties] = {}
     for line in listed.splitlines():

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Sequence
 
 from ..errors import ArgumentError
 
@@ -24,22 +25,33 @@ _MOVE_MOUNT_F_EMPTY_PATH = 0x4
 _MOVE_MOUNT_BENEATH = 0x200
 _MNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOATIME = 1, 2, 4, 1024
+_FLAGS = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "noatime": 1024}
+
+SAFE = ("nosuid", "nodev")
+"""Options of a mount that nobody but a transaction looks at."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def mount(dataset: str, directory: str, *, published: str, writable: bool) -> None:
+def mount(
+    dataset: str,
+    directory: str,
+    *,
+    published: str,
+    writable: bool,
+    options: Sequence[str] = SAFE,
+) -> None:
     """Mount a dataset at ``directory`` whatever its mountpoint property says.
 
-    ``ro`` has to be said: the explicit mount would otherwise override an inherited readonly.
+    ``options`` are of nosuid, nodev and noexec. ``ro`` has to be said: the explicit mount would otherwise override an inherited readonly.
     ``published`` is where the mount will be moved to: OpenZFS mounts snapshots that are looked up in
     ``.zfs/snapshot`` below the path it was given, not below the one that was used.
     """
-    flags = _MS_NOSUID | _MS_NODEV | _MS_NOATIME | (0 if writable else _MS_RDONLY)
-    options = f"{'rw' if writable else 'ro'},nosuid,nodev,noatime,zfsutil,mntpoint={published}"
+    words = ["rw" if writable else "ro", *options, "noatime"]
+    flags = sum(_FLAGS.get(word, 0) for word in words)
+    data = ",".join((*words, "zfsutil", f"mntpoint={published}"))
     result = _libc.mount(
-        os.fsencode(dataset), os.fsencode(directory), b"zfs", flags, os.fsencode(options)
+        os.fsencode(dataset), os.fsencode(directory), b"zfs", flags, os.fsencode(data)
     )
     _check(result, dataset)
 

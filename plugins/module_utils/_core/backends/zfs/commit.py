@@ -17,12 +17,12 @@ from ...zfs.holders import holders
 from .. import published
 from . import record as records
 from .layout import OLD, STAGE, TXN, snapshot_number
-from .publish import publish
+from .privileged import Privileged
 from .record import Record
 from .state import Dataset, State, look
 
 
-def switch(runner: Runner, state: State, record: Record) -> State:
+def switch(runner: Runner, privileged: Privileged, state: State, record: Record) -> State:
     """Give the live name and mountpoint of a committed transaction to its clone.
 
     Returns what was read back. Raises :class:`ZfsError` with the evidence, and touches nothing,
@@ -38,7 +38,7 @@ def switch(runner: Runner, state: State, record: Record) -> State:
         runner.zfs("rename", "-u", stage, layout.live)
     elif _guid(state.live) != record.stage_guid:
         raise _contradiction(state, record)
-    publish(runner, state)
+    privileged.publish(state)
     after = look(runner, layout)
     _verify(after, record)
     records.clear(runner, layout)

@@ -22,6 +22,7 @@ RUN = "/run/dsg"
 
 INIT, STAGE, OLD = "init", "stage", "old"
 TXN, MANIFEST = "dsg:txn", "dsg:manifest"
+RECORD_PLAIN, RECORD_HEX = "dsg:commit.n.", "dsg:commit.h."
 PARENT_MARK, PARENT_FORMAT = "dsg:parent", "1"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -58,8 +59,11 @@ class Layout:
         return match["kind"], match["txn"]
 
     def mount(self, txn_id: str) -> str:
-        """Return the private directory where a transaction's dataset is mounted."""
-        return os.path.join(RUN, "mnt", f"{self._mount_prefix}{txn_id}")
+        """Return the private directory where a transaction's dataset is mounted.
+
+        The directory above it decides who may enter.
+        """
+        return os.path.join(RUN, "mnt", f"{self._mount_prefix}{txn_id}", "tree")
 
     def mounts(self) -> list[str]:
         """Return the private mount directories of this repository that exist."""
@@ -68,7 +72,7 @@ class Layout:
         except FileNotFoundError:
             return []
         prefix = self._mount_prefix
-        return [os.path.join(RUN, "mnt", name) for name in names if name.startswith(prefix)]
+        return [os.path.join(RUN, "mnt", name, "tree") for name in names if name.startswith(prefix)]
 
     @property
     def _mount_prefix(self) -> str:
@@ -80,6 +84,11 @@ class Layout:
         return os.path.join(RUN, f"{self.parent.replace('/', '%')}%.dsg.lock")
 
     @property
+    def mount_lock(self) -> str:
+        """Return the lock file of the mounts of one repository, held for one operation."""
+        return os.path.join(RUN, f"{self.live.replace('/', '%')}.mounts.lock")
+
+    @property
     def lock(self) -> str:
         """Return the lock file."""
         return os.path.join(RUN, f"{self.live.replace('/', '%')}.lock")
@@ -88,8 +97,14 @@ class Layout:
     def record(self) -> str:
         """Return the property of the container that commits; only lower case is allowed there."""
         if _PLAIN.fullmatch(self.name):
-            return f"dsg:commit.n.{self.name}"
-        return f"dsg:commit.h.{self.name.encode().hex()}"
+            return f"{RECORD_PLAIN}{self.name}"
+        return f"{RECORD_HEX}{self.name.encode().hex()}"
+
+
+def name_of_work(last: str) -> str:
+    """Return the repository of a dataset in the container by its last component, '' for others."""
+    match = _WORK.fullmatch(last)
+    return match["name"] if match else ""
 
 
 def snapshot_number(name: str) -> int | None:

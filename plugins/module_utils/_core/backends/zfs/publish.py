@@ -13,6 +13,7 @@ from ...posix.durable import sync_directory
 from ...posix.lock import locked
 from ...zfs import mounts
 from ...zfs.command import Runner, ZfsError
+from . import places
 from .layout import OLD, Layout
 from .state import State
 
@@ -28,19 +29,23 @@ def publish(runner: Runner, state: State) -> None:
     stack = mounts.stack(path)
     if not stack:
         _ensure_directory(runner, state)
-        mounts.mount(layout.live, path, published=path, writable=False)
+        mounts.mount(layout.live, path, published=path, writable=False, options=_options(state))
     elif stack[0] != layout.live:
         _require_retired(layout, path, stack[0])
         if layout.live not in stack:
-            _put_beneath(layout, path)
+            _put_beneath(layout, path, _options(state))
         mounts.unmount(path, lazily=True)
-    release(layout)
 
 
-def _put_beneath(layout: Layout, path: str) -> None:
+def _options(state: State) -> tuple[str, ...]:
+    dataset = state.to_publish
+    return mounts.SAFE if dataset is None else dataset.options
+
+
+def _put_beneath(layout: Layout, path: str, options: tuple[str, ...]) -> None:
     private = layout.mount("publish")
-    os.makedirs(private, 0o700, exist_ok=True)
-    mounts.mount(layout.live, private, published=path, writable=False)
+    places.make_private(private, 0)
+    mounts.mount(layout.live, private, published=path, writable=False, options=options)
     mounts.put_beneath(private, path)
 
 
@@ -65,7 +70,7 @@ def release(layout: Layout) -> list[str]:
     for path in layout.mounts():
         while mounts.stack(path):
             mounts.unmount(path, lazily=True)
-        os.rmdir(path)
+        places.remove_private(path)
         done.append(f"unmounted {path}")
     return done
 

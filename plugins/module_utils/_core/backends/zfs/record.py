@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ...errors import ManifestError
 from ...zfs.command import Runner
 from ...zfs.datasets import LOCAL, Value
-from .layout import Layout
+from .layout import RECORD_HEX, RECORD_PLAIN, Layout
 
 
 class Record(NamedTuple):
@@ -34,6 +34,15 @@ def parse(layout: Layout, found: Value) -> Record | None:
             next_step="Nothing was touched. Restore the property from `zpool history -i`.",
         )
     return Record(*parts)
+
+
+def name_of(key: str) -> str:
+    """Return the repository that a property of the container is the record of, '' for others."""
+    if key.startswith(RECORD_PLAIN):
+        return key[len(RECORD_PLAIN) :]
+    if key.startswith(RECORD_HEX):
+        return bytes.fromhex(key[len(RECORD_HEX) :]).decode()
+    return ""
 
 
 def write(runner: Runner, layout: Layout, record: Record) -> None:

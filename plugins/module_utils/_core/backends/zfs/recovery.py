@@ -10,7 +10,8 @@ from ...zfs import mounts
 from ...zfs.command import Runner, ZfsError
 from . import commit
 from .layout import INIT, OLD, STAGE, Layout
-from .publish import needs_protection, protect_parent, publish, release
+from .privileged import Privileged
+from .publish import needs_protection
 from .state import State, look
 
 
@@ -31,21 +32,23 @@ def describe(state: State) -> list[str]:
     return found
 
 
-def recover(runner: Runner, layout: Layout) -> list[str]:
+def recover(runner: Runner, layout: Layout, privileged: Privileged) -> list[str]:
     """Finish or undo what dead transactions left; the lock must be held."""
-    done = release(layout)
+    privileged.require()
+    done = privileged.release()
     state = look(runner, layout)
-    done += protect_parent(runner, state)
+    if needs_protection(state):
+        done += privileged.protect_parent(state)
     if state.record is not None:
         txn_id = state.record.txn_id
-        state = commit.switch(runner, state, state.record)
+        state = commit.switch(runner, privileged, state, state.record)
         done.append(f"finished transaction {txn_id}")
     for name in sorted(state.work):
         if state.kind_of(name) in (INIT, STAGE):
             done.append(_undo(runner, state, name))
     done += _settle(runner, state)
     if is_hidden(state):
-        publish(runner, state)
+        privileged.publish(state)
         done.append(f"mounted {layout.live} at {state.path}")
     return done
 

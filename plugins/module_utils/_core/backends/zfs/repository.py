@@ -20,7 +20,8 @@ from ...zfs import datasets, mounts
 from ...zfs.command import Runner
 from .. import published, tree
 from . import recovery
-from .layout import OLD, RUN, TXN, Layout, snapshot_number
+from .delegated import privileges
+from .layout import OLD, TXN, Layout, snapshot_number
 from .state import State, look
 from .transaction import ZfsTransaction, require_unchanged
 
@@ -34,6 +35,7 @@ class ZfsRepository:
         self.location = f"zfs:{parent}/{name}"
         self.backend: Mapping[str, object] = {"type": "zfs", "dataset": parent}
         self.runner = Runner()
+        self.privileged = privileges(self.runner, self.layout)
         self._seen: State | None = None
         self._path = ""
 
@@ -123,7 +125,7 @@ class ZfsRepository:
     @contextmanager
     def lock(self, timeout: float, *, shared: bool = False) -> Iterator[None]:
         """Hold the repository's lock."""
-        os.makedirs(RUN, 0o700, exist_ok=True)
+        self.privileged.prepare_locks()
         with locked(self.layout.lock, timeout=timeout, shared=shared, what=self.location):
             self._seen = None
             yield
@@ -135,11 +137,12 @@ class ZfsRepository:
     def recover(self) -> list[str]:
         """Finish or undo what dead transactions left; the lock must be held."""
         self._seen = None
-        return recovery.recover(self.runner, self.layout)
+        return recovery.recover(self.runner, self.layout, self.privileged)
 
     def begin(self, txn_id: str, base: Manifest | None) -> ZfsTransaction:
         """Open a transaction upon ``base`` (None: the repository is to be created)."""
-        return ZfsTransaction(self.runner, self.layout, txn_id, base)
+        self.privileged.require()
+        return ZfsTransaction(self.runner, self.layout, self.privileged, txn_id, base)
 
     def fetch(self, entries: Sequence[Entry], directory: str) -> None:
         """Copy entries, verified, to ``directory/0``, ``directory/1``, … in their order."""
@@ -166,6 +169,7 @@ class ZfsRepository:
                 object=self.layout.live,
                 next_step="Run `dsg.storage.recover` first, then the dry run is exact.",
             )
+        self.privileged.require()
         require_unchanged(self.runner, self.layout, manifest)
 
     def drift(self, manifest: Manifest, *, checksum: bool) -> list[str]:

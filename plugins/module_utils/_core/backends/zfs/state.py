@@ -17,13 +17,17 @@ from .record import Record
 
 
 class Dataset(NamedTuple):
-    """A file system; ``origin`` is the snapshot it was cloned from, ``txn`` who made it ('': none)."""
+    """A file system; ``origin`` is the snapshot it was cloned from, ``txn`` who made it ('': none).
+
+    ``options`` are how its properties ask for it to be mounted: of nosuid, nodev and noexec.
+    """
 
     name: str
     guid: str
     origin: str
     mountpoint: str
     txn: str
+    options: tuple[str, ...] = ()
 
 
 class Parent(NamedTuple):
@@ -59,6 +63,14 @@ class State(NamedTuple):
         return self.work.get(self.layout.work(kind, txn_id))
 
     @property
+    def to_publish(self) -> Dataset | None:
+        """Return the dataset that is, or after a commit will be, the published one."""
+        if self.record is None:
+            return self.live
+        staged = self.work_of(STAGE, self.record.txn_id)
+        return self.live if staged is None else staged
+
+    @property
     def olds(self) -> list[str]:
         """Return the retired datasets that are not destroyed yet."""
         return [name for name in sorted(self.work) if self.kind_of(name) == OLD]
@@ -76,9 +88,13 @@ class State(NamedTuple):
         return origin in self.work and self.kind_of(origin) in (OLD, STAGE)
 
 
+_OPTIONS = {"setuid": "nosuid", "devices": "nodev", "exec": "noexec"}
+OPTIONS = tuple(_OPTIONS)
+"""Properties that decide how a dataset is mounted."""
+
 _NAMES = (
     *("type", "guid", "origin", "mountpoint", "canmount", "readonly", "encryptionroot"),
-    *(TXN, PARENT_MARK),
+    *(*OPTIONS, TXN, PARENT_MARK),
 )
 
 
@@ -111,7 +127,7 @@ def look(runner: Runner, layout: Layout) -> State:
         Parent(
             parent["mountpoint"].value,
             parent["canmount"].value == "on",
-            _is_meant_readonly(parent["readonly"]),
+            _is_on(parent["readonly"]),
         ),
         _dataset(layout.live, found[layout.live]) if layout.live in found else None,
         work,
@@ -119,9 +135,14 @@ def look(runner: Runner, layout: Layout) -> State:
     )
 
 
-def _is_meant_readonly(found: Value) -> bool:
+def _is_on(found: Value) -> bool:
     """Return what the property says; where a mount was made otherwise, that is shown instead."""
     return (found.value == "on") != (found.source == "temporary")
+
+
+def options_of(properties: Properties) -> tuple[str, ...]:
+    """Return the mount options that a dataset's properties ask for."""
+    return tuple(word for name, word in _OPTIONS.items() if not _is_on(properties[name]))
 
 
 def _check_live(layout: Layout, found: dict[str, Properties]) -> None:
@@ -162,4 +183,5 @@ def _dataset(name: str, properties: Properties) -> Dataset:
         properties.get("origin", NOTHING).value,
         properties.get("mountpoint", NOTHING).value,
         txn.value if txn.source == LOCAL else "",
+        options_of(properties) if properties["type"].value == "filesystem" else (),
     )

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,34 +15,39 @@ from ...manifest.entry import Entry
 from ...posix.beneath import Beneath
 from ...posix.durable import sync_file_system
 from ...zfs import datasets, mounts
-from ...zfs.command import Runner
+from ...zfs.command import CommandFailed, Runner
 from ...zfs.datasets import NOTHING
 from .. import published, tree
 from ..base import Upload
 from . import commit, record
 from .layout import INIT, MANIFEST, STAGE, TXN, Layout
-from .publish import publish, require_parent_mounted
+from .privileged import Privileged
+from .publish import require_parent_mounted
 from .record import Record
-from .state import NO_PARENT, Dataset, State, look
+from .state import NO_PARENT, OPTIONS, Dataset, State, look, options_of
 
 _LISTED = 20
 _DIFF = "@zfs-diff-"  # what `zfs diff` of another process works with
-_PLACES = ("mountpoint", "canmount")
-_NO_LIMIT = {
-    **dict.fromkeys(("quota", "refquota", "reservation", "refreservation"), ("0",)),
-    **dict.fromkeys(("filesystem_limit", "snapshot_limit"), ("none", str(2**64 - 1))),
-}
 
 
 class ZfsTransaction:
     """A change of ``layout.live``; init and sync differ in what is filled and how it is published."""
 
-    def __init__(self, runner: Runner, layout: Layout, txn_id: str, base: Manifest | None) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        layout: Layout,
+        privileged: Privileged,
+        txn_id: str,
+        base: Manifest | None,
+    ) -> None:
         self.runner = runner
+        self.privileged = privileged
         self.layout = layout
         self.txn_id = txn_id
         self.base = base
-        self.dataset = layout.work(INIT if base is None else STAGE, txn_id)
+        self.kind = INIT if base is None else STAGE
+        self.dataset = layout.work(self.kind, txn_id)
         self.work = layout.mount(txn_id)
         self.live = Base("", "", "", "")
         self.published: State | None = None
@@ -56,8 +60,7 @@ class ZfsTransaction:
         else:
             self.live = _examine(self.runner, self.layout, self.base, self.layout.live).base
             self._clone(self.live.snapshot)
-        os.makedirs(self.work, 0o700, exist_ok=True)
-        mounts.mount(self.dataset, self.work, published=self.work, writable=True)
+        self.privileged.mount_work(self.kind, self.txn_id)
         if self.base is not None:
             replaced = {upload.entry.path for upload in uploads} | deletes
             with Beneath(self.work) as work:
@@ -77,22 +80,24 @@ class ZfsTransaction:
             )
 
     def _clone(self, snapshot: str) -> None:
-        """Clone with the live dataset's own properties: a clone takes none from its origin."""
-        own = datasets.own_properties(self.runner, self.layout.live)
-        if own.get("canmount", "on") != "on":
-            raise RepositoryError(
-                f"it has canmount={own['canmount']}: only names may decide what is mounted",
-                object=self.layout.live,
-                next_step=f"Run `zfs set canmount=on {self.layout.live}`.",
-            )
-        kept = {key: value for key, value in own.items() if _is_carried_over(key, value)}
-        options = [part for item in sorted(kept.items()) for part in ("-o", "=".join(item))]
+        """Clone, with what a clone does not take from its origin."""
         origin = f"{self.layout.live}@{snapshot}"
-        self.runner.zfs("clone", *options, "-o", f"{TXN}={self.txn_id}", origin, self.dataset)
+        try:
+            self.runner.zfs("clone", "-o", f"{TXN}={self.txn_id}", origin, self.dataset)
+        except CommandFailed:
+            # To an ordinary user it says that only root may mount the clone, and fails: it is made.
+            made = look(self.runner, self.layout).work.get(self.dataset)
+            if made is None or made.txn != self.txn_id:
+                raise
+        self.privileged.carry_over(self.txn_id)
 
     def prepare(self, manifest: Manifest) -> None:
         """Write manifest and history, check them, unmount, and take the snapshot to be published."""
         base = [] if self.base is None else self.base.entries
+        if mounts.mounted_at(self.work) != self.dataset:
+            raise RepositoryError(
+                f"its dataset is not mounted at {self.work} any more", object=self.dataset
+            )
         with Beneath(self.work) as work:
             found = tree.drift(work, manifest.entries)
         if found:
@@ -103,7 +108,7 @@ class ZfsTransaction:
             )
         published.write_records(self.work, base, manifest)
         sync_file_system(self.work)
-        self._unmount()
+        self.privileged.unmount_work(self.txn_id)
         self.runner.zfs(
             "snapshot", "-o", f"{TXN}={self.txn_id}", "-o", f"{MANIFEST}={manifest.header.id}",
             f"{self.dataset}@s{manifest.header.snapshot}",
@@ -127,13 +132,14 @@ class ZfsTransaction:
         decided = Record(self.txn_id, now.stage.guid, self.live.guid)
         record.write(self.runner, self.layout, decided)
         state = State(self.layout, NO_PARENT, now.live, {self.dataset: now.stage}, decided)
-        self.published = commit.switch(self.runner, state, decided)
+        self.published = commit.switch(self.runner, self.privileged, state, decided)
 
     def _publish_first(self) -> None:
         state = look(self.runner, self.layout)
         self._require_absent(state)
         self.runner.zfs("rename", "-u", self.dataset, self.layout.live)
-        publish(self.runner, state)
+        taken = state.work[self.dataset]._replace(mountpoint=state.path)
+        self.privileged.publish(state._replace(live=taken))
 
     def finish(self) -> list[str]:
         """Promote, and destroy what is not in use any more; a failure here fails nothing."""
@@ -146,23 +152,9 @@ class ZfsTransaction:
 
     def rollback(self) -> None:
         """Unmount and destroy the work dataset."""
-        self._unmount()
+        self.privileged.unmount_work(self.txn_id)
         if self.dataset in look(self.runner, self.layout).work:
             commit.discard(self.runner, self.dataset)
-
-    def _unmount(self) -> None:
-        if mounts.mounted_at(self.work):
-            mounts.unmount(self.work)
-        if os.path.isdir(self.work):
-            os.rmdir(self.work)
-
-
-def _is_carried_over(key: str, value: str) -> bool:
-    """Tell whether a local property is to be set on the next generation as well.
-
-    Limits that were lifted read as numbers that cannot be set; a new dataset has none anyway.
-    """
-    return key not in _PLACES and not key.startswith("dsg:") and value not in _NO_LIMIT.get(key, ())
 
 
 class Base(NamedTuple):
@@ -204,7 +196,7 @@ def _examine(
     written = f"written@{ours}"
     found = datasets.read(
         runner,
-        ("guid", "createtxg", "mountpoint", written, TXN),
+        ("guid", "createtxg", "mountpoint", *OPTIONS, written, TXN),
         list(dict.fromkeys((live, stage))),
         kinds="filesystem,snapshot",
         depth=1,
@@ -231,7 +223,14 @@ def _examine(
             found[live][written].value,
         ),
         *(
-            Dataset(name, found[name]["guid"].value, "", found[name]["mountpoint"].value, "")
+            Dataset(
+                name,
+                found[name]["guid"].value,
+                "",
+                found[name]["mountpoint"].value,
+                "",
+                options_of(found[name]),
+            )
             for name in (live, stage)
         ),
     )

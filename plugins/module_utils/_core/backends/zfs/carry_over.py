@@ -1,0 +1,54 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a clone does not take from its origin: properties and grants of the published dataset."""
+
+from __future__ import annotations
+
+from ...errors import RepositoryError
+from ...zfs import datasets
+from ...zfs.command import Runner
+from .layout import STAGE, Layout
+
+_PLACES = ("mountpoint", "canmount")
+_NO_LIMIT = {
+    **dict.fromkeys(("quota", "refquota", "reservation", "refreservation"), ("0",)),
+    **dict.fromkeys(("filesystem_limit", "snapshot_limit"), ("none", str(2**64 - 1))),
+}
+
+
+def of(runner: Runner, layout: Layout) -> dict[str, str]:
+    """Return the properties that the next generation is to have as well.
+
+    Raises :class:`RepositoryError` where they say that the repository is not to be mounted.
+    """
+    own = datasets.own_properties(runner, layout.live)
+    if own.get("canmount", "on") != "on":
+        raise RepositoryError(
+            f"it has canmount={own['canmount']}: only names may decide what is mounted",
+            object=layout.live,
+            next_step=f"Run `zfs set canmount=on {layout.live}`.",
+        )
+    return {key: value for key, value in own.items() if _is_carried_over(key, value)}
+
+
+def is_needed(runner: Runner, layout: Layout) -> bool:
+    """Tell whether there is anything to carry over."""
+    return bool(of(runner, layout))
+
+
+def _is_carried_over(key: str, value: str) -> bool:
+    """Tell whether a property is to be set on the next generation as well.
+
+    Limits that were lifted read as numbers that cannot be set; a new dataset has none anyway.
+    """
+    return key not in _PLACES and not key.startswith("dsg:") and value not in _NO_LIMIT.get(key, ())
+
+
+def carry_over(runner: Runner, layout: Layout, txn_id: str) -> None:
+    """Set on a transaction's stage what is set on the published dataset itself."""
+    stage = layout.work(STAGE, txn_id)
+    kept = of(runner, layout)
+    if kept:
+        runner.zfs("set", *("=".join(item) for item in sorted(kept.items())), stage)

@@ -1,0 +1,131 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What only root may do on Linux, behind one interface: mounting, and what nobody may delegate.
+
+Everything else a transaction does (clone, snapshot, rename, promote, destroy, commit record) can be
+delegated with ``zfs allow``. Root does the rest by itself (:class:`Direct`), a service user through
+the root-owned helper (:class:`~.delegated.Delegated`).
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from ...posix.lock import locked
+from ...zfs import mounts
+from ...zfs.command import Runner
+from . import carry_over, places, publish
+from .layout import Layout
+from .state import State
+
+LOCK_MODE = 0o660
+_LOCK_SECONDS = 60.0
+
+
+class Privileged(Protocol):
+    """The fixed operations on one repository; each does what is missing, however often it is asked."""
+
+    def require(self) -> None:
+        """Raise :class:`~.rights.MissingRight` unless a transaction could be carried through."""
+
+    def prepare_locks(self) -> None:
+        """Make the files that locks are held on."""
+
+    def mount_work(self, kind: str, txn_id: str) -> None:
+        """Mount a transaction's dataset (kind init or stage) writably, for nobody else to see."""
+
+    def unmount_work(self, txn_id: str) -> None:
+        """Unmount it."""
+
+    def carry_over(self, txn_id: str) -> None:
+        """Give the stage the properties and grants that were set on the published dataset itself."""
+
+    def publish(self, state: State) -> None:
+        """Mount the repository's dataset at its path, without a gap where an older one is."""
+
+    def release(self) -> list[str]:
+        """Unmount what a transaction of this repository, dead or done, has mounted privately."""
+
+    def protect_parent(self, state: State) -> list[str]:
+        """Make the publish parent read-only again, where somebody died who had to write there."""
+
+
+class Owner:
+    """Who is to work in private mounts: user and group id."""
+
+    def __init__(self, uid: int = 0, gid: int = 0) -> None:
+        self.uid = uid
+        self.gid = gid
+
+
+class Direct:
+    """Root does it. ``owner`` is for whom: the helper does it for a service user."""
+
+    def __init__(self, runner: Runner, layout: Layout, owner: Owner | None = None) -> None:
+        self.runner = runner
+        self.layout = layout
+        self.owner = owner or Owner()
+
+    def require(self) -> None:
+        """Root lacks nothing."""
+
+    def prepare_locks(self) -> None:
+        """Make the lock files, for the owner as well."""
+        places.ensure_run()
+        for path in (self.layout.lock, self.layout.parent_lock):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, LOCK_MODE)
+            try:
+                if self.owner.gid and os.fstat(fd).st_gid != self.owner.gid:
+                    os.fchown(fd, 0, self.owner.gid)
+                    os.fchmod(fd, LOCK_MODE)
+            finally:
+                os.close(fd)
+
+    def mount_work(self, kind: str, txn_id: str) -> None:
+        """Mount the dataset; a new one's root directory belongs to the owner."""
+        directory = self.layout.mount(txn_id)
+        with self._alone():
+            if mounts.mounted_at(directory):
+                return
+            places.make_private(directory, self.owner.gid)
+            dataset = self.layout.work(kind, txn_id)
+            mounts.mount(dataset, directory, published=directory, writable=True)
+            if self.owner.uid:
+                places.hand_over(directory, self.owner.uid, self.owner.gid)
+
+    def unmount_work(self, txn_id: str) -> None:
+        """Unmount it and remove its directory."""
+        directory = self.layout.mount(txn_id)
+        with self._alone():
+            if mounts.mounted_at(directory):
+                mounts.unmount(directory)
+            places.remove_private(directory)
+
+    def carry_over(self, txn_id: str) -> None:
+        """Set on the stage what is set on the published dataset."""
+        carry_over.carry_over(self.runner, self.layout, txn_id)
+
+    def publish(self, state: State) -> None:
+        """Switch the mount, then unmount what is private."""
+        with self._alone():
+            publish.publish(self.runner, state)
+            publish.release(self.layout)
+
+    def release(self) -> list[str]:
+        """Unmount and say so."""
+        with self._alone():
+            return publish.release(self.layout)
+
+    def protect_parent(self, state: State) -> list[str]:
+        """Remount the parent."""
+        return publish.protect_parent(self.runner, state)
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Keep off an operation that outlived the process that asked the helper for it."""
+        places.ensure_run()
+        lock = self.layout.mount_lock
+        return locked(lock, timeout=_LOCK_SECONDS, what=self.layout.live)

@@ -1,0 +1,83 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which rights a service user needs, and which of them are missing."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+
+from ...errors import DsgError
+from ...zfs.command import Runner
+from .layout import Layout
+
+REQUIRED = (
+    *("clone", "create", "destroy", "diff", "mount", "promote", "rename", "snapshot"),
+    "userprop",
+)
+"""Permissions to be granted with ``zfs allow`` on the publish parent, for it and what is below.
+
+Linux lets nobody but root mount, whatever is granted; OpenZFS wants ``mount`` for the others all
+the same. Never granted: mountpoint, canmount, overlay, setuid, exec, devices, sharenfs, keylocation.
+"""
+
+
+class MissingRight(DsgError):
+    """The user who runs lacks a right that a transaction needs."""
+
+    code = "DSG-RIGHTS"
+    next_step = "Run the role dsg.storage.delegation for this user and this parent, or become root."
+
+
+def user_name() -> str:
+    """Return the name of the user whose rights count."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a numeric user in a container
+        return str(os.geteuid())
+
+
+def require(runner: Runner, layout: Layout) -> None:
+    """Raise :class:`MissingRight` that names what is not granted to this process's user."""
+    told = runner.zfs("allow", layout.parent)
+    granted = parse(told, user_name(), _groups())
+    missing = [right for right in REQUIRED if right not in granted]
+    if missing:
+        raise MissingRight(
+            f"user {user_name()} has no permission to {', '.join(missing)}", object=layout.parent
+        )
+
+
+def _groups() -> set[str]:
+    found = set()
+    for gid in {os.getegid(), *os.getgroups()}:
+        try:
+            found.add(grp.getgrgid(gid).gr_name)
+        except KeyError:  # a group that has no name cannot be granted anything by name
+            continue
+    return found
+
+
+def parse(told: str, user: str, groups: set[str]) -> set[str]:
+    """Return what ``zfs allow`` tells that a user may do on a dataset and below it."""
+    granted: set[str] = set()
+    sets: dict[str, set[str]] = {}
+    section = ""
+    for line in told.splitlines():
+        if not line.startswith("\t"):
+            section = line
+            continue
+        who, _space, rest = line.strip().partition(" ")
+        if section.startswith("Permission sets"):
+            sets.setdefault(who, set()).update(rest.split(","))
+        elif section.startswith("Local+Descendent"):
+            name, _space, rights = rest.rpartition(" ")
+            mine = {"user": name == user, "group": name in groups, "everyone": not name}
+            if mine.get(who):
+                granted.update(rights.split(","))
+    for name in [right for right in granted if right.startswith("@")]:
+        granted |= sets.get(name, set())
+    return granted

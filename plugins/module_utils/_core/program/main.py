@@ -1,0 +1,51 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The command line of ``dsg-storage`` on a storage host.
+
+dsg-storage recover [PARENT ...]   finish or undo what a crash left, in every publish parent or
+                                   those named; for the boot unit and for administrators
+dsg-storage helper                 serve a service user; started by sudo, never by hand
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from ..backends.zfs import helper, host
+from ..errors import DsgError
+
+USAGE, FAILED, DONE = 2, 1, 0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one verb; return the exit status: 0 done, 1 something is left to do, 2 not understood."""
+    if list(argv) == ["helper"]:
+        return helper.serve(sys.stdin.buffer, sys.stdout.buffer)
+    if argv[:1] == ["recover"] and not any(name.startswith("-") for name in argv[1:]):
+        return _recover(argv[1:])
+    print((__doc__ or "").strip(), file=sys.stderr)
+    return USAGE
+
+
+def _recover(parents: Sequence[str]) -> int:
+    if os.geteuid() != 0:
+        print("dsg-storage recover has to run as root", file=sys.stderr)
+        return USAGE
+    status = DONE
+    try:
+        found = host.repositories(parents)
+    except DsgError as exc:
+        print(exc, file=sys.stderr)
+        return FAILED
+    for layout in found:
+        try:
+            for sentence in host.recover(layout):
+                print(f"{layout.live}: {sentence}", flush=True)
+        except (DsgError, OSError) as exc:
+            print(exc, file=sys.stderr, flush=True)
+            status = FAILED
+    return status
