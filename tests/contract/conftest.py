@@ -2,9 +2,10 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Grounds to run the backends' contract on: the machine's own file system, and mounted images.
+"""Grounds to run the backends' contract on: the machine's own file system, mounted images, or ZFS.
 
-An image is a sparse file, made, mounted and unmounted by root for one worker of pytest; the loop
+With ``DSG_CONTRACT_POOL`` in the environment (tests/zfs does that, inside a virtual host) the ground
+is a dataset of that pool, and the backend is ``zfs``. Otherwise the backend is ``directory``: an image is a sparse file, made, mounted and unmounted by root for one worker of pytest; the loop
 device goes with the mount. Tests on one ground run in one worker, so that it is mounted once.
 """
 
@@ -20,8 +21,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.support import Site
+from tests.contract.trees import ONE, remake
+from tests.contract.zfs_site import ZfsSite
+from tests.integration.support import AnySite, Site
 
+POOL = os.environ.get("DSG_CONTRACT_POOL", "")
 MKFS = {"xfs": ["mkfs.xfs", "-q"], "btrfs": ["mkfs.btrfs", "-q"]}
 _SIZE = 512 * 1024 * 1024
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -77,7 +81,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]
         yield Grounds()
 
 
-@pytest.fixture(params=_on(["own", *MKFS]))
+@pytest.fixture(params=_on([POOL] if POOL else ["own", *MKFS]))
 def ground(
     request: pytest.FixtureRequest, images: dict[str, Path], tmp_path: Path
 ) -> Iterator[Path]:
@@ -85,7 +89,7 @@ def ground(
     yield from _ground(request.param, images, tmp_path)
 
 
-@pytest.fixture(params=_on(list(MKFS)))
+@pytest.fixture(params=_on([POOL] if POOL else list(MKFS)))
 def image_ground(
     request: pytest.FixtureRequest, images: dict[str, Path], tmp_path: Path
 ) -> Iterator[Path]:
@@ -94,7 +98,7 @@ def image_ground(
 
 
 def _ground(kind: str, images: dict[str, Path], tmp_path: Path) -> Iterator[Path]:
-    if kind == "own":
+    if kind in ("own", POOL):
         yield tmp_path
         return
     ground = images[kind] / str(uuid.uuid4())
@@ -104,6 +108,27 @@ def _ground(kind: str, images: dict[str, Path], tmp_path: Path) -> Iterator[Path
 
 
 @pytest.fixture
-def site(ground: Path) -> Site:
-    """A provisioned base directory on the ground."""
-    return Site(str(ground))
+def site(ground: Path) -> Iterator[AnySite]:
+    """A provisioned repository on the ground."""
+    yield from _site(ground)
+
+
+@pytest.fixture
+def small_site(image_ground: Path) -> Iterator[AnySite]:
+    """A provisioned repository that may be filled up."""
+    yield from _site(image_ground)
+
+
+def _site(ground: Path) -> Iterator[AnySite]:
+    if not POOL:
+        yield Site(str(ground))
+        return
+    made = ZfsSite(str(ground), pool=POOL)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def source(site: AnySite) -> str:
+    """A tree to publish."""
+    return remake(site.copy("source"), ONE)

@@ -15,6 +15,9 @@ from _core.manifest import codec
 from _core.manifest.codec import Manifest
 from _core.manifest.entry import DIRECTORY, Entry
 from _core.manifest.scan import scan_tree
+from _core.sync.verify import verify_repository
+
+from tests.integration.support import AnySite
 
 STEPS = ("begin", "stage", "prepare", "commit", "finish")
 
@@ -108,3 +111,25 @@ def fetch(repository: Repository, entries: list[Entry], directory: str) -> list[
         else:
             found.append(None)
     return found
+
+
+def sound(site: AnySite) -> None:
+    """Assert that tree, manifest and history agree."""
+    verification = verify_repository(site.name, site.backend)
+    assert verification.sound, verification
+
+
+def recover_twice(site: AnySite, expected: int) -> None:
+    """Recover as often as it takes: it does what it announces, once."""
+    announced = site.repository.unfinished()
+    assert len(announced) == expected
+    before = site.held()
+    assert site.repository.unfinished() == announced
+    assert site.held() == before
+    with site.repository.lock(0):
+        assert len(site.repository.recover()) == expected
+        after = site.held()
+        assert site.repository.recover() == []
+    assert site.held() == after
+    assert site.repository.unfinished() == []
+    assert site.staged() == []

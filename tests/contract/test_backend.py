@@ -6,12 +6,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
 import stat
-import subprocess
 
 import pytest
 from _core.errors import DsgError, LockedError
@@ -20,39 +18,17 @@ from _core.posix.remove import remove_tree_at
 from _core.sync.engine import run
 from _core.sync.verify import verify_repository
 
-from tests.contract.driver import STEPS, fetch, publish, txn_of
+from tests.contract.driver import STEPS, fetch, publish, recover_twice, sound, txn_of
+from tests.contract.trees import ONE, TWO, remake
 from tests.integration.children import in_child
 from tests.integration.support import (
     EMPTY,
     Link,
-    Script,
-    Site,
     Tree,
     make,
-    picture,
-    provision,
     put,
     read,
 )
-
-ONE: Tree = {"same": "s", "f": "one", "d/g": "1", "gone": "g", "l": Link("f"), "e": EMPTY}
-TWO: Tree = {"same": "s", "f": "two", "d/g": "1", "new/n": "n", "l": Link("d"), "x": Script("x")}
-
-
-def remake(root: str, tree: Tree) -> str:
-    shutil.rmtree(root, ignore_errors=True)
-    return make(root, tree)
-
-
-@pytest.fixture
-def source(site: Site) -> str:
-    return remake(site.copy("source"), ONE)
-
-
-def sound(site: Site) -> None:
-    verification = verify_repository(site.name, site.backend)
-    assert verification.sound, verification
-
 
 # --- publishing ---
 
@@ -144,91 +120,6 @@ def test_modes_times_and_links_are_kept(site, source):
     sound(site)
 
 
-def test_what_is_unchanged_shares_its_bytes_and_what_changed_does_not(site, source):
-    publish(site.repository, source, 1)
-    old = {path: os.lstat(os.path.join(site.live, path)) for path in ("same", "f", "d/g", "l")}
-    put(source, "f", "two")
-    os.chmod(os.path.join(source, "d/g"), 0o600)
-    publish(site.repository, source, 2)
-    live = {path: os.lstat(os.path.join(site.live, path)) for path in old}
-    kept = {path: os.lstat(os.path.join(site.layout.snapshot(1), path)) for path in old}
-    for path in old:
-        assert kept[path].st_ino == old[path].st_ino
-    assert live["same"].st_ino == old["same"].st_ino
-    assert live["same"].st_nlink == 2
-    assert live["l"].st_ino == old["l"].st_ino
-    assert live["f"].st_ino != old["f"].st_ino
-    assert live["d/g"].st_ino != old["d/g"].st_ino, "a new mode must not reach the snapshot"
-    assert stat.S_IMODE(kept["d/g"].st_mode) == 0o644
-    assert stat.S_IMODE(live["d/g"].st_mode) == 0o600
-
-
-def test_directories_keep_their_owner_and_mode_from_snapshot_to_snapshot(site, source):
-    """An administrator opens a tree to a group once, not after every sync."""
-    publish(site.repository, source, 1)
-    os.chmod(site.live, 0o2750)
-    os.chown(os.path.join(site.live, "d"), 65534, 65534)
-    os.chmod(os.path.join(site.live, "d"), 0o700)
-    put(source, "f", "two")
-    put(source, "d/h", "new")
-    publish(site.repository, source, 2)
-    assert stat.S_IMODE(os.stat(site.live).st_mode) == 0o2750
-    found = os.stat(os.path.join(site.live, "d"))
-    assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o700, 65534, 65534)
-
-
-def test_a_file_with_as_many_links_as_the_file_system_allows(site, source, monkeypatch):
-    publish(site.repository, source, 1)
-    full = os.path.join(site.live, "same")
-    if not exhaust_links(full, str(site.root)):  # XFS has 2**31: let the call fail as it would
-        real = os.link
-
-        def link(source_name, *args, **options):
-            if source_name == "same":
-                raise OSError(errno.EMLINK, os.strerror(errno.EMLINK), source_name)
-            real(source_name, *args, **options)
-
-        monkeypatch.setattr(os, "link", link)
-    put(source, "f", "two")
-    publish(site.repository, source, 2)
-    assert (
-        os.stat(os.path.join(site.live, "same")).st_ino
-        != os.stat(os.path.join(site.layout.snapshot(1), "same")).st_ino
-    )
-    assert read(site.live)["same"] == "s"
-    sound(site)
-
-
-def exhaust_links(path: str, place: str) -> bool:
-    """Make links until the file system refuses; tell whether it does below 2**16 links."""
-    many = os.path.join(place, "links")
-    os.mkdir(many)
-    if os.pathconf(path, "PC_LINK_MAX") > 2**20:
-        return False
-    try:
-        for number in range(2**16):
-            os.link(path, os.path.join(many, str(number)))
-    except OSError as exc:
-        assert exc.errno == errno.EMLINK
-        return True
-    return False
-
-
-def test_history_that_cannot_be_linked_any_more_is_copied(site, source, monkeypatch):
-    publish(site.repository, source, 1)
-    real = os.link
-
-    def link(source_name, *args, **options):
-        if source_name.endswith("s1.jsonl"):
-            raise OSError(errno.EMLINK, os.strerror(errno.EMLINK), source_name)
-        real(source_name, *args, **options)
-
-    monkeypatch.setattr(os, "link", link)
-    put(source, "f", "two")
-    publish(site.repository, source, 2)
-    assert site.repository.chain_problems() == []
-
-
 # --- names, sizes, numbers ---
 
 
@@ -272,11 +163,11 @@ def test_paths_as_deep_as_the_rules_allow(site, name, levels):
     with site.repository.lock(0):
         publish(site.repository, source, 3, until="prepare")
         assert len(site.repository.recover()) == 1
-    assert site.layout.staged() == []
+    assert site.staged() == []
     sound(site)
     assert remove_tree_at(source) is None  # also too deep for pytest's own cleaning
     assert not os.path.exists(source)
-    subprocess.run(["rm", "-rf", site.base], check=True)
+    site.dispose()
 
 
 def dig(root: str, name: str, levels: int) -> None:
@@ -450,9 +341,10 @@ def test_fetching_verifies_what_it_copies(site, source):
             seen = os.stat(os.path.join(site.copy("fetched"), str(number)))
             assert (seen.st_mtime_ns, stat.S_IMODE(seen.st_mode)) == (entry.mtime_ns, entry.mode)
     seen = os.stat(os.path.join(site.live, "f"))
-    with open(os.path.join(site.live, "f"), "r+b") as stream:
-        stream.write(b"eno")
-    os.utime(os.path.join(site.live, "f"), ns=(seen.st_mtime_ns, seen.st_mtime_ns))
+    with site.opened() as live:
+        with open(os.path.join(live, "f"), "r+b") as stream:
+            stream.write(b"eno")
+        os.utime(os.path.join(live, "f"), ns=(seen.st_mtime_ns, seen.st_mtime_ns))
     with pytest.raises(DsgError) as caught:
         fetch(site.repository, entries, site.copy("again"))
     assert (caught.value.code, caught.value.object) == ("DSG-DRIFT", "f")
@@ -480,14 +372,18 @@ def append(path: str) -> None:
 def test_a_write_behind_our_back_stops_the_transaction_wherever_it_comes(site, source, write, step):
     publish(site.repository, source, 1)
     put(source, "f", "two")
-    behind = {step: lambda: WRITES[write](site.live)}
+
+    def behind() -> None:
+        with site.opened() as live:
+            WRITES[write](live)
+
     with pytest.raises(DsgError) as caught:
-        publish(site.repository, source, 2, before=behind)
+        publish(site.repository, source, 2, before={step: behind})
     assert caught.value.code == "DSG-DRIFT"
     assert site.repository.head().snapshot == 1
     with site.repository.lock(0):
         site.repository.recover()
-    assert site.layout.staged() == []
+    assert site.staged() == []
     changed = site.repository.drift(site.repository.manifest(), checksum=False)
     assert len(changed) >= 1
 
@@ -525,11 +421,11 @@ def test_two_first_publications_do_not_replace_each_other(site, source):
 
 def test_a_rollback_leaves_nothing(site, source):
     publish(site.repository, source, 1)
-    before = picture(site.base)
+    before = site.held()
     put(source, "f", "two")
     for until in STEPS[:3]:
         publish(site.repository, source, 2, until=until).transaction.rollback()
-        assert picture(site.base) == before
+        assert site.held() == before
         publish(site.repository, source, 2, until=until).transaction.rollback()
     publish(site.repository, source, 2)
     sound(site)
@@ -556,7 +452,7 @@ def test_recovery_of_a_first_publication(site, source, until):
 @pytest.mark.parametrize("until", STEPS)
 def test_recovery_of_a_later_publication(site, source, until):
     publish(site.repository, source, 1)
-    before = picture(site.base)
+    before = site.held()
     remake(source, TWO)
     publish(site.repository, source, 2, until=until)
     committed = until in ("commit", "finish")
@@ -568,49 +464,19 @@ def test_recovery_of_a_later_publication(site, source, until):
     if committed:
         assert site.snapshot(1) == ONE
     else:
-        assert picture(site.base) == before
+        assert site.held() == before
     remake(source, {**TWO, "after": "the crash"})
     publish(site.repository, source, 3)
     sound(site)
 
 
-def recover_twice(site: Site, expected: int) -> None:
-    announced = site.repository.unfinished()
-    assert len(announced) == expected
-    before = picture(site.base)
-    assert site.repository.unfinished() == announced
-    assert picture(site.base) == before
-    with site.repository.lock(0):
-        assert len(site.repository.recover()) == expected
-        after = picture(site.base)
-        assert site.repository.recover() == []
-    assert picture(site.base) == after
-    assert site.repository.unfinished() == []
-    assert site.layout.staged() == []
-
-
-def test_recovery_of_a_removal_that_was_interrupted(site, source):
-    publish(site.repository, source, 1)
-    put(source, "f", "two")
-    publish(site.repository, source, 2, until="prepare")
-    stage = site.layout.stage(txn_of(2))
-    for name in ("f", "d/g"):
-        os.unlink(os.path.join(stage, name))
-    shutil.rmtree(os.path.join(stage, ".dsg"))
-    recover_twice(site, expected=1)
-    assert read(site.live) == ONE
-
-
 def test_recovery_touches_nothing_it_did_not_make(site, source):
     publish(site.repository, source, 1)
-    container = site.layout.container
-    foreign = [f"{site.name}.stage.a b", f"{site.name}.old", "other.stage.x1", "notes"]
-    for name in foreign:
-        os.mkdir(os.path.join(container, name))
+    missing = site.put_foreign()
     publish(site.repository, source, 2, until="stage")
     with site.repository.lock(0):
         site.repository.recover()
-    assert set(foreign) <= set(os.listdir(container))
+    assert missing() == []
 
 
 def test_recovery_stops_where_the_published_manifest_cannot_be_read(site, source):
@@ -618,21 +484,21 @@ def test_recovery_stops_where_the_published_manifest_cannot_be_read(site, source
     publish(site.repository, source, 1)
     put(source, "f", "two")
     publish(site.repository, source, 2, until="commit")
-    with open(os.path.join(site.live, ".dsg", "manifest.jsonl"), "r+b") as stream:
+    with site.opened() as live, open(os.path.join(live, ".dsg", "manifest.jsonl"), "r+b") as stream:
         stream.write(b"x")
-    before = picture(site.base)
+    before = site.held()
     with site.repository.lock(0), pytest.raises(DsgError) as caught:
         site.repository.recover()
     assert caught.value.code == "DSG-MANIFEST"
-    assert picture(site.base) == before
+    assert site.held() == before
 
 
 # --- neighbours, locks, space ---
 
 
 def test_repositories_below_one_base_do_not_disturb_each_other(site, source):
-    other = Site(site.root, "other")
-    similar = Site(site.root, "tree.stage")
+    other = site.beside("other")
+    similar = site.beside("tree.stage")
     for number, one in enumerate((site, other, similar), 1):
         publish(one.repository, source, number)
     publish(other.repository, source, 9, until="stage")
@@ -641,10 +507,10 @@ def test_repositories_below_one_base_do_not_disturb_each_other(site, source):
     with site.repository.lock(0):
         assert site.repository.recover() == []
         publish(site.repository, source, 4)
-    assert len(other.layout.staged()) == 1
+    assert len(other.staged()) == 1
     with other.repository.lock(0):
         assert len(other.repository.recover()) == 1
-    assert len(similar.layout.staged()) == 1
+    assert len(similar.staged()) == 1
     for one in (site, other, similar):
         verification = verify_repository(one.name, one.backend)
         assert verification.sound
@@ -678,47 +544,32 @@ def test_a_chain_that_was_broken_is_told(site, source):
         put(source, "f", f"number {number}")
         publish(site.repository, source, number)
     assert site.repository.chain_problems() == []
-    history = os.path.join(site.live, ".dsg", "history")
-    os.rename(os.path.join(history, "s2.jsonl"), os.path.join(history, "s4.jsonl"))
-    (problem,) = site.repository.chain_problems()
-    assert problem.startswith("s2:")
-    os.rename(os.path.join(history, "s4.jsonl"), os.path.join(history, "s2.jsonl"))
-    shutil.copy(os.path.join(history, "s1.jsonl"), os.path.join(history, "s2.jsonl"))
+    with site.opened() as live:
+        history = os.path.join(live, ".dsg", "history")
+        os.rename(os.path.join(history, "s2.jsonl"), os.path.join(history, "s4.jsonl"))
+        (problem,) = site.repository.chain_problems()
+        assert problem.startswith("s2:")
+        os.rename(os.path.join(history, "s4.jsonl"), os.path.join(history, "s2.jsonl"))
+        shutil.copy(os.path.join(history, "s1.jsonl"), os.path.join(history, "s2.jsonl"))
     assert len(site.repository.chain_problems()) >= 1
 
 
-def fill(path: str) -> None:
-    """Write until nothing fits any more."""
-    with open(path, "wb", buffering=0) as stream:
-        for size in (2**20, 2**12):
-            try:
-                while True:
-                    stream.write(b"x" * size)
-            except OSError as exc:
-                assert exc.errno == errno.ENOSPC
-        os.fsync(stream.fileno())
-
-
-def test_a_disk_that_is_full(image_ground, tmp_path):
-    site = Site(str(image_ground))
+def test_a_disk_that_is_full(small_site, tmp_path):
+    site = small_site
     source = make(str(tmp_path / "source"), ONE)
     site.sync(source)
     put(source, "large", "x" * (24 * 1024 * 1024))
-    before = picture(site.base)
+    before = site.held()
     for spare in (0, 1, 20):
-        filler = os.path.join(site.root, "filler")
-        fill(filler)
-        os.truncate(filler, os.path.getsize(filler) - spare * 1024 * 1024)
-        subprocess.run(["sync", "-f", site.root], check=True)
-        with pytest.raises(DsgError) as caught:
-            run(site.request(source))
-        assert caught.value.code == "DSG-SYSTEM"
-        assert "ENOSPC" in caught.value.message
-        assert caught.value.object
-        assert picture(site.base) == before
-        site.check_tidy(source)
+        with site.almost_full(spare):
+            with pytest.raises(DsgError) as caught:
+                run(site.request(source))
+            assert caught.value.code == "DSG-SYSTEM"
+            assert "ENOSPC" in caught.value.message
+            assert caught.value.object
+            assert site.held() == before
+            site.check_tidy(source)
     assert caught.value.object == "large"
-    os.unlink(filler)
     site.sync(source)
     site.check_sound()
 
@@ -741,23 +592,3 @@ def test_init_sync_and_clone(site):
     assert not site.sync(bob).changed
     site.check_sound()
     site.check_tidy(bob)
-
-
-def test_a_base_that_is_a_link_or_lies_deep(ground):
-    real = os.path.join(str(ground), "a", "real", "place")
-    os.makedirs(real)
-    site = Site(real)
-    os.symlink(site.base, os.path.join(str(ground), "by-link"))
-    ann = make(os.path.join(str(ground), "ann"), ONE)
-    site.sync(ann)
-    through = Site(real)
-    through.backend = {"type": "directory", "base": os.path.join(str(ground), "by-link")}
-    assert not os.path.exists(os.path.join(str(ground), "new"))
-    bob = os.path.join(str(ground), "bob")
-    through.sync(bob)
-    assert read(bob) == ONE
-
-
-def test_provisioning_is_needed_on_every_ground(ground):
-    base = provision(os.path.join(str(ground), "base"))
-    assert sorted(os.listdir(os.path.join(base, ".dsg"))) == ["format.json"]

@@ -10,15 +10,19 @@ is executable, :class:`Link` a symbolic link, :data:`EMPTY` an empty directory.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
 import stat
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Union
 
 import pytest
+from _core.backends.base import Repository
 from _core.backends.directory.layout import Layout
 from _core.backends.directory.repository import DirectoryRepository
 from _core.client.working_copy import WorkingCopy, repository_key
@@ -178,26 +182,67 @@ def provision(base: str) -> str:
 
 
 @dataclass
-class Site:
-    """A provisioned base directory with one repository, and working copies beside it."""
+class AnySite:
+    """One provisioned repository of whatever backend, and working copies beside it."""
 
     root: str
     name: str = REPOSITORY
     backend: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.base = os.path.join(self.root, "base")
-        if not os.path.exists(self.base):
-            provision(self.base)
-        self.backend = {"type": "directory", "base": self.base}
-        self.layout = Layout(self.base, self.name)
-        self.repository = DirectoryRepository(self.base, self.name)
+        self.repository: Repository = self.provisioned()
         self.key = repository_key(self.name, self.repository.location)
+
+    # What a backend has to say.
+
+    def provisioned(self) -> Repository:
+        """Prepare what holds the repository, set ``backend``, and return the repository."""
+        raise AssertionError
 
     @property
     def live(self) -> str:
         """The published tree's root."""
-        return self.layout.live
+        raise AssertionError
+
+    def kept(self, number: int) -> str:
+        """Return the root of an older snapshot."""
+        raise AssertionError
+
+    def staged(self) -> list[str]:
+        """Name the work areas that there are."""
+        raise AssertionError
+
+    def held(self) -> Picture:
+        """Return everything that the repository and its work areas consist of."""
+        raise AssertionError
+
+    def beside(self, name: str) -> AnySite:
+        """Return a site of another repository at the same place."""
+        raise AssertionError
+
+    @contextmanager
+    def opened(self) -> Iterator[str]:
+        """Give the published tree to somebody who writes there behind our back."""
+        yield self.live
+
+    def put_foreign(self) -> Callable[[], list[str]]:
+        """Put beside the work areas what is not ours; return what tells which of it is missing."""
+        raise AssertionError
+
+    @contextmanager
+    def almost_full(self, spare: int) -> Iterator[None]:
+        """Leave that many MiB of room, for a while."""
+        raise AssertionError
+
+    def check_held(self, number: int) -> None:
+        """Assert that nothing is left beside the repository at snapshot ``number``."""
+        raise AssertionError
+
+    def dispose(self) -> None:
+        """Remove everything, also trees that are too deep for others."""
+        raise AssertionError
+
+    # What is the same for all.
 
     def copy(self, name: str, tree: Mapping[str, Node | None] | None = None) -> str:
         """Return the root of a working copy, made with that content if any is given."""
@@ -242,7 +287,7 @@ class Site:
 
     def snapshot(self, number: int) -> Tree:
         """Return the content of an older snapshot."""
-        return read(self.layout.snapshot(number))
+        return read(self.kept(number))
 
     def picture(self) -> dict[str, Picture]:
         """Return everything that is there, on all sides."""
@@ -255,10 +300,8 @@ class Site:
         assert verification.sound, verification
         number = verification.snapshot
         assert self.repository.snapshots() == list(range(1, number + 1))
-        assert not self.layout.staged()
-        assert sorted(os.listdir(self.layout.container)) == sorted(
-            ["format.json", f"{self.name}.lock", *([self.name] if number > 1 else [])]
-        )
+        assert not self.staged()
+        self.check_held(number)
 
     def check_tidy(self, src: str) -> None:
         """Nothing of a transaction is left in a working copy."""
@@ -272,6 +315,82 @@ class Site:
         root = os.path.join(src, ".dsg", "backup")
         names = sorted(os.listdir(root)) if os.path.isdir(root) else []
         return [read(os.path.join(root, name)) for name in names]
+
+
+class Site(AnySite):
+    """A provisioned base directory with one repository, and working copies beside it."""
+
+    repository: DirectoryRepository
+
+    def provisioned(self) -> DirectoryRepository:
+        """Make the base directory."""
+        self.base = os.path.join(self.root, "base")
+        if not os.path.exists(self.base):
+            provision(self.base)
+        self.backend = {"type": "directory", "base": self.base}
+        self.layout = Layout(self.base, self.name)
+        return DirectoryRepository(self.base, self.name)
+
+    @property
+    def live(self) -> str:
+        """The published tree's root."""
+        return self.layout.live
+
+    def kept(self, number: int) -> str:
+        """Return the root of an older snapshot."""
+        return self.layout.snapshot(number)
+
+    def staged(self) -> list[str]:
+        """Name the work areas that there are."""
+        return self.layout.staged()
+
+    def held(self) -> Picture:
+        """Return everything below the base."""
+        return picture(self.base)
+
+    def beside(self, name: str) -> Site:
+        """Return a site of another repository below the same base."""
+        return Site(self.root, name)
+
+    def put_foreign(self) -> Callable[[], list[str]]:
+        """Make directories with names that are almost ours."""
+        container = self.layout.container
+        names = [f"{self.name}.stage.a b", f"{self.name}.old", "other.stage.x1", "notes"]
+        for name in names:
+            os.mkdir(os.path.join(container, name))
+        return lambda: sorted(set(names) - set(os.listdir(container)))
+
+    @contextmanager
+    def almost_full(self, spare: int) -> Iterator[None]:
+        """Fill the file system, then give some of it back."""
+        filler = os.path.join(self.root, "filler")
+        fill(filler)
+        os.truncate(filler, os.path.getsize(filler) - spare * 1024 * 1024)
+        subprocess.run(["sync", "-f", self.root], check=True)
+        yield
+        os.unlink(filler)
+
+    def check_held(self, number: int) -> None:
+        """Assert what is in the work container."""
+        assert sorted(os.listdir(self.layout.container)) == sorted(
+            ["format.json", f"{self.name}.lock", *([self.name] if number > 1 else [])]
+        )
+
+    def dispose(self) -> None:
+        """Remove the base."""
+        subprocess.run(["rm", "-rf", self.base], check=True)
+
+
+def fill(path: str) -> None:
+    """Write until nothing fits any more."""
+    with open(path, "wb", buffering=0) as stream:
+        for size in (2**20, 2**12):
+            try:
+                while True:
+                    stream.write(b"x" * size)
+            except OSError as exc:
+                assert exc.errno == errno.ENOSPC
+        os.fsync(stream.fileno())
 
 
 @pytest.fixture
@@ -295,7 +414,7 @@ def _sides(step: Any) -> list[object]:
     ]
 
 
-def sync_as_announced(site: Site, request: SyncRequest) -> SyncResult:
+def sync_as_announced(site: AnySite, request: SyncRequest) -> SyncResult:
     """Run in check mode, then really: both must say the same, and the first must change nothing."""
     before = site.picture()
     promise: SyncResult | DsgError
@@ -318,7 +437,7 @@ def sync_as_announced(site: Site, request: SyncRequest) -> SyncResult:
     return result
 
 
-def check_done(site: Site, request: SyncRequest, result: SyncResult) -> None:
+def check_done(site: AnySite, request: SyncRequest, result: SyncResult) -> None:
     """What the plan says is what both sides hold now."""
     mine, theirs = read(request.src), read(site.live)
     for step in result.plan.steps:
@@ -334,7 +453,7 @@ def check_done(site: Site, request: SyncRequest, result: SyncResult) -> None:
             assert step.action in ("update_cache", "drop_cache", HELD), step
 
 
-def refused(site: Site, code: str, work: Callable[[], object]) -> DsgError:
+def refused(site: AnySite, code: str, work: Callable[[], object]) -> DsgError:
     """Do what must raise an error with that code; nothing may change."""
     before = site.picture()
     with pytest.raises(DsgError) as caught:

@@ -49,6 +49,15 @@ def provision(parent: str, mountpoint: str) -> None:
     sh("zfs", "create", *[p for pair in container for p in ("-o", pair)], f"{parent}/.dsg")
 
 
+def unmount_all(place: str) -> None:
+    """Unmount everything at and below a directory, the innermost first."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as stream:
+        points = [line.split(" ")[4] for line in stream]
+    for point in sorted(points, reverse=True):
+        if f"{point}/".startswith(f"{place}/"):
+            mounts.unmount(point, lazily=True)
+
+
 def listing(root: str, *, records: bool = False) -> dict[str, list[object]]:
     """Return path → what is there, bit for bit; with ``records`` also our own below ``.dsg``."""
     found: dict[str, list[object]] = {}

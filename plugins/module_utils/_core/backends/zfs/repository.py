@@ -170,7 +170,7 @@ class ZfsRepository:
                 next_step="Run `dsg.storage.recover` first, then the dry run is exact.",
             )
         self.privileged.require()
-        require_unchanged(self.runner, self.layout, manifest)
+        require_unchanged(self.runner, self.layout, manifest, self.tree())
 
     def drift(self, manifest: Manifest, *, checksum: bool) -> list[str]:
         """Name the differences between the published tree and its manifest."""

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ...errors import DriftError, DsgError, RepositoryError
@@ -19,7 +19,7 @@ from ...zfs.command import CommandFailed, Runner
 from ...zfs.datasets import NOTHING
 from .. import published, tree
 from ..base import Upload
-from . import commit, record
+from . import commit, record, untouched
 from .layout import INIT, MANIFEST, STAGE, TXN, Layout
 from .privileged import Privileged
 from .publish import require_parent_mounted
@@ -175,28 +175,39 @@ class _Examined(NamedTuple):
     stage: Dataset
 
 
-def require_unchanged(runner: Runner, layout: Layout, base: Manifest) -> None:
-    """Stop where the live dataset is not the tree of ``base``.
+def require_unchanged(runner: Runner, layout: Layout, base: Manifest, root: str) -> None:
+    """Stop where the live dataset, mounted at ``root``, is not the tree of ``base``; write nothing.
 
     A snapshot that another tool took since is fine as long as the tree is the same: the clone is
     made from it, so that promoting carries it over.
     """
-    _examine(runner, layout, base, layout.live)
+
+    def compare(snapshot: str, taken: int) -> None:
+        found = untouched.differences(root, base, taken)
+        _require_none(layout.live, snapshot, [f"{root}/{line}" for line in found])
+
+    _examine(runner, layout, base, layout.live, compare=compare)
 
 
 def _examine(
-    runner: Runner, layout: Layout, base: Manifest, stage: str, harmless: str = "0"
+    runner: Runner,
+    layout: Layout,
+    base: Manifest,
+    stage: str,
+    harmless: str = "0",
+    compare: Callable[[str, int], None] | None = None,
 ) -> _Examined:
     """Read what ``base`` is compared with, and the dataset that is to take the place, at once.
 
-    ``harmless`` are written bytes that are known to be no difference.
+    ``harmless`` are written bytes that are known to be no difference; whether others are one is for
+    ``compare`` to find out (``zfs diff`` unless given), from our snapshot's name and time.
     """
     live = layout.live
     ours = f"s{base.header.snapshot}"
     written = f"written@{ours}"
     found = datasets.read(
         runner,
-        ("guid", "createtxg", "mountpoint", *OPTIONS, written, TXN),
+        ("guid", "createtxg", "creation", "mountpoint", *OPTIONS, written, TXN),
         list(dict.fromkeys((live, stage))),
         kinds="filesystem,snapshot",
         depth=1,
@@ -214,7 +225,10 @@ def _examine(
     # changes anything writes more than that: then the number is another one. It is up to date here,
     # as OpenZFS has just taken a snapshot, and a file system is written back when it turns read-only.
     if found[live][written].value not in ("0", harmless):
-        _require_no_difference(runner, live, ours)
+        if compare is None:
+            _require_no_difference(runner, live, ours)
+        else:
+            compare(ours, int(mine["creation"].value))
     return _Examined(
         Base(
             found[live]["guid"].value,
@@ -238,9 +252,13 @@ def _examine(
 
 def _require_no_difference(runner: Runner, live: str, snapshot: str) -> None:
     changed = runner.zfs("diff", "-H", f"{live}@{snapshot}", live).splitlines()
+    _require_none(live, snapshot, [line.replace("\t", " ") for line in changed])
+
+
+def _require_none(live: str, snapshot: str, changed: list[str]) -> None:
     if changed:
         raise DriftError(
             f"it was written to since @{snapshot}",
             object=live,
-            details=[line.replace("\t", " ") for line in changed[:_LISTED]],
+            details=changed[:_LISTED],
         )
