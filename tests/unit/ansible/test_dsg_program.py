@@ -1,0 +1,97 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The program that ``dsg_program`` builds runs by itself, with nothing of this checkout."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.dsg.storage.plugins.module_utils import _program
+from ansible_collections.dsg.storage.plugins.modules import dsg_program
+
+from tests.unit.ansible.module_runner import ModuleFailedError, run_module
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    path = tmp_path / "dsg-storage"
+    path.write_bytes(_program.build(sys.executable))
+    path.chmod(0o755)
+    return path
+
+
+def run(program: Path, *arguments: str, said: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [str(program), *arguments], input=said, capture_output=True, cwd="/", check=False
+    )
+
+
+def test_equal_sources_give_equal_bytes():
+    assert _program.build("/usr/bin/python3") == _program.build("/usr/bin/python3")
+
+
+@pytest.mark.parametrize("arguments", [[], ["helper", "x"], ["recover", "-r"], ["--help"], ["run"]])
+def test_other_words_are_refused_with_the_usage(program: Path, arguments: list[str]):
+    done = run(program, *arguments)
+    assert done.returncode == 2
+    assert b"dsg-storage recover" in done.stderr
+    assert done.stdout == b""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{}",
+        b"[]",
+        b"not json",
+        b'{"verb": "mount"}',
+        b'{"verb": "sh", "parent": "tank/dsg", "name": "T"}',
+        b'{"verb": "hello", "parent": "tank/dsg", "name": "T", "path": "/etc"}',
+        b'{"verb": "hello", "parent": "tank/dsg", "name": ["T"]}',
+        b'{"verb": "hello", "parent": "tank/dsg", "name": "../T"}',
+        b'{"verb": "hello", "parent": "tank", "name": "T"}',
+        b'{"verb": "hello", "parent": "-o", "name": "T"}',
+        b'{"verb": "hello", "parent": "tank/dsg", "name": "T\\nx"}',
+        b'{"verb": "unmount", "parent": "tank/dsg", "name": "T", "txn": "../../x"}',
+        b'{"verb": "mount", "parent": "tank/dsg", "name": "T", "kind": "old", "txn": "x"}',
+        b'{"verb": "hello", "parent": "' + b"x" * 5000 + b'", "name": "T"}',
+    ],
+)
+def test_the_helper_refuses_whatever_is_not_one_of_its_requests(program: Path, line: bytes):
+    helper = subprocess.Popen(
+        [str(program), "helper"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/"
+    )
+    with helper:
+        assert helper.stdin and helper.stdout
+        helper.stdin.write(line + b"\n")
+        helper.stdin.flush()
+        answer = json.loads(helper.stdout.readline())
+        helper.stdin.close()
+    assert answer["error"]["code"] == "DSG-ARGUMENT"
+    assert answer["error"]["next_step"]
+
+
+def test_a_request_of_a_dead_process_is_not_obeyed(program: Path):
+    done = run(program, "helper", said=b'{"verb": "release", "parent": "tank/dsg", "name": "T"}\n')
+    assert b"waits for the answer" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"path": "libexec/dsg-storage"},
+        {"path": "/tmp/dsg storage"},
+        {"path": "/tmp/dsg-storage"},
+        {"interpreter": "python3"},
+    ],
+)
+def test_places_that_others_can_write_are_refused(options: dict[str, str]):
+    with pytest.raises(ModuleFailedError) as failed:
+        run_module(dsg_program, check=True, **options)
+    assert failed.value.result["error"]["code"] == "DSG-ARGUMENT"
