@@ -15,7 +15,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ._core.backends.registry import OPTIONS, TYPES
-from ._core.errors import DsgError, Unfinished
+from ._core.errors import DsgError
 
 Result = dict[str, Any]
 
@@ -56,14 +56,14 @@ def run_module(
 ) -> None:
     """End the module with the result of ``action``, or with the error that it raised.
 
-    ``explain`` adds data to the result of a failure. A transaction that committed and could not be
-    finished yet has changed something; every other error has not.
+    ``explain`` adds data to the result of a failure. An error knows whether something was changed
+    before it and stays so, such as a transaction that committed and could not be finished yet.
     """
     try:
         result = action(module)
     except DsgError as error:
         failure: Result = explain(module, error) if explain else {}
-        failure["changed"] = isinstance(error, Unfinished) and not module.check_mode
+        failure["changed"] = error.changed and not module.check_mode
         module.fail_json(msg=str(error), error=error.as_dict(), **failure)
     module.exit_json(**result)
 

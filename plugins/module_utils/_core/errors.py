@@ -18,10 +18,12 @@ class DsgError(Exception):
 
     ``code`` is stable and documented (docs/errors.md); ``object`` names the path, snapshot or
     repository concerned; ``unchanged`` says what was left as it was; ``next_step`` is the next safe
-    thing to do; ``details`` are further lines, one per finding (already capped by the raiser).
+    thing to do; ``details`` are further lines, one per finding (already capped by the raiser);
+    ``changed`` tells whether something was done before it and stays so.
     """
 
     code = "DSG-INTERNAL"
+    changed = False
     unchanged = UNCHANGED
     next_step = ""
 
@@ -149,6 +151,7 @@ class Unfinished(DsgError):
     """The repository committed, the rest could not be carried out yet."""
 
     code = "DSG-UNFINISHED"
+    changed = True
     unchanged = "The transaction is committed and stays so; nothing is lost."
     next_step = "Remove the cause, then run `dsg.storage.recover` (any next sync does it as well)."
 

@@ -64,6 +64,15 @@ class Runner:
         """Run ``zfs``."""
         return self.run("zfs", *arguments)
 
+    def version(self) -> tuple[int, int]:
+        """Return the first two numbers of the version that the kernel runs, (0, 0) if none does."""
+        try:
+            with open("/sys/module/zfs/version", encoding="ascii") as stream:
+                first, second = stream.read().split(".")[:2]
+            return int(first), int(second)
+        except (OSError, ValueError):
+            return 0, 0
+
 
 def find_binary(name: str) -> str:
     """Return the absolute path of a program; raises :class:`ZfsError` where there is none."""

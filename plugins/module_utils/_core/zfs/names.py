@@ -31,3 +31,23 @@ def check_dataset(name: str) -> str:
             next_step="Choose a dataset such as tank/dsg.",
         )
     return name
+
+
+_POOL = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]*")
+_RESERVED = re.compile(r"(mirror|raidz|draid|spare|log|cache|special|dedup)[0-9:-]*|c[0-9].*")
+
+
+def check_pool(name: str) -> str:
+    """Return ``name``, or raise :class:`ArgumentError` unless a pool may be called so."""
+    if len(name) > MAX_LENGTH or not _POOL.fullmatch(name) or _RESERVED.fullmatch(name):
+        raise ArgumentError(
+            "a pool's name starts with a letter, goes on with letters, digits, '_', '.', ':' and "
+            "'-', and is no word that OpenZFS keeps for layouts (mirror, raidz, log, ...)",
+            object=name,
+        )
+    return name
+
+
+def check_any_dataset(name: str) -> str:
+    """Return ``name``, or raise :class:`ArgumentError` unless it is a dataset or a pool's root."""
+    return check_dataset(name) if "/" in name else check_pool(name)

@@ -1,0 +1,109 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Grants: what ``zfs allow`` prints, and the commands from what somebody has to what they should.
+
+A grant is a set of atoms (permission, scope); both scopes together are what OpenZFS prints as
+``Local+Descendent``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from .command import ZfsError
+
+LOCAL = "local"
+DESCENDANTS = "descendants"
+SCOPES = {LOCAL: (LOCAL,), DESCENDANTS: (DESCENDANTS,), "both": (LOCAL, DESCENDANTS)}
+
+_HEAD = re.compile(r"---- Permissions on (\S+) -+")
+_SECTIONS = {
+    "Local permissions:": SCOPES[LOCAL],
+    "Descendent permissions:": SCOPES[DESCENDANTS],
+    "Local+Descendent permissions:": SCOPES["both"],
+}
+_OTHERS = ("Permission sets:", "Create time permissions:")
+_UNKNOWN = re.compile(r"\(unknown: ([0-9]+)\)")
+_OPTIONS = {LOCAL: ("-l",), DESCENDANTS: ("-d",)}
+
+Atoms = frozenset[tuple[str, str]]
+
+
+class Who(NamedTuple):
+    """Kind (user, group, everyone) and name; an id that has no name any more is its digits."""
+
+    kind: str
+    name: str = ""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Return the words by which ``zfs allow`` is told who is meant."""
+        return ("-e",) if self.kind == "everyone" else (f"-{self.kind[0]}", self.name)
+
+
+def parse(text: str, dataset: str) -> dict[Who, Atoms]:
+    """Return the grants that were made on this very dataset, from what ``zfs allow`` prints.
+
+    Grants on parents, permission sets and create-time permissions are left out.
+    """
+    found: dict[Who, set[tuple[str, str]]] = {}
+    here, scopes = False, ()  # type: bool, tuple[str, ...]
+    for line in text.splitlines():
+        head = _HEAD.fullmatch(line)
+        if head:
+            here, scopes = head[1] == dataset, ()
+        elif line in _SECTIONS or line in _OTHERS:
+            scopes = _SECTIONS.get(line, ())
+        elif not line.startswith("\t"):
+            raise ZfsError(f"unexpected output of zfs allow: {line!r}", object=dataset)
+        elif here and scopes:
+            who, permissions = _grant(line[1:])
+            found.setdefault(who, set()).update((p, s) for p in permissions for s in scopes)
+    return {who: frozenset(atoms) for who, atoms in found.items()}
+
+
+def atoms(permissions: Iterable[str], scope: str) -> Atoms:
+    """Return the atoms of permissions in a scope (local, descendants or both)."""
+    return frozenset((permission, one) for permission in permissions for one in SCOPES[scope])
+
+
+def commands(dataset: str, who: Who, have: Atoms, want: Atoms) -> list[tuple[str, ...]]:
+    """Return the commands that lead from ``have`` to ``want``; grants come before revocations."""
+    return [
+        *_commands("allow", dataset, who, want - have),
+        *_commands("unallow", dataset, who, have - want),
+    ]
+
+
+def permissions_of(found: Atoms, scope: str) -> list[str]:
+    """Return the permissions in one scope, sorted."""
+    return sorted(permission for permission, one in found if one == scope)
+
+
+def _commands(verb: str, dataset: str, who: Who, which: Atoms) -> list[tuple[str, ...]]:
+    local = set(permissions_of(which, LOCAL))
+    below = set(permissions_of(which, DESCENDANTS))
+    groups = [
+        ((), local & below),
+        (_OPTIONS[LOCAL], local - below),
+        (_OPTIONS[DESCENDANTS], below - local),
+    ]
+    return [
+        ("zfs", verb, *options, *who.arguments, ",".join(sorted(group)), dataset)
+        for options, group in groups
+        if group
+    ]
+
+
+def _grant(line: str) -> tuple[Who, list[str]]:
+    """Return who and the permissions of ``user dsg clone,create``; names may contain spaces."""
+    subject, _space, permissions = line.rpartition(" ")
+    kind, _space, name = subject.partition(" ")
+    if kind not in ("user", "group", "everyone") or not permissions:
+        raise ZfsError(f"unexpected output of zfs allow: {line!r}")
+    unknown = _UNKNOWN.fullmatch(name)
+    return Who(kind, unknown[1] if unknown else name), permissions.split(",")

@@ -1,0 +1,103 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Provisioning as a list of steps: one list tells what differs, and is what is then carried out.
+
+Check mode only looks at the list, so it cannot tell anything but what a run does.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ..errors import DsgError
+from .command import Runner, ZfsError
+
+UNCHANGED = "Pools, disks, datasets and grants are unchanged."
+
+
+class PoolError(DsgError):
+    """A pool is not as declared, or cannot become so."""
+
+    code = "DSG-POOL"
+    unchanged = UNCHANGED
+
+
+class DiskError(DsgError):
+    """A disk is in use, carries something, or is no disk."""
+
+    code = "DSG-DISK"
+    unchanged = UNCHANGED
+
+
+class DatasetError(DsgError):
+    """A dataset is not as declared, and cannot become so without loss."""
+
+    code = "DSG-DATASET"
+    unchanged = UNCHANGED
+
+
+class Change(NamedTuple):
+    """One difference: of what, its value before and after ('' for none)."""
+
+    subject: str
+    before: str
+    after: str
+
+
+class Step(NamedTuple):
+    """One command (name of the program first) and the differences that it removes."""
+
+    command: tuple[str, ...]
+    changes: tuple[Change, ...]
+
+    def __str__(self) -> str:
+        return shlex.join(self.command)
+
+
+Plan = Callable[[], list[Step]]
+
+
+def carry_out(runner: Runner, plan: Plan, steps: Sequence[Step]) -> list[Step]:
+    """Run ``steps``, then what the plan asks for after them; return everything that was done.
+
+    A second round belongs to what can only be read after the first (an imported pool). If anything
+    is left after that, OpenZFS took a command and did not do it, which is an error.
+    """
+    done: list[Step] = []
+    for _round in range(2):
+        for step in steps:
+            try:
+                runner.run(*step.command)
+            except ZfsError as error:
+                raise _with_progress(error, done) from None
+            done.append(step)
+        try:
+            steps = plan() if steps else []
+        except DsgError as error:
+            raise _with_progress(error, done) from None
+    if steps:
+        left = [f"{change.subject}: {change.before}" for change in steps[0].changes]
+        raise _with_progress(
+            ZfsError(
+                f"`{steps[0]}` would have to be run again",
+                object=steps[0].command[-1],
+                details=left,
+                next_step="If OpenZFS reads a value back under another name, declare that one.",
+            ),
+            done,
+        )
+    return done
+
+
+def _with_progress(error: DsgError, done: Sequence[Step]) -> DsgError:
+    """Make the error tell what was done before it: nothing is taken back."""
+    if not done:
+        error.unchanged = UNCHANGED
+        return error
+    error.unchanged = "Done before the error, and not taken back: " + "; ".join(map(str, done))
+    error.changed = True
+    return error
