@@ -16,8 +16,16 @@ from typing import Any
 from tests.testbed.bed import Host
 
 ROOT = Path(__file__).resolve().parents[2]
-PLACES = {"_core": ROOT / "plugins/module_utils/_core", "guest": ROOT / "tests/zfs/guest"}
-HOME = "/root/dsg"
+UTILS = ROOT / "plugins" / "module_utils"
+PLACES = {
+    "_core": UTILS / "_core",
+    "guest": ROOT / "tests" / "zfs" / "guest",
+    # what builds the installed program, beside the core that goes into it
+    "host/_core": UTILS / "_core",
+    "host/_program.py": UTILS / "_program.py",
+}
+HOME = "/opt/dsg-tests"
+"""Where they are; every user of the host can read it."""
 
 
 class Failed(AssertionError):
@@ -38,8 +46,11 @@ class Guest:
         argv = self.host.ssh_argv(*sources)
         subprocess.run(argv, input=_packed(), check=True, capture_output=True)
 
-    def do(self, case: str, **arguments: Any) -> Any:
-        """Run a case; return what it returned. Raises :class:`Failed`, or EOFError if it died."""
+    def do(self, case: str, *, user: str = "", **arguments: Any) -> Any:
+        """Run a case, its engine as ``user`` (root where that is empty); return what it returned.
+
+        Raises :class:`Failed`, or EOFError if the host died.
+        """
         if self._process is None:
             words = ["env", f"PYTHONPATH={HOME}", "python3", "-m", "guest.server"]
             self._process = subprocess.Popen(
@@ -50,7 +61,7 @@ class Guest:
             )
         process = self._process
         assert process.stdin and process.stdout
-        process.stdin.write(json.dumps({"case": case, "arguments": arguments}) + "\n")
+        process.stdin.write(json.dumps({"case": case, "user": user, "arguments": arguments}) + "\n")
         process.stdin.flush()
         line = process.stdout.readline()
         if not line:

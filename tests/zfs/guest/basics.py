@@ -15,6 +15,7 @@ from typing import Any
 from _core.backends import tree
 from _core.errors import DsgError
 from _core.sync.engine import run
+from guest.as_user import later
 from guest.lab import MOUNTPOINT, Lab, listing, sh
 
 
@@ -207,7 +208,7 @@ class _Before:
     """Does something between prepare and commit of the next transaction."""
 
     def __init__(self, act: Any) -> None:
-        self.act = act
+        self.act = later(act)
 
     def __enter__(self) -> None:
         from _core.backends.zfs.transaction import ZfsTransaction

@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 import subprocess
+from collections.abc import Callable
 from typing import Any
 
 from _core.errors import DsgError
@@ -20,10 +21,13 @@ from _core.sync.recovery import recover
 from _core.sync.request import SyncRequest, SyncResult
 from _core.sync.verify import verify_repository
 from _core.zfs import mounts
+from guest.as_user import as_user, give
 
 PARENT = "tank/dsg"
 MOUNTPOINT = "/srv/dsg"
 HOME = "/root/cases"
+acting: list[str] = []
+"""The user as whom the engine runs, as the first element; root where it is empty."""
 _PROPERTIES = ("readonly=on", "setuid=off", "devices=off", "atime=off", "dsg:parent=1")
 
 
@@ -93,7 +97,8 @@ class Lab:
         self.path = f"{mountpoint}/{name}"
         self.mountpoint = mountpoint
         self.backend: dict[str, object] = {"type": "zfs", "dataset": parent}
-        self.home = os.path.join(HOME, name)
+        self.user = acting[0] if acting else ""
+        self.home = os.path.join(f"/home/{self.user}/cases" if self.user else HOME, name)
         shutil.rmtree(self.home, ignore_errors=True)
         os.makedirs(self.copy("wc"))
 
@@ -124,7 +129,15 @@ class Lab:
 
     def sync(self, client: str = "wc", **more: Any) -> SyncResult:
         """Run the real engine."""
-        return run(self.request(client, **more))
+        request = self.request(client, **more)
+        return self._acting(lambda: run(request))
+
+    def _acting(self, work: Callable[[], Any]) -> Any:
+        """Do the work as the user of this case."""
+        if not self.user:
+            return work()
+        give(self.user, self.home)
+        return as_user(self.user, work)
 
     def refused(self, code: str, *words: str, client: str = "wc", **more: Any) -> DsgError:
         """Run the engine, which has to refuse with that code and say those words."""
@@ -140,7 +153,7 @@ class Lab:
 
     def recover(self, client: str = "wc") -> list[str]:
         """Run recovery."""
-        return recover(self.copy(client), self.name, self.backend)
+        return self._acting(lambda: recover(self.copy(client), self.name, self.backend))
 
     def published(self) -> dict[str, list[object]]:
         """Return the published tree."""
@@ -152,7 +165,7 @@ class Lab:
 
     def sound(self) -> None:
         """Assert that tree, manifest and history agree."""
-        found = verify_repository(self.name, self.backend)
+        found = self._acting(lambda: verify_repository(self.name, self.backend))
         assert found.sound, found
 
     def facts(self) -> dict[str, dict[str, tuple[str, str]]]:
@@ -208,6 +221,12 @@ class Lab:
         left = self.left()
         assert left == [], left
         self.sound()
+
+    def clean_absent(self) -> None:
+        """Assert that nothing was left behind by a first publication that failed."""
+        left = self.left()
+        assert left == [], left
+        assert self.live not in self.facts()
 
     def snapshots(self) -> list[str]:
         """Return the snapshots of the published dataset, others' as well."""

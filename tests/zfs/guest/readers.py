@@ -67,7 +67,7 @@ def oracle(commits: int) -> dict[str, int]:
     lab.sync()
     stop = f"{lab.home}/stop"
     code = f"from guest.readers import poll; import json; print(json.dumps(poll({lab.path!r}, {stop!r})))"
-    environment = {**os.environ, "PYTHONPATH": "/root/dsg"}
+    environment = dict(os.environ)  # it knows where our sources are
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment, text=True
     ) as reader:

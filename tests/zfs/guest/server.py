@@ -16,7 +16,9 @@ import sys
 import time
 import traceback
 
-MODULES = ("lab", "basics", "refusals", "readers", "crash")
+from guest import lab
+
+MODULES = ("lab", "basics", "refusals", "readers", "crash", "delegation")
 
 
 def _work(command: dict[str, object], answer: int) -> None:
@@ -25,6 +27,7 @@ def _work(command: dict[str, object], answer: int) -> None:
     began = time.monotonic()
     try:
         module, _dot, function = str(command["case"]).rpartition(".")
+        lab.acting[:] = [command["user"]] if command["user"] else []
         case = getattr(importlib.import_module(f"guest.{module}"), function)
         said["result"] = case(**command["arguments"])  # type: ignore[arg-type]
     except BaseException:

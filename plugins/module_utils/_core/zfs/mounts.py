@@ -113,6 +113,13 @@ def mounted_at(directory: str) -> str:
     return found[0] if found else ""
 
 
+def directories_of(dataset: str) -> list[str]:
+    """Return where a dataset is mounted."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
+        lines = [line.split(" ") for line in stream]
+    return [_unescape(f[4]) for f in lines if _unescape(f[f.index("-") + 2]) == dataset]
+
+
 def is_writable(directory: str) -> bool:
     """Tell whether the file system that is mounted at ``directory`` takes writes."""
     return not os.statvfs(directory).f_flag & os.ST_RDONLY

@@ -12,6 +12,7 @@ import subprocess
 from typing import IO
 
 from ...errors import DsgError
+from ...zfs import mounts
 from ...zfs.command import ENVIRONMENT, Runner, find_binary
 from . import carry_over, rights
 from .layout import Layout
@@ -62,6 +63,8 @@ class Delegated:
             return
         self._ask("hello")
         rights.require(self.runner, self.layout)
+        for path in mounts.directories_of(self.layout.live):
+            rights.require_own(path)
         self._allowed = True
 
     def prepare_locks(self) -> None:

@@ -24,7 +24,7 @@ from ...errors import ArgumentError, DsgError, RepositoryError, from_oserror
 from ...zfs.command import Runner
 from .layout import INIT, STAGE, Layout
 from .privileged import Direct, Owner
-from .state import look
+from .state import State, look
 
 CONFIGURATION = "/etc/dsg/helper.json"
 FORMAT = 1
@@ -125,12 +125,20 @@ def _obey(request: Request) -> list[str]:
         _require_work(runner, layout, request._replace(kind=STAGE))
         direct.carry_over(request.txn)
     elif request.verb == "publish":
-        direct.publish(look(runner, layout))
+        direct.publish(_existing(runner, layout))
     elif request.verb == "release":
         return direct.release()
     elif request.verb == "protect":
         return direct.protect_parent(look(runner, layout))
     return []
+
+
+def _existing(runner: Runner, layout: Layout) -> State:
+    """Return the state; without a dataset to mount, not even a directory may be made."""
+    state = look(runner, layout)
+    if state.live is None:
+        raise RepositoryError("it does not exist", object=layout.live)
+    return state
 
 
 def _require_work(runner: Runner, layout: Layout, request: Request) -> None:

@@ -51,6 +51,28 @@ def require(runner: Runner, layout: Layout) -> None:
         )
 
 
+def require_own(path: str) -> None:
+    """Raise :class:`MissingRight` where a published tree belongs to somebody else.
+
+    Whoever may mount and rename could still not write its files.
+    """
+    try:
+        owner = os.lstat(path).st_uid
+    except FileNotFoundError:
+        return
+    if owner == os.geteuid():
+        return
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = str(owner)
+    raise MissingRight(
+        f"the published tree belongs to {name}, not to {user_name()}",
+        object=path,
+        next_step=f"Run as {name}, or become root.",
+    )
+
+
 def _groups() -> set[str]:
     found = set()
     for gid in {os.getegid(), *os.getgroups()}:

@@ -1,0 +1,404 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The delegated model: a service user with grants, and the root-owned helper behind one sudo rule."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from _core.backends.zfs.rights import REQUIRED
+from _core.errors import DsgError
+from _core.zfs import mounts
+from guest.as_user import as_user
+from guest.lab import PARENT, Lab, provision, sh
+from host import _program
+
+USER = "dsg"
+OTHER = "tank/other"
+PROGRAM = "/usr/local/libexec/dsg-storage"
+CONFIGURATION = "/etc/dsg/helper.json"
+SUDO_RULE = "/etc/sudoers.d/dsg-storage"
+
+
+def provision_user() -> None:
+    """Do by hand what the role ``delegation`` does."""
+    os.makedirs("/etc/dsg", exist_ok=True)
+    os.makedirs(os.path.dirname(PROGRAM), exist_ok=True)
+    _write(PROGRAM, _program.build("/usr/bin/python3"), 0o755)
+    _configure({PARENT: USER})
+    _write(SUDO_RULE, f"{USER} ALL=(root) NOPASSWD: {PROGRAM} helper\n".encode(), 0o440)
+    sh("visudo", "-cf", SUDO_RULE)
+    _grant()
+
+
+def _grant() -> None:
+    sh("zfs", "allow", "-u", USER, ",".join(REQUIRED), PARENT)
+
+
+def _configure(parents: dict[str, str]) -> None:
+    _write(CONFIGURATION, json.dumps({"format": 1, "parents": parents}).encode(), 0o644)
+
+
+def _write(path: str, content: bytes, mode: int) -> None:
+    with open(path, "wb") as stream:
+        stream.write(content)
+    os.chmod(path, mode)
+
+
+# --- what the service user can do
+
+
+def it_works_without_a_right_too_many() -> None:
+    """The user publishes; as root's files are, nobody can write to what is published."""
+    lab = Lab("byuser")
+    lab.put("a", "1")
+    assert lab.sync().operation == "init"
+    lab.put("a", "22")
+    assert lab.sync().snapshot == 2
+    assert lab.published() == lab.local()
+    lab.clean()
+    for path in (f"{lab.path}/a", f"{lab.path}/new", f"{lab.mountpoint}/new"):
+        said = str(_fails(lambda path=path: os.open(path, os.O_WRONLY | os.O_CREAT)))  # type: ignore[misc]
+        assert "Read-only" in said or "Permission denied" in said, said
+    lab.destroy()
+
+
+def a_private_mount_is_private() -> None:
+    """While a transaction is filled, nobody but root and the user can look into it."""
+    from _core.backends import tree
+
+    lab = Lab("private")
+    lab.put("a", "1")
+    seen: list[Any] = []
+    upload = tree.upload
+
+    def looking(source: str, work: str, uploads: Any) -> Any:
+        seen.append((work, sh("stat", "-c", "%U %G %a", os.path.dirname(work))))
+        raise DsgError("looked", details=[*seen[-1]], next_step="none")
+
+    tree.upload = looking
+    error = lab.refused("DSG-INTERNAL", "looked")
+    tree.upload = upload
+    work, holder = error.details[:2]
+    assert holder.split() == ["root", USER, "710"], holder
+    assert work.startswith("/run/dsg/mnt/")
+    lab.clean_absent()
+    lab.put("a", "2")
+    lab.sync()
+    lab.destroy()
+
+
+# --- what is missing is named before anything starts
+
+
+def a_missing_grant_is_named() -> None:
+    """Every single one; nothing has begun, and check mode says the same."""
+    lab = Lab("lacks")
+    lab.put("a", "1")
+    lab.sync()
+    lab.put("a", "22")
+    sh("zpool", "sync", "tank")  # sizes are told as of the last transaction group
+    before = (lab.facts(), lab.published(), lab.local())
+    for number, right in enumerate(REQUIRED):
+        sh("zfs", "unallow", "-u", USER, right, PARENT)
+        dry = number % 2 == 0
+        lab.refused("DSG-RIGHTS", right, PARENT, USER, "dsg.storage.delegation", check=dry)
+        _grant()
+    after = (lab.facts(), lab.published(), lab.local())
+    assert after == before, {"before": before, "after": after}
+    assert lab.sync().snapshot == 2
+    lab.destroy()
+
+
+def a_grant_to_a_group_or_everyone_counts() -> None:
+    """How the right was given does not matter."""
+    lab = Lab("bygroup")
+    lab.put("a", "1")
+    sh("zfs", "unallow", "-u", USER, PARENT)
+    lab.refused("DSG-RIGHTS", "create")
+    sh("zfs", "allow", "-g", USER, ",".join(REQUIRED[:4]), PARENT)
+    sh("zfs", "allow", "-s", "@rest", ",".join(REQUIRED[4:]), PARENT)
+    sh("zfs", "allow", "-e", "@rest", PARENT)
+    assert lab.sync().snapshot == 1
+    sh("zfs", "unallow", "-g", USER, PARENT)
+    sh("zfs", "unallow", "-e", PARENT)
+    sh("zfs", "unallow", "-s", "@rest", PARENT)
+    _grant()
+    lab.destroy()
+
+
+def a_missing_helper_is_named() -> None:
+    """No program, no rule, no configuration, or one that names somebody else."""
+    lab = Lab("nohelper")
+    lab.put("a", "1")
+    for path in (PROGRAM, SUDO_RULE, CONFIGURATION):
+        os.rename(path, f"{path}.away~")  # sudo does not read files with such names
+        error = lab.refused("DSG-ARGUMENT" if path == CONFIGURATION else "DSG-RIGHTS")
+        assert "dsg.storage.delegation" in error.next_step
+        os.rename(f"{path}.away~", path)
+    for parents in ({}, {OTHER: USER}, {PARENT: "root"}, {PARENT: "nobody-there"}):
+        _configure(parents)
+        lab.refused("DSG-ARGUMENT", "delegat" if parents != {PARENT: "nobody-there"} else "exist")
+    _configure({PARENT: USER})
+    os.chmod(CONFIGURATION, 0o666)
+    lab.refused("DSG-ARGUMENT", "only root can write")
+    os.chmod(CONFIGURATION, 0o644)
+    lab.clean_absent()
+    lab.sync()
+    lab.destroy()
+
+
+def a_tree_of_somebody_else_is_not_begun() -> None:
+    """Root published it; the user could not change the files, and is told so at once."""
+    lab = Lab("ofroot")
+    lab.put("a", "1")
+    lab.user, user = "", lab.user
+    lab.sync()
+    lab.user = user
+    lab.put("a", "22")
+    before = (lab.facts(), lab.published())
+    for check in (True, False):
+        lab.refused("DSG-RIGHTS", "belongs to root", check=check)
+    assert (lab.facts(), lab.published()) == before
+    lab.destroy()
+
+
+# --- escapes
+
+
+def _fails(work: Callable[[], Any]) -> Exception:
+    def tried() -> str:
+        try:
+            work()
+        except OSError as exc:
+            return str(exc)
+        raise AssertionError("it was allowed")
+
+    return OSError(as_user(USER, tried))
+
+
+def _sudo(*command: str, said: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command with sudo as the service user."""
+
+    def run() -> Any:
+        return subprocess.run(
+            ["sudo", "-n", *command], input=said, capture_output=True, text=True, check=False
+        )
+
+    return as_user(USER, run)
+
+
+def the_sudo_rule_allows_one_command_line() -> None:
+    """Other arguments, other programs, environment, editors, shells: all refused."""
+    for command in (
+        ("id",),
+        ("-s",),
+        (PROGRAM,),
+        (PROGRAM, "recover"),
+        (PROGRAM, "helper", "x"),
+        (PROGRAM, "helper helper"),
+        (f"{PROGRAM}x", "helper"),
+        ("/usr/local/libexec/../libexec/dsg-storage", "recover"),
+        ("-u", USER, "id"),
+        ("-e", CONFIGURATION),
+        ("PYTHONPATH=/tmp", PROGRAM, "helper"),
+        ("PYTHONSTARTUP=/tmp/x", PROGRAM, "helper"),
+        ("-E", "PATH=/tmp", PROGRAM, "helper"),
+        ("zfs", "set", "mountpoint=/etc", PARENT),
+        ("zfs", "mount", "tank"),
+        ("mount", "-t", "zfs", PARENT, "/mnt"),
+    ):
+        done = _sudo(*command)
+        assert done.returncode != 0, (command, done)
+        assert "uid=0" not in done.stdout, (command, done)
+
+
+class _Helper:
+    """The helper, as an attacker talks to it."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            ["sudo", "-n", PROGRAM, "helper"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def say(self, **request: Any) -> Any:
+        return self.raw(json.dumps(request))
+
+    def raw(self, line: str) -> Any:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline() or '{"error": {"code": "gone"}}')
+
+    def end(self) -> None:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
+
+def _attack(requests: list[dict[str, Any]]) -> list[Any]:
+    def talk() -> list[Any]:
+        helper = _Helper()
+        answers = [helper.say(**request) for request in requests]
+        helper.end()
+        return answers
+
+    return list(as_user(USER, talk))
+
+
+def the_helper_takes_no_other_place() -> None:
+    """Other datasets, paths, options, newlines, parents that are not the user's: refused."""
+    _provision_other()
+    lab = Lab("target")
+    lab.put("a", "1")
+    lab.sync()
+    before = _picture()
+    plain = {"parent": PARENT, "name": "target"}
+    work = {**plain, "kind": "stage", "txn": "x"}
+    requests: list[dict[str, Any]] = [
+        {"verb": "publish", "parent": OTHER, "name": "x"},
+        {"verb": "mount", **work, "parent": OTHER},
+        {"verb": "publish", "parent": "tank", "name": "dsg"},
+        {"verb": "publish", "parent": f"{PARENT}/target", "name": "x"},
+        {"verb": "publish", "parent": f"{PARENT}/.dsg", "name": "x"},
+        {"verb": "publish", "parent": f"{PARENT}\n{OTHER}", "name": "x"},
+        {"verb": "publish", "parent": f"{PARENT}/../other", "name": "x"},
+        *({"verb": "publish", "parent": PARENT, "name": name} for name in
+          (".dsg", "..", "../other/x", "/etc", "-o", "a b", "a\nb", "a@s1", "", "absent")),
+        {"verb": "mount", **work},
+        {"verb": "mount", **work, "kind": "old"},
+        {"verb": "mount", **work, "kind": "stage.x", "txn": "y"},
+        {"verb": "mount", **work, "txn": "../../../etc"},
+        {"verb": "mount", **work, "txn": "a/b"},
+        {"verb": "mount", **work, "txn": "x\n"},
+        {"verb": "unmount", **plain, "txn": ".."},
+        {"verb": "unmount", **plain, "txn": "../../../srv"},
+        {"verb": "carry-over", **plain, "txn": "x"},
+        {"verb": "mount", **work, "directory": "/etc"},
+        {"verb": "mount", **work, "options": "suid"},
+        {"verb": "run", **plain},
+        {"verb": "destroy", **plain},
+        {"verb": ["publish"], **plain},
+        {"verb": "publish", "parent": PARENT, "name": {"a": 1}},
+    ]  # fmt: skip
+    for request, answer in zip(requests, _attack(requests)):
+        error = answer.get("error", {})
+        assert error.get("code") in ("DSG-ARGUMENT", "DSG-REPOSITORY", "DSG-ZFS"), (request, answer)
+    assert not os.path.lexists("/srv/dsg/absent")
+    after = _picture()
+    assert after == before, set(before) ^ set(after)
+    lab.clean()
+    lab.destroy()
+    sh("zfs", "destroy", "-r", OTHER)
+
+
+def _provision_other() -> None:
+    """Make a publish parent that is not the service user's."""
+    provision(OTHER, "/srv/other")
+    assert sh("zfs", "allow", OTHER) == ""
+
+
+def _picture() -> list[str]:
+    """Return every mount, dataset and local property of the host."""
+    found = sh("zfs", "get", "-Hp", "-r", "-s", "local", "-o", "name,property,value", "all", "tank")
+    listed = sh("zfs", "list", "-H", "-t", "all", "-o", "name,guid", "-r", "tank")
+    with open("/proc/self/mountinfo", encoding="utf-8") as stream:
+        return [*found.splitlines(), *listed.splitlines(), *stream.read().splitlines()]
+
+
+def links_lead_nowhere() -> None:
+    """Symbolic links that the user plants where the helper works are not followed."""
+    lab = Lab("links")
+    lab.put("a", "1")
+    os.symlink("/etc", lab.copy("wc") + "/etc-link")
+    for place in ("/run/dsg/x", "/run/dsg/mnt/x", "/srv/dsg/x", "/etc/dsg/x"):
+        said = str(_fails(lambda place=place: os.symlink("/etc", place)))  # type: ignore[misc]
+        assert "Permission denied" in said or "Read-only" in said, (place, said)
+    lab.refused("DSG-PATH", "etc-link")  # nor does such a link get published
+    os.unlink(lab.copy("wc") + "/etc-link")
+    lab.sync()
+    lab.clean()
+    lab.destroy()
+
+
+def a_race_of_names_stays_below_the_parent() -> None:
+    """The user renames datasets while the helper mounts: nothing but his own is ever mounted."""
+    _provision_other()
+    lab = Lab("race")
+    lab.put("a", "1")
+    lab.sync()
+    done = threading.Event()
+
+    def renaming() -> None:
+        sh("zfs", "clone", f"{lab.live}@s1", f"{lab.container}/race.stage.one", check=False)
+        for _unused in range(6):
+            one, two = (f"{lab.container}/race.stage.{txn}" for txn in ("one", "two"))
+            sh("zfs", "rename", "-u", one, two, check=False)
+            sh("zfs", "rename", "-u", two, one, check=False)
+        done.set()
+
+    thread = threading.Thread(target=lambda: as_user(USER, renaming))
+    thread.start()
+    mount = {"verb": "mount", "parent": PARENT, "name": "race", "kind": "stage", "txn": "one"}
+    unmount = {"verb": "unmount", "parent": PARENT, "name": "race", "txn": "one"}
+    while thread.is_alive():
+        _attack([mount, unmount])
+    thread.join()
+    with open("/proc/self/mounts", encoding="utf-8") as stream:
+        mounted = [line.split() for line in stream if line.split()[2] == "zfs"]
+    strange = [m for m in mounted if m[1].startswith("/run/dsg") and not m[0].startswith(PARENT)]
+    assert strange == [], strange
+    lab.recover()
+    lab.recover()
+    lab.clean()
+    assert mounts.mounted_at("/srv/other") == OTHER
+    lab.destroy()
+    sh("zfs", "destroy", "-r", OTHER)
+
+
+def grants_do_not_reach_further() -> None:
+    """What is never delegated: places, devices, other datasets."""
+    _provision_other()
+    lab = Lab("reach")
+    lab.put("a", "1")
+    lab.sync()
+    before = _picture()
+
+    def trying() -> list[str]:
+        allowed = []
+        for command in (
+            ("set", "mountpoint=/etc", lab.live),
+            ("set", "canmount=off", lab.live),
+            ("set", "readonly=off", lab.live),
+            ("set", "setuid=on", lab.live),
+            ("set", "devices=on", lab.live),
+            ("set", "sharenfs=on", lab.live),
+            ("allow", "-u", USER, "mountpoint", lab.live),
+            ("create", "-u", f"{OTHER}/x"),
+            ("create", "-u", "tank/x"),
+            ("snapshot", f"{OTHER}@x"),
+            ("rename", "-u", lab.live, f"{OTHER}/x"),
+            ("set", "dsg:parent=1", OTHER),
+            ("destroy", "-r", OTHER),
+            ("mount", lab.live),
+        ):
+            done = subprocess.run(["/usr/sbin/zfs", *command], capture_output=True, check=False)
+            if done.returncode == 0:
+                allowed.append(" ".join(command))
+        return allowed
+
+    assert as_user(USER, trying) == []
+    assert _picture() == before
+    lab.destroy()
+    sh("zfs", "destroy", "-r", OTHER)

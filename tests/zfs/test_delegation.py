@@ -1,0 +1,35 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The service user and the helper: the operations, what is missing, and attempts to escape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.zfs.link import Guest
+from tests.zfs.test_operations import cases
+
+USER = "dsg"
+
+
+@pytest.fixture(scope="module")
+def delegated(guest: Guest) -> Iterator[Guest]:
+    """The host with what the role ``delegation`` provides."""
+    guest.do("delegation.provision_user")
+    yield guest
+
+
+@pytest.mark.parametrize("case", cases("basics"))
+def test_the_service_user_does_what_root_does(delegated: Guest, case: str) -> None:
+    delegated.do(case, user=USER)
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in cases("delegation") if not case.endswith(".provision_user")]
+)
+def test_case(delegated: Guest, case: str) -> None:
+    delegated.do(case, user=USER)
