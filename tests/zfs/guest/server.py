@@ -18,7 +18,7 @@ import traceback
 
 from guest import lab
 
-MODULES = ("lab", "basics", "refusals", "readers", "crash", "delegation")
+MODULES = ("lab", "basics", "refusals", "readers", "crash", "delegation", "txn")
 
 
 def _work(command: dict[str, object], answer: int) -> None:

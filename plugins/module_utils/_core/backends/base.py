@@ -78,6 +78,9 @@ class Repository(Protocol):
     def unfinished(self) -> list[str]:
         """Describe what :meth:`recover` would do; changes nothing."""
 
+    def open_transactions(self) -> list[str]:
+        """Describe the transactions that :meth:`recover` leaves alone for now."""
+
     def recover(self) -> list[str]:
         """Finish or undo what dead transactions left; the lock must be held."""
 

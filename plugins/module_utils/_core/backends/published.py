@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import stat
 from collections.abc import Sequence
 
 from ..errors import ManifestError, RepositoryError
@@ -17,6 +19,7 @@ from ..manifest.entry import Entry
 from ..manifest.header import Header
 from ..posix.durable import discard, write_new
 from ..posix.present import is_directory
+from ..posix.remove import remove_tree_at
 
 METADATA = ".dsg"
 
@@ -70,6 +73,38 @@ def write_records(root: str, base: Sequence[Entry], manifest: Manifest) -> None:
     write_new(manifest_path(root), codec.write(manifest), sync=False)
     changes = delta.write_delta(manifest.header, base, manifest.entries)
     write_new(history_path(root, manifest.header.snapshot), changes, sync=False)
+
+
+def restore_records(root: str, live: str) -> None:
+    """Give a tree that anybody may have written to the records of the published one ('': none).
+
+    ``root`` began as a copy of ``live`` that keeps inodes and times: what has them was not touched.
+    """
+    if live and _is_untouched(os.path.join(live, METADATA), os.path.join(root, METADATA)):
+        return
+    remove_tree_at(os.path.join(root, METADATA))
+    if live:
+        shutil.copytree(os.path.join(live, METADATA), os.path.join(root, METADATA), symlinks=True)
+
+
+def _is_untouched(original: str, copy: str) -> bool:
+    try:
+        if _identity(original) != _identity(copy):
+            return False
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISDIR(os.lstat(original).st_mode):
+        return True
+    names = sorted(os.listdir(original))
+    return names == sorted(os.listdir(copy)) and all(
+        _is_untouched(os.path.join(original, name), os.path.join(copy, name)) for name in names
+    )
+
+
+def _identity(path: str) -> tuple[int, ...]:
+    found = os.lstat(path)
+    times = (found.st_mtime_ns, found.st_ctime_ns)
+    return (found.st_mode, found.st_uid, found.st_gid, found.st_ino, found.st_size, *times)
 
 
 def link_history(live: str, root: str) -> None:

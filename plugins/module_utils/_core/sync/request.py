@@ -58,12 +58,15 @@ class SyncRequest(NamedTuple):
 
     def user_name(self) -> str:
         """Return who is recorded as having changed content."""
-        if self.user:
-            return self.user
-        try:
-            return pwd.getpwuid(os.geteuid()).pw_name
-        except KeyError:  # a numeric user in a container
-            return str(os.geteuid())
+        return self.user or running_user()
+
+
+def running_user() -> str:
+    """Return the name of the user that runs this process."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a numeric user in a container
+        return str(os.geteuid())
 
 
 class SyncResult:

@@ -21,7 +21,8 @@ from .view import View
 class Status:
     """``snapshot`` … ``bytes`` describe the repository, ``last_sync`` the working copy's record.
 
-    ``in_sync`` tells that the plan has no step. ``unfinished`` describes what recovery would do.
+    ``in_sync`` tells that the plan has no step. ``unfinished`` describes what recovery would do, and the
+    open transactions that it would leave alone.
     """
 
     repository_exists: bool = False
@@ -75,5 +76,5 @@ def _inspect(request: SyncRequest) -> Status:
         view = View(request, working_copy, repository, key, head)
         status.plan = view.plan()
         status.in_sync = head is not None and not status.plan.steps
-    status.unfinished = leftovers(working_copy, repository)
+    status.unfinished = leftovers(working_copy, repository) + repository.open_transactions()
     return status

@@ -117,6 +117,10 @@ class DirectoryRepository:
             return f"transaction {txn_id} committed s{head.snapshot}; its old tree is to be kept"
         return f"transaction {txn_id} did not commit; its work area is to be removed"
 
+    def open_transactions(self) -> list[str]:
+        """Return nothing: every transaction of this backend ends with its process."""
+        return []
+
     def recover(self) -> list[str]:
         """Finish or undo what dead transactions left; the lock must be held.
 

@@ -22,6 +22,8 @@ RUN = "/run/dsg"
 
 INIT, STAGE, OLD = "init", "stage", "old"
 TXN, MANIFEST = "dsg:txn", "dsg:manifest"
+OPEN = "dsg:open"
+"""Set on a work dataset that is to outlive the process that made it; see :mod:`.lease`."""
 RECORD_PLAIN, RECORD_HEX = "dsg:commit.n.", "dsg:commit.h."
 PARENT_MARK, PARENT_FORMAT = "dsg:parent", "1"
 

@@ -18,9 +18,9 @@ from typing import Protocol
 from ...posix.lock import locked
 from ...zfs import mounts
 from ...zfs.command import Runner
-from . import carry_over, places, publish
+from . import carry_over, lease, places, publish
 from .layout import Layout
-from .state import State
+from .state import State, look
 
 LOCK_MODE = 0o660
 _LOCK_SECONDS = 60.0
@@ -113,16 +113,21 @@ class Direct:
         """Switch the mount, then unmount what is private."""
         with self._alone():
             publish.publish(self.runner, state)
-            publish.release(self.layout)
+            publish.release(self.layout, self._in_use())
 
     def release(self) -> list[str]:
         """Unmount and say so."""
         with self._alone():
-            return publish.release(self.layout)
+            return publish.release(self.layout, self._in_use())
 
     def protect_parent(self, state: State) -> list[str]:
         """Remount the parent."""
         return publish.protect_parent(self.runner, state)
+
+    def _in_use(self) -> set[str]:
+        """Return the mounts of open transactions; nobody asks where there is none that could be."""
+        others = set(self.layout.mounts()) - {self.layout.mount(publish.PRIVATE)}
+        return lease.mounted(look(self.runner, self.layout)) if others else set()
 
     def _alone(self) -> AbstractContextManager[None]:
         """Keep off an operation that outlived the process that asked the helper for it."""

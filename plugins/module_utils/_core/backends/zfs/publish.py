@@ -17,6 +17,8 @@ from . import places
 from .layout import OLD, Layout
 from .state import State
 
+PRIVATE = "publish"
+"""What the next generation is mounted as, in place of a transaction id, until it is published."""
 _LOCK_SECONDS = 60.0
 
 
@@ -43,7 +45,7 @@ def _options(state: State) -> tuple[str, ...]:
 
 
 def _put_beneath(layout: Layout, path: str, options: tuple[str, ...]) -> None:
-    private = layout.mount("publish")
+    private = layout.mount(PRIVATE)
     places.make_private(private, 0)
     mounts.mount(layout.live, private, published=path, writable=False, options=options)
     mounts.put_beneath(private, path)
@@ -64,10 +66,12 @@ def _require_retired(layout: Layout, path: str, source: str) -> None:
         )
 
 
-def release(layout: Layout) -> list[str]:
+def release(layout: Layout, left_alone: set[str]) -> list[str]:
     """Unmount what a transaction of this repository, dead or done, has mounted privately."""
     done = []
     for path in layout.mounts():
+        if path in left_alone:
+            continue
         while mounts.stack(path):
             mounts.unmount(path, lazily=True)
         places.remove_private(path)

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 from ...zfs import mounts
 from ...zfs.command import Runner, ZfsError
-from . import commit
-from .layout import INIT, OLD, STAGE, Layout
+from . import commit, lease
+from .layout import INIT, OLD, OPEN, STAGE, Layout
 from .privileged import Privileged
 from .publish import needs_protection
 from .state import State, look
 
 
-def describe(state: State) -> list[str]:
+def describe(state: State, *, open_too: bool = False, own: str = "") -> list[str]:
     """Describe what :func:`recover` would do; changes nothing."""
+    left_alone = set() if open_too else lease.spared(state, own)
     record = state.record
     found = [f"transaction {record.txn_id} is committed and to be finished"] if record else []
     for name in sorted(state.work):
         kind, txn_id = state.layout.parse_work(name) or ("", "")
-        if record is not None and record.txn_id == txn_id:
+        if name in left_alone or (record is not None and record.txn_id == txn_id):
             continue
         what = "to be destroyed once nobody uses it" if kind == OLD else "to be destroyed"
         found.append(f"{name} of transaction {txn_id} is {what}")
+    if record is None and state.live is not None and state.live.mark:
+        found.append(f"transaction {state.live.txn} is committed and to be closed")
     if record is None and is_hidden(state):
         found.append(f"{state.layout.live} is to be mounted at {state.path}")
     if needs_protection(state):
@@ -32,9 +35,22 @@ def describe(state: State) -> list[str]:
     return found
 
 
-def recover(runner: Runner, layout: Layout, privileged: Privileged) -> list[str]:
-    """Finish or undo what dead transactions left; the lock must be held."""
+def recover(
+    runner: Runner,
+    layout: Layout,
+    privileged: Privileged,
+    *,
+    open_too: bool = False,
+    own: str = "",
+) -> list[str]:
+    """Finish or undo what dead transactions left; the lock must be held.
+
+    An open transaction is left alone while its lease runs, and ``own`` for longer. With ``open_too``
+    all of them are undone.
+    """
     privileged.require()
+    if open_too:
+        lease.end_all(runner, look(runner, layout))
     done = privileged.release()
     state = look(runner, layout)
     if needs_protection(state):
@@ -43,9 +59,13 @@ def recover(runner: Runner, layout: Layout, privileged: Privileged) -> list[str]
         txn_id = state.record.txn_id
         state = commit.switch(runner, privileged, state, state.record)
         done.append(f"finished transaction {txn_id}")
+    left_alone = lease.spared(state, own)
     for name in sorted(state.work):
-        if state.kind_of(name) in (INIT, STAGE):
+        if state.kind_of(name) in (INIT, STAGE) and name not in left_alone:
             done.append(_undo(runner, state, name))
+    if state.live is not None and state.live.mark:
+        runner.zfs("inherit", OPEN, layout.live)
+        done.append(f"closed transaction {state.live.txn}, which is committed")
     done += _settle(runner, state)
     if is_hidden(state):
         privileged.publish(state)

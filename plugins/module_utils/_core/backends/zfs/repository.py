@@ -19,7 +19,7 @@ from ...posix.lock import locked
 from ...zfs import datasets, mounts
 from ...zfs.command import Runner
 from .. import published, tree
-from . import recovery
+from . import lease, recovery
 from .delegated import privileges
 from .layout import OLD, TXN, Layout, snapshot_number
 from .state import State, look
@@ -130,14 +130,24 @@ class ZfsRepository:
             self._seen = None
             yield
 
-    def unfinished(self) -> list[str]:
+    def unfinished(self, *, open_too: bool = False, own: str = "") -> list[str]:
         """Describe what :meth:`recover` would do; changes nothing."""
-        return recovery.describe(self._state())
+        return recovery.describe(self._state(), open_too=open_too, own=own)
 
-    def recover(self) -> list[str]:
-        """Finish or undo what dead transactions left; the lock must be held."""
+    def open_transactions(self) -> list[str]:
+        """Describe the transactions that :meth:`recover` leaves alone for now."""
+        return lease.describe(self._state())
+
+    def recover(self, *, open_too: bool = False, own: str = "") -> list[str]:
+        """Finish or undo what dead transactions left; the lock must be held.
+
+        An open transaction is left alone while its lease runs, and ``own`` for longer. With
+        ``open_too`` all of them are undone.
+        """
         self._seen = None
-        return recovery.recover(self.runner, self.layout, self.privileged)
+        return recovery.recover(
+            self.runner, self.layout, self.privileged, open_too=open_too, own=own
+        )
 
     def begin(self, txn_id: str, base: Manifest | None) -> ZfsTransaction:
         """Open a transaction upon ``base`` (None: the repository is to be created)."""

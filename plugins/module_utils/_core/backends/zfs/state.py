@@ -12,7 +12,7 @@ from ...errors import RepositoryError
 from ...zfs.command import Runner
 from ...zfs.datasets import LOCAL, NOTHING, Properties, Value, read
 from . import record as records
-from .layout import OLD, PARENT_FORMAT, PARENT_MARK, STAGE, TXN, Layout
+from .layout import OLD, OPEN, PARENT_FORMAT, PARENT_MARK, STAGE, TXN, Layout
 from .record import Record
 
 
@@ -20,6 +20,7 @@ class Dataset(NamedTuple):
     """A file system; ``origin`` is the snapshot it was cloned from, ``txn`` who made it ('': none).
 
     ``options`` are how its properties ask for it to be mounted: of nosuid, nodev and noexec.
+    ``mark`` is that of an open transaction (:mod:`.lease`), '' for all others.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Dataset(NamedTuple):
     mountpoint: str
     txn: str
     options: tuple[str, ...] = ()
+    mark: str = ""
 
 
 class Parent(NamedTuple):
@@ -94,7 +96,7 @@ OPTIONS = tuple(_OPTIONS)
 
 _NAMES = (
     *("type", "guid", "origin", "mountpoint", "canmount", "readonly", "encryptionroot"),
-    *(*OPTIONS, TXN, PARENT_MARK),
+    *(*OPTIONS, TXN, OPEN, PARENT_MARK),
 )
 
 
@@ -176,7 +178,7 @@ def _check_live(layout: Layout, found: dict[str, Properties]) -> None:
 
 
 def _dataset(name: str, properties: Properties) -> Dataset:
-    txn = properties.get(TXN, NOTHING)
+    txn, mark = properties.get(TXN, NOTHING), properties.get(OPEN, NOTHING)
     return Dataset(
         name,
         properties["guid"].value,
@@ -184,4 +186,5 @@ def _dataset(name: str, properties: Properties) -> Dataset:
         properties.get("mountpoint", NOTHING).value,
         txn.value if txn.source == LOCAL else "",
         options_of(properties) if properties["type"].value == "filesystem" else (),
+        mark.value if mark.source == LOCAL else "",
     )

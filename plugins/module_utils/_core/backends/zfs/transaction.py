@@ -54,6 +54,15 @@ class ZfsTransaction:
 
     def stage(self, source: str, uploads: Sequence[Upload], deletes: set[str]) -> list[Entry]:
         """Fill a new dataset, or change a clone of the newest snapshot."""
+        self.begin()
+        if self.base is not None:
+            replaced = {upload.entry.path for upload in uploads} | deletes
+            with Beneath(self.work) as work:
+                tree.clear(work, self.base.entries, replaced)
+        return tree.upload(source, self.work, uploads)
+
+    def begin(self) -> None:
+        """Make the work dataset and mount it."""
         mounts.require_switch()
         if self.base is None:
             self._begin_first()
@@ -61,11 +70,6 @@ class ZfsTransaction:
             self.live = _examine(self.runner, self.layout, self.base, self.layout.live).base
             self._clone(self.live.snapshot)
         self.privileged.mount_work(self.kind, self.txn_id)
-        if self.base is not None:
-            replaced = {upload.entry.path for upload in uploads} | deletes
-            with Beneath(self.work) as work:
-                tree.clear(work, self.base.entries, replaced)
-        return tree.upload(source, self.work, uploads)
 
     def _begin_first(self) -> None:
         state = look(self.runner, self.layout)
@@ -108,11 +112,18 @@ class ZfsTransaction:
             )
         published.write_records(self.work, base, manifest)
         sync_file_system(self.work)
-        self.privileged.unmount_work(self.txn_id)
+        self._take(manifest.header.snapshot, manifest.header.id)
+
+    def _take(self, number: int, manifest_id: str) -> None:
+        """Unmount, and take the snapshot."""
+        self._unmount()
         self.runner.zfs(
-            "snapshot", "-o", f"{TXN}={self.txn_id}", "-o", f"{MANIFEST}={manifest.header.id}",
-            f"{self.dataset}@s{manifest.header.snapshot}",
+            "snapshot", "-o", f"{TXN}={self.txn_id}", "-o", f"{MANIFEST}={manifest_id}",
+            f"{self.dataset}@s{number}",
         )  # fmt: skip
+
+    def _unmount(self) -> None:
+        self.privileged.unmount_work(self.txn_id)
 
     def commit(self) -> None:
         """Publish: a sync by its commit record, a first publication by taking the name.
@@ -122,17 +133,25 @@ class ZfsTransaction:
         if self.base is None:
             self._publish_first()
             return
-        now = _examine(self.runner, self.layout, self.base, self.dataset, self.live.written)
+        now = self._require_base(self.base)
+        decided = Record(self.txn_id, now.stage.guid, self.live.guid)
+        record.write(self.runner, self.layout, decided)
+        state = State(self.layout, NO_PARENT, now.live, {self.dataset: now.stage}, decided)
+        self.published = commit.switch(self.runner, self.privileged, state, decided)
+
+    def _require_base(
+        self, base: Manifest, compare: Callable[[str, int], None] | None = None
+    ) -> _Examined:
+        """Stop where the repository is not what the work dataset was cloned from any more."""
+        harmless = self.live.written
+        now = _examine(self.runner, self.layout, base, self.dataset, harmless, compare)
         if now.base._replace(written="") != self.live._replace(written=""):
             raise DriftError(
                 "somebody took a snapshot of it, or replaced it, while the transaction was prepared",
                 object=self.layout.live,
                 next_step="Run again.",
             )
-        decided = Record(self.txn_id, now.stage.guid, self.live.guid)
-        record.write(self.runner, self.layout, decided)
-        state = State(self.layout, NO_PARENT, now.live, {self.dataset: now.stage}, decided)
-        self.published = commit.switch(self.runner, self.privileged, state, decided)
+        return now
 
     def _publish_first(self) -> None:
         state = look(self.runner, self.layout)
@@ -181,12 +200,17 @@ def require_unchanged(runner: Runner, layout: Layout, base: Manifest, root: str)
     A snapshot that another tool took since is fine as long as the tree is the same: the clone is
     made from it, so that promoting carries it over.
     """
+    _examine(runner, layout, base, layout.live, compare=by_looking(layout, base, root))
+
+
+def by_looking(layout: Layout, base: Manifest, root: str) -> Callable[[str, int], None]:
+    """Return how :func:`_examine` compares without ``zfs diff``."""
 
     def compare(snapshot: str, taken: int) -> None:
         found = untouched.differences(root, base, taken)
         _require_none(layout.live, snapshot, [f"{root}/{line}" for line in found])
 
-    _examine(runner, layout, base, layout.live, compare=compare)
+    return compare
 
 
 def _examine(

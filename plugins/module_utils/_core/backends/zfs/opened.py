@@ -1,0 +1,207 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A transaction that outlives the process that began it: all that it knows is on disk.
+
+Between two calls nobody holds the repository's lock. The mark of the work dataset (:mod:`.lease`) is
+what makes the transaction: before it is set, and once it is taken away, any recovery undoes the rest.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+
+from ...errors import DriftError, ManifestError, SystemCallError
+from ...manifest.codec import Manifest
+from ...zfs import datasets, mounts
+from ...zfs.command import CommandFailed, Runner
+from ...zfs.datasets import NOTHING
+from . import commit, lease
+from .layout import INIT, MANIFEST, STAGE, TXN, Layout, snapshot_number
+from .lease import Mark
+from .privileged import Privileged
+from .state import Dataset, State, look
+from .transaction import Base, ZfsTransaction, by_looking
+
+BEGIN_AGAIN = "Roll the transaction back and begin again."
+
+
+class OpenTransaction(ZfsTransaction):
+    """A transaction that is begun, prepared and committed by different processes."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        layout: Layout,
+        privileged: Privileged,
+        txn_id: str,
+        base: Manifest | None,
+    ) -> None:
+        super().__init__(runner, layout, privileged, txn_id, base)
+        self.number = 0 if base is None else base.header.snapshot
+        self.mark = Mark(0, lease.this_boot(), self.number, "", "", "", "")
+        self.prepared = ""
+        """The id of the manifest in the snapshot that is to be published, '' where there is none."""
+
+    def open(self, seconds: int) -> None:
+        """Begin, and keep the work dataset for that long; the last step makes the transaction."""
+        self.begin()
+        self.mark = self.mark._replace(
+            ends=int(time.time()) + seconds,
+            guid=self.live.guid,
+            snapshot_guid=self.live.snapshot_guid,
+            written=self.live.written,
+            snapshot=self.live.snapshot,
+        )
+        lease.write(self.runner, self.dataset, self.mark)
+
+    def is_mounted(self) -> bool:
+        """Tell whether the work dataset can be written to."""
+        return mounts.mounted_at(self.work) == self.dataset
+
+    def mount(self) -> None:
+        """Mount the work dataset again."""
+        self.privileged.mount_work(self.kind, self.txn_id)
+
+    def prepare(self, manifest: Manifest) -> None:
+        """Prepare as every transaction, and let it survive the host's going down."""
+        super().prepare(manifest)
+        self.keep()
+
+    def prepare_unchanged(self, base: Manifest) -> None:
+        """Prepare what changed nothing: the snapshot names the manifest that is published."""
+        self._take(self.number + 1, base.header.id)
+        self.keep()
+
+    def keep(self) -> None:
+        """Have the mark say that nothing depends on this boot any more."""
+        if self.mark.boot != lease.DURABLE:
+            self.mark = self.mark._replace(boot=lease.DURABLE)
+            lease.write(self.runner, self.dataset, self.mark)
+
+    def require_base(self, root: str) -> None:
+        """Raise :class:`DriftError` where the commit would be refused; changes nothing.
+
+        ``root`` is the published path ('' where there is none).
+        """
+        if self.base is None:
+            self._require_absent(look(self.runner, self.layout))
+        else:
+            self._require_base(self.base, by_looking(self.layout, self.base, root))
+
+    def commit(self) -> None:
+        """Publish what was prepared, if nobody wrote into it since."""
+        ours = f"s{self.number + 1}"
+        written = f"written@{ours}"
+        found = datasets.read(self.runner, (written,), [self.dataset])[self.dataset]
+        if found[written].value != "0":
+            raise DriftError(
+                f"it was written to since its snapshot @{ours} was taken",
+                object=self.dataset,
+                next_step=BEGIN_AGAIN,
+            )
+        super().commit()
+
+    def finish(self) -> list[str]:
+        """Take the mark off what is published now, and tidy up."""
+        try:
+            lease.end(self.runner, self.layout.live)
+        except CommandFailed as exc:
+            return [commit.put_off(f"closing transaction {self.txn_id}", exc)]
+        return super().finish()
+
+    def _unmount(self) -> None:
+        try:
+            super()._unmount()
+        except OSError as exc:
+            if exc.errno != errno.EBUSY:
+                raise
+            raise SystemCallError(
+                "a process has a file open there, or is in one of its directories",
+                object=self.work,
+                unchanged="The published tree is unchanged; the transaction is as it was.",
+                next_step="Let the process end or leave, then run again.",
+            ) from exc
+
+    def rollback(self) -> None:
+        """Destroy the work dataset; where that is in use, any recovery does it later."""
+        close(self.runner, self.layout, self.privileged, self.txn_id)
+
+
+def close(
+    runner: Runner, layout: Layout, privileged: Privileged, txn_id: str
+) -> tuple[bool, list[str]]:
+    """Undo an open transaction, whatever became of its base.
+
+    Returns whether there was one, and what has to wait, one sentence each. Once its mark is taken
+    away any recovery does the rest.
+    """
+    found = _work_of(look(runner, layout), txn_id)
+    waiting = []
+    for dataset in found:
+        if dataset.mark:
+            lease.end(runner, dataset.name)
+        privileged.release()
+        try:
+            commit.discard(runner, dataset.name)
+        except CommandFailed as exc:
+            waiting.append(commit.put_off(f"destroying {dataset.name}", exc))
+    return bool(found), waiting
+
+
+def _work_of(state: State, txn_id: str) -> list[Dataset]:
+    found = (state.work_of(kind, txn_id) for kind in (INIT, STAGE))
+    return [dataset for dataset in found if dataset is not None]
+
+
+def is_open(runner: Runner, layout: Layout, txn_id: str) -> bool:
+    """Tell whether a transaction is open; changes nothing."""
+    return any(dataset.mark for dataset in _work_of(look(runner, layout), txn_id))
+
+
+def resume(
+    runner: Runner, layout: Layout, privileged: Privileged, txn_id: str, base: Manifest | None
+) -> OpenTransaction | None:
+    """Return an open transaction as it is on disk, None where there is none.
+
+    ``base`` is the manifest of the repository, whichever it is now. Raises :class:`DriftError` with
+    nothing changed where it is not the one that the transaction began upon.
+    """
+    state = look(runner, layout)
+    dataset = next((one for one in _work_of(state, txn_id) if one.mark), None)
+    if dataset is None:
+        return None
+    mark = lease.read(dataset)
+    now = 0 if base is None else base.header.snapshot
+    if now != mark.number or (state.live is not None and state.live.guid != mark.guid):
+        raise DriftError(
+            f"transaction {txn_id} began {_at(mark.number, 'when it was')}, {_at(now, 'now it is')}"
+            + (", but another dataset" if now == mark.number else ""),
+            object=layout.live,
+            next_step=BEGIN_AGAIN,
+        )
+    found = OpenTransaction(runner, layout, privileged, txn_id, base)
+    if found.dataset != dataset.name:
+        raise ManifestError("its mark and its name contradict one another", object=dataset.name)
+    found.mark = mark
+    found.live = Base(mark.guid, mark.snapshot, mark.snapshot_guid, mark.written)
+    found.prepared = _prepared(runner, found)
+    return found
+
+
+def _at(number: int, words: str) -> str:
+    return f"{words} at s{number}" if number else f"{words} absent"
+
+
+def _prepared(runner: Runner, transaction: OpenTransaction) -> str:
+    """Return the manifest's id that the snapshot of a prepared transaction carries."""
+    listed = datasets.read(
+        runner, (TXN, MANIFEST), [transaction.dataset], kinds="snapshot", depth=1
+    )
+    for name, properties in listed.items():
+        ours = snapshot_number(name.partition("@")[2]) == transaction.number + 1
+        if ours and properties.get(TXN, NOTHING).value == transaction.txn_id:
+            return properties.get(MANIFEST, NOTHING).value
+    return ""

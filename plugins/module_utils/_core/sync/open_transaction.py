@@ -1,0 +1,432 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A transaction that other programs fill: begin, let them write, prepare, commit; or roll back.
+
+Each step is a call of its own, from a process of its own. Each may be repeated, and leaves things as
+they are where it was done before. With ``check`` a call changes nothing and tells what it would do.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..backends import published
+from ..backends.registry import open_repository
+from ..backends.zfs import opened
+from ..backends.zfs.opened import OpenTransaction
+from ..backends.zfs.repository import ZfsRepository
+from ..errors import (
+    UNCHANGED,
+    ArgumentError,
+    DriftError,
+    DsgError,
+    RepositoryError,
+    Unfinished,
+    from_oserror,
+)
+from ..manifest import codec
+from ..manifest.codec import Manifest
+from ..manifest.header import check_line, check_message
+from ..plan.states import by_path
+from .request import INIT, MAX_USER, SYNC, running_user
+from .txn import new_txn_id, utc_now
+from .work_tree import Change, WorkTree, changes, drop_special_bits, examine
+
+DEFAULT_LEASE = 24 * 60 * 60
+"""Seconds. An open transaction costs the space of what was changed in it, and blocks nobody."""
+
+_TXN_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
+_PUBLISHED_UNCHANGED = "The published tree is unchanged."
+
+
+class TransactionRequest(NamedTuple):
+    """What one step is asked. ``lease`` and ``lock_timeout`` are in seconds.
+
+    ``backend`` is plain data, as in :class:`.request.SyncRequest`.
+    """
+
+    repository: str
+    backend: Mapping[str, object]
+    txn_id: str = ""
+    user: str = ""
+    message: str = ""
+    lease: int = DEFAULT_LEASE
+    lock_timeout: float = 60.0
+    check: bool = False
+
+    def validate(self, *, txn_id_required: bool) -> None:
+        """Refuse what is not supported before anything is touched."""
+        if (self.txn_id or txn_id_required) and not _TXN_ID.fullmatch(self.txn_id):
+            raise ArgumentError(
+                "a transaction id has 1 to 64 letters, digits and '-'", object=self.txn_id
+            )
+        check_message(self.message)
+        check_line(self.user, "the user", MAX_USER)
+        if self.lease < 1:
+            raise ArgumentError("lease must be at least one second")
+        if self.lock_timeout < 0:
+            raise ArgumentError("lock_timeout must not be negative")
+
+
+@dataclass
+class TransactionResult:
+    """What a step did, or with ``check`` would do.
+
+    ``operation`` is init or sync; ``work_path`` the directory to put things in ('' where there is
+    none); ``base`` the repository's snapshot number when the transaction began (0: it was absent);
+    ``snapshot`` and ``manifest_digest`` describe the repository afterwards (None and '': absent).
+    ``recovered`` tells what was finished or undone of other transactions, ``pending_cleanup`` what
+    has to wait. ``changes_known`` is False where only the run itself can tell what would change.
+    """
+
+    txn_id: str
+    changed: bool = False
+    operation: str = ""
+    work_path: str = ""
+    base: int = 0
+    snapshot: int | None = None
+    manifest_digest: str = ""
+    changes: list[Change] = field(default_factory=list)
+    changes_known: bool = True
+    recovered: list[str] = field(default_factory=list)
+    pending_cleanup: list[str] = field(default_factory=list)
+
+
+def begin(request: TransactionRequest) -> TransactionResult:
+    """Make a work tree like the published one (an empty one, where there is none), and keep it.
+
+    A transaction that is begun already is left as it is, and mounted again after a reboot.
+    """
+    request.validate(txn_id_required=False)
+    return _Step(request).begin()
+
+
+def prepare(request: TransactionRequest) -> TransactionResult:
+    """Take the work tree as it is for what will be published; it cannot be changed any more."""
+    request.validate(txn_id_required=True)
+    return _Step(request).prepare()
+
+
+def commit(request: TransactionRequest) -> TransactionResult:
+    """Publish; prepares first where that was not done. Nothing to publish: drops the transaction.
+
+    Raises :class:`DriftError`, with the transaction still there, where somebody else published, wrote
+    or took a snapshot since it began.
+    """
+    request.validate(txn_id_required=True)
+    return _Step(request).commit()
+
+
+def rollback(request: TransactionRequest) -> TransactionResult:
+    """Destroy the work tree; one that is committed is an error, one that is absent is fine."""
+    request.validate(txn_id_required=True)
+    return _Step(request).rollback()
+
+
+def recover(request: TransactionRequest) -> TransactionResult:
+    """Finish or undo whatever is left, open transactions of others included."""
+    request.validate(txn_id_required=False)
+    return _Step(request).recover()
+
+
+class _Step:
+    def __init__(self, request: TransactionRequest) -> None:
+        self.request = request
+        self.result = TransactionResult(request.txn_id or new_txn_id())
+        held = open_repository(request.backend, request.repository)
+        if not isinstance(held, ZfsRepository):
+            raise ArgumentError(
+                f"backend.type is {request.backend.get('type')!r}: only zfs keeps a transaction "
+                "open between tasks",
+                next_step="Use dsg_sync, or a repository with backend zfs.",
+            )
+        self.held = held
+        self.base: Manifest | None = None
+
+    # --- steps
+
+    def begin(self) -> TransactionResult:
+        with self._repository():
+            self._refuse_committed()
+            present = self._resume()
+            transaction = present or self._transaction()
+            self.result.operation = INIT if self.base is None else SYNC
+            self.result.work_path = transaction.work
+            if present is not None and present.prepared:
+                raise RepositoryError(
+                    f"transaction {self.result.txn_id} is prepared: its work path is gone",
+                    object=self.held.layout.live,
+                    next_step="Commit it or roll it back.",
+                )
+            if present is None:
+                self.result.changed = True
+                self._open(transaction)
+            elif not present.is_mounted():
+                self.result.changed = True
+                self._mount(present)
+        return self.result
+
+    def _open(self, transaction: OpenTransaction) -> None:
+        if self.request.check:
+            if self.base is not None:
+                self.held.require_unchanged(self.base)
+            return
+        try:
+            transaction.open(self.request.lease)
+        except BaseException:
+            self._undo(transaction)
+            raise
+
+    def _mount(self, transaction: OpenTransaction) -> None:
+        if not self.request.check:
+            transaction.mount()
+
+    def _undo(self, transaction: OpenTransaction) -> None:
+        """Undo a failed beginning; what cannot be undone now is found by the next recovery."""
+        try:
+            transaction.rollback()
+        except (DsgError, OSError) as exc:
+            self.result.pending_cleanup.append(str(exc))
+
+    def prepare(self) -> TransactionResult:
+        with self._repository():
+            if self._is_unknown():
+                return self._foretell()
+            self._refuse_committed()
+            transaction = self._require_open()
+            if transaction.prepared:
+                if not self.request.check:
+                    transaction.keep()  # whoever prepared it may have died right before
+                return self.result
+            self.result.changed = True
+            tree = self._examine(transaction)
+            if tree is not None and not self.request.check:
+                self._write(transaction, tree)
+        return self.result
+
+    def commit(self) -> TransactionResult:
+        with self._repository():
+            if self._is_unknown():
+                return self._foretell()
+            if self._is_committed():
+                return self.result
+            transaction = self._require_open()
+            tree = None if transaction.prepared else self._examine(transaction)
+            if self._has_nothing(transaction, tree):
+                if not self.request.check:
+                    self._close()
+                return self.result
+            self.result.changed = True
+            if self.request.check:
+                transaction.require_base("" if self.base is None else self.held.tree())
+                self.result.changes_known = tree is not None
+            else:
+                if tree is not None:
+                    self._write(transaction, tree)
+                self._publish(transaction)
+        return self.result
+
+    def rollback(self) -> TransactionResult:
+        with self._repository():
+            self._refuse_committed()
+            self.result.changed = self._is_open() if self.request.check else self._close()
+        return self.result
+
+    def recover(self) -> TransactionResult:
+        with self._repository(open_too=True):
+            self.result.changed = bool(self.result.recovered)
+        self.result.txn_id = ""
+        return self.result
+
+    # --- what is there
+
+    @contextmanager
+    def _repository(self, *, open_too: bool = False) -> Iterator[None]:
+        """Hold the repository, recovered and looked at; say in errors what is true of it."""
+        try:
+            if self.request.check:
+                self.result.recovered = self.held.unfinished(
+                    open_too=open_too, own=self.request.txn_id
+                )
+                self._look()
+                yield
+                return
+            with self.held.lock(self.request.lock_timeout):
+                self.result.recovered = self.held.recover(
+                    open_too=open_too, own=self.request.txn_id
+                )
+                self._look()
+                yield
+        except OSError as exc:
+            error: DsgError = from_oserror(exc, "the transaction")
+            error.unchanged = _PUBLISHED_UNCHANGED
+            raise error from exc
+        except DsgError as exc:
+            if exc.unchanged == UNCHANGED:
+                exc.unchanged = _PUBLISHED_UNCHANGED
+            raise
+
+    def _look(self) -> None:
+        if self.held.head() is None:
+            return
+        self.base = self.held.manifest()
+        self.result.snapshot = self.base.header.snapshot
+        self.result.manifest_digest = self.base.header.digest
+        self.result.base = self.base.header.snapshot
+
+    def _transaction(self) -> OpenTransaction:
+        held = self.held
+        return OpenTransaction(
+            held.runner, held.layout, held.privileged, self.result.txn_id, self.base
+        )
+
+    def _resume(self) -> OpenTransaction | None:
+        if not self.request.txn_id:
+            return None
+        held = self.held
+        return opened.resume(
+            held.runner, held.layout, held.privileged, self.request.txn_id, self.base
+        )
+
+    def _require_open(self) -> OpenTransaction:
+        transaction = self._resume()
+        if transaction is None:
+            raise RepositoryError(
+                f"there is no open transaction {self.result.txn_id}: it never began, was rolled "
+                "back, or its lease ended and somebody else tidied up",
+                object=self.held.layout.live,
+                unchanged=_PUBLISHED_UNCHANGED,
+                next_step="Begin again.",
+            )
+        self.result.operation = INIT if self.base is None else SYNC
+        return transaction
+
+    def _is_committed(self) -> bool:
+        """Tell whether the transaction committed; the result names its snapshot then."""
+        txn_id = self.request.txn_id
+        if not txn_id or not self.held.committed(txn_id, 0):
+            return False
+        path = self.held.tree()
+        newest = 0 if self.result.snapshot is None else self.result.snapshot
+        for number in range(newest, 0, -1):
+            header = published.read_history_header(path, number)
+            if header.txn == txn_id:
+                self.result.snapshot, self.result.base = number, number - 1
+                self.result.manifest_digest = header.digest
+                self.result.operation = INIT if number == 1 else SYNC
+        return True
+
+    def _refuse_committed(self) -> None:
+        if self._is_committed():
+            raise RepositoryError(
+                f"transaction {self.result.txn_id} is committed, as s{self.result.snapshot}",
+                object=self.held.layout.live,
+                next_step="Begin another one, with another id.",
+            )
+
+    def _is_unknown(self) -> bool:
+        """Tell whether only check mode kept the transaction from being there."""
+        return self.request.check and not self._is_open() and not self._is_committed()
+
+    def _is_open(self) -> bool:
+        return opened.is_open(self.held.runner, self.held.layout, self.result.txn_id)
+
+    def _foretell(self) -> TransactionResult:
+        """Nobody can tell what tasks would have put into a work tree that was never made."""
+        self.result.changed = True
+        self.result.changes_known = False
+        return self.result
+
+    # --- what is done
+
+    def _examine(self, transaction: OpenTransaction) -> WorkTree | None:
+        """Return the work tree, None where it would have to be mounted first to be seen."""
+        if not transaction.is_mounted():
+            if self.request.check:
+                self.result.changes_known = False
+                return None
+            self._mount(transaction)
+        live = "" if self.base is None else self.held.tree()
+        user = self.request.user or running_user()
+        tree = examine(transaction.work, live, self.base, user)
+        self.result.changes = tree.changes
+        return tree
+
+    def _has_nothing(self, transaction: OpenTransaction, tree: WorkTree | None) -> bool:
+        """Tell whether the published content is what it would be; an empty first one is new."""
+        if self.base is None:
+            return False
+        if transaction.prepared:
+            return transaction.prepared == self.base.header.id
+        return tree is not None and not tree.changes
+
+    def _write(self, transaction: OpenTransaction, tree: WorkTree) -> None:
+        live = "" if self.base is None else self.held.tree()
+        published.restore_records(transaction.work, live)
+        if self.base is not None and not tree.changes:
+            transaction.prepare_unchanged(self.base)
+            return
+        drop_special_bits(transaction.work, tree.entries)
+        transaction.prepare(self._manifest(tree))
+
+    def _manifest(self, tree: WorkTree) -> Manifest:
+        head = None if self.base is None else self.base.header
+        user = self.request.user or running_user()
+        return codec.build(
+            tree.entries,
+            repository_id=secrets.token_hex(16) if head is None else head.repository_id,
+            repository=self.request.repository,
+            snapshot=1 if head is None else head.snapshot + 1,
+            parent="" if head is None else head.id,
+            txn=self.result.txn_id,
+            created_at=utc_now(),
+            created_by=f"{user}@{os.uname().nodename}",
+            message=self.request.message,
+        )
+
+    def _publish(self, transaction: OpenTransaction) -> None:
+        before = {} if self.base is None else by_path(self.base.entries)
+        try:
+            transaction.commit()
+        except BaseException as exc:
+            self._settle(exc)
+            raise
+        self.result.pending_cleanup = transaction.finish()
+        now = self.held.manifest()
+        self.result.snapshot = now.header.snapshot
+        self.result.manifest_digest = now.header.digest
+        self.result.changes = changes(before, by_path(now.entries))
+
+    def _settle(self, cause: BaseException) -> None:
+        """Tell a commit that failed halfway from one that did not happen."""
+        txn_id = self.result.txn_id
+        try:
+            committed = self.held.committed(txn_id, self.result.base)
+        except (DsgError, OSError) as exc:
+            raise Unfinished(
+                f"the repository did not answer whether transaction {txn_id} committed: {exc}",
+                object=self.request.repository,
+                unchanged="Nothing was removed.",
+            ) from cause
+        if committed:
+            raise Unfinished(
+                f"transaction {txn_id} committed, then failed: {cause}",
+                object=self.request.repository,
+            ) from cause
+        if isinstance(cause, DriftError):
+            cause.next_step = opened.BEGIN_AGAIN
+
+    def _close(self) -> bool:
+        """Destroy the transaction; tell whether there was one."""
+        held = self.held
+        there, waiting = opened.close(held.runner, held.layout, held.privileged, self.result.txn_id)
+        self.result.pending_cleanup = waiting
+        return there
