@@ -94,7 +94,7 @@ def life_cycle() -> None:
     lab = case.lab
     first = case.begin()
     assert (first.changed, first.operation, first.base) == (True, "init", 0), first
-    assert os.path.ismount(first.work_path) and not os.path.exists(lab.path)
+    assert os.path.ismount(first.work_path) and not os.path.ismount(lab.path)
     again = case.begin(txn_id=first.txn_id)
     assert again == type(again)(**{**vars(first), "changed": False}), again
     case.put("a", "1")
@@ -106,7 +106,7 @@ def life_cycle() -> None:
     assert prepared.changed and [new.path for _old, new in prepared.changes if new] == [
         "a", "d/e", "empty", "link",
     ]  # fmt: skip
-    assert not os.path.exists(case.work) and not os.path.exists(lab.path)
+    assert not os.path.exists(case.work) and not os.path.ismount(lab.path)
     assert not case.prepare().changed
     done = case.commit(message="First")
     assert (done.changed, done.operation, done.snapshot, done.base) == (True, "init", 1, 0), done
