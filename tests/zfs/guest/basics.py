@@ -172,6 +172,52 @@ def own_properties_are_carried_over() -> None:
     lab.destroy()
 
 
+def grants_are_carried_over() -> None:
+    """Who was granted something on the repository itself has it on its next generations, too."""
+    lab = Lab("granted")
+    lab.put("a", "1")
+    lab.sync()
+    sh("zfs", "allow", "-s", "@keep", "hold,release", lab.live)
+    sh("zfs", "allow", "-g", "users", "@keep,send", lab.live)
+    sh("zfs", "allow", "-l", "-u", "nobody", "quota", lab.live)
+    sh("zfs", "allow", "-d", "-e", "snapshot", lab.live)
+    sh("zfs", "allow", "-c", "destroy", lab.live)
+    wanted = sh("zfs", "allow", lab.live)
+    for number in (2, 3):
+        lab.put("a", str(number) * number)
+        assert lab.sync().snapshot == number
+        assert sh("zfs", "allow", lab.live) == wanted
+    lab.clean()
+    lab.destroy()
+
+
+def how_it_is_mounted_is_carried_over() -> None:
+    """Its own setuid, devices, exec, atime and readonly hold for later generations, mounted or not."""
+    lab = Lab("mounted")
+    lab.put("a", "1")
+    lab.sync()
+    wanted = {"setuid": "on", "devices": "on", "exec": "off", "atime": "on", "readonly": "on"}
+    for key, value in wanted.items():
+        sh("zfs", "set", f"{key}={value}", lab.live)
+    for number in (2, 3):
+        lab.put("a", str(number) * number)
+        assert lab.sync().snapshot == number
+        told = sh(
+            "zfs", "get", "-Hp", "-s", "local,temporary", "-o", "property,value", "all", lab.live
+        )
+        found = dict(line.split("\t") for line in told.splitlines())
+        assert {key: found.get(key) for key in wanted if key != "atime"} == {
+            key: value for key, value in wanted.items() if key != "atime"
+        }
+        with open("/proc/self/mountinfo", encoding="utf-8") as stream:
+            line = next(line for line in stream if line.split(" ")[4] == lab.path)
+        assert set(line.split(" ")[5].split(",")) & {"ro", "nosuid", "nodev", "noexec"} == {
+            "ro", "noexec",
+        }, line  # fmt: skip
+    lab.clean()
+    lab.destroy()
+
+
 def snapshots_of_others() -> None:
     """They survive and block nothing; one that is taken while we prepare stops the commit."""
     lab = Lab("foreign")

@@ -11,7 +11,7 @@ A grant is a set of atoms (permission, scope); both scopes together are what Ope
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from .command import ZfsError
@@ -26,7 +26,8 @@ _SECTIONS = {
     "Descendent permissions:": SCOPES[DESCENDANTS],
     "Local+Descendent permissions:": SCOPES["both"],
 }
-_OTHERS = ("Permission sets:", "Create time permissions:")
+SETS, CREATION = "Permission sets:", "Create time permissions:"
+_OTHERS = (SETS, CREATION)
 _UNKNOWN = re.compile(r"\(unknown: ([0-9]+)\)")
 _OPTIONS = {LOCAL: ("-l",), DESCENDANTS: ("-d",)}
 
@@ -51,19 +52,59 @@ def parse(text: str, dataset: str) -> dict[Who, Atoms]:
     Grants on parents, permission sets and create-time permissions are left out.
     """
     found: dict[Who, set[tuple[str, str]]] = {}
-    here, scopes = False, ()  # type: bool, tuple[str, ...]
+    for holder, section, line in entries(text):
+        if holder == dataset and section in _SECTIONS:
+            who, permissions = _grant(line)
+            here = ((p, scope) for p in permissions for scope in _SECTIONS[section])
+            found.setdefault(who, set()).update(here)
+    return {who: frozenset(atoms) for who, atoms in found.items()}
+
+
+def entries(text: str) -> Iterator[tuple[str, str, str]]:
+    """Yield dataset, section and line of everything that ``zfs allow`` prints, parents' as well."""
+    dataset = section = ""
     for line in text.splitlines():
         head = _HEAD.fullmatch(line)
         if head:
-            here, scopes = head[1] == dataset, ()
+            dataset, section = head[1], ""
         elif line in _SECTIONS or line in _OTHERS:
-            scopes = _SECTIONS.get(line, ())
-        elif not line.startswith("\t"):
+            section = line
+        elif not line.startswith("\t") or not section:
             raise ZfsError(f"unexpected output of zfs allow: {line!r}", object=dataset)
-        elif here and scopes:
-            who, permissions = _grant(line[1:])
-            found.setdefault(who, set()).update((p, s) for p in permissions for s in scopes)
-    return {who: frozenset(atoms) for who, atoms in found.items()}
+        else:
+            yield dataset, section, line[1:]
+
+
+def holders_below(text: str) -> Iterator[tuple[Who, list[str]]]:
+    """Yield who may do what on a dataset and below it, from all that ``zfs allow`` prints for it.
+
+    Permission sets are told as what they stand for.
+    """
+    found = list(entries(text))
+    lines = [line.partition(" ") for _dataset, section, line in found if section == SETS]
+    sets = {name: members.split(",") for name, _space, members in lines}
+    for _dataset, section, line in found:
+        if _SECTIONS.get(section) == SCOPES["both"]:
+            who, permissions = _grant(line)
+            yield who, [one for name in permissions for one in sets.get(name, [name])]
+
+
+def copies(text: str, source: str, target: str) -> list[tuple[str, ...]]:
+    """Return the commands that grant on ``target`` what is granted on ``source`` itself.
+
+    Permission sets come first, as others may be made of them.
+    """
+    own = [entry for entry in entries(text) if entry[0] == source]
+    found: list[tuple[str, ...]] = []
+    for _dataset, section, line in own:
+        name, _space, members = line.partition(" ")
+        if section == SETS:
+            found.append(("zfs", "allow", "-s", name, members, target))
+        elif section == CREATION:
+            found.append(("zfs", "allow", "-c", line, target))
+    for who, granted in parse(text, source).items():
+        found += commands(target, who, frozenset(), granted)
+    return found
 
 
 def atoms(permissions: Iterable[str], scope: str) -> Atoms:

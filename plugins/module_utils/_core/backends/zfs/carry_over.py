@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ...errors import RepositoryError
-from ...zfs import datasets
+from ...zfs import datasets, grants
 from ...zfs.command import Runner
 from .layout import STAGE, Layout
 
@@ -18,7 +20,7 @@ _NO_LIMIT = {
 }
 
 
-def of(runner: Runner, layout: Layout) -> dict[str, str]:
+def _properties(runner: Runner, layout: Layout) -> dict[str, str]:
     """Return the properties that the next generation is to have as well.
 
     Raises :class:`RepositoryError` where they say that the repository is not to be mounted.
@@ -33,11 +35,6 @@ def of(runner: Runner, layout: Layout) -> dict[str, str]:
     return {key: value for key, value in own.items() if _is_carried_over(key, value)}
 
 
-def is_needed(runner: Runner, layout: Layout) -> bool:
-    """Tell whether there is anything to carry over."""
-    return bool(of(runner, layout))
-
-
 def _is_carried_over(key: str, value: str) -> bool:
     """Tell whether a property is to be set on the next generation as well.
 
@@ -46,9 +43,25 @@ def _is_carried_over(key: str, value: str) -> bool:
     return key not in _PLACES and not key.startswith("dsg:") and value not in _NO_LIMIT.get(key, ())
 
 
-def carry_over(runner: Runner, layout: Layout, txn_id: str) -> None:
-    """Set on a transaction's stage what is set on the published dataset itself."""
+class Kept(NamedTuple):
+    """Properties by name, and the commands that grant what is granted on the published dataset."""
+
+    properties: dict[str, str]
+    grants: list[tuple[str, ...]]
+
+
+def find(runner: Runner, layout: Layout, txn_id: str) -> Kept:
+    """Return what a transaction's stage is to be given."""
     stage = layout.work(STAGE, txn_id)
-    kept = of(runner, layout)
-    if kept:
-        runner.zfs("set", *("=".join(item) for item in sorted(kept.items())), stage)
+    told = runner.zfs("allow", layout.live)
+    return Kept(_properties(runner, layout), grants.copies(told, layout.live, stage))
+
+
+def carry_over(runner: Runner, layout: Layout, txn_id: str) -> None:
+    """Set on a transaction's stage what is set and granted on the published dataset itself."""
+    kept = find(runner, layout, txn_id)
+    if kept.properties:
+        pairs = ["=".join(item) for item in sorted(kept.properties.items())]
+        runner.zfs("set", *pairs, layout.work(STAGE, txn_id))
+    for program, *words in kept.grants:
+        runner.run(program, *words)

@@ -83,7 +83,7 @@ class Delegated:
 
     def carry_over(self, txn_id: str) -> None:
         """Have properties and grants set, where there are any."""
-        if carry_over.is_needed(self.runner, self.layout):
+        if any(carry_over.find(self.runner, self.layout, txn_id)):
             self._ask("carry-over", txn=txn_id)
 
     def publish(self, state: State) -> None:

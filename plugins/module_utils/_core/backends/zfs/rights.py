@@ -11,7 +11,9 @@ import os
 import pwd
 
 from ...errors import DsgError
+from ...zfs import grants
 from ...zfs.command import Runner
+from ...zfs.grants import Who
 from .layout import Layout
 
 REQUIRED = (
@@ -85,21 +87,10 @@ def _groups() -> set[str]:
 
 def parse(told: str, user: str, groups: set[str]) -> set[str]:
     """Return what ``zfs allow`` tells that a user may do on a dataset and below it."""
-    granted: set[str] = set()
-    sets: dict[str, set[str]] = {}
-    section = ""
-    for line in told.splitlines():
-        if not line.startswith("\t"):
-            section = line
-            continue
-        who, _space, rest = line.strip().partition(" ")
-        if section.startswith("Permission sets"):
-            sets.setdefault(who, set()).update(rest.split(","))
-        elif section.startswith("Local+Descendent"):
-            name, _space, rights = rest.rpartition(" ")
-            mine = {"user": name == user, "group": name in groups, "everyone": not name}
-            if mine.get(who):
-                granted.update(rights.split(","))
-    for name in [right for right in granted if right.startswith("@")]:
-        granted |= sets.get(name, set())
-    return granted
+    mine = {Who("user", user), Who("everyone"), *(Who("group", group) for group in groups)}
+    return {
+        permission
+        for who, permissions in grants.holders_below(told)
+        if who in mine
+        for permission in permissions
+    }
