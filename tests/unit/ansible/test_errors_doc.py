@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ansible_collections.dsg.storage.plugins.module_utils import _verification
 from ansible_collections.dsg.storage.plugins.module_utils._core import errors
+from ansible_collections.dsg.storage.plugins.module_utils._core.backends.zfs import rights
 from ansible_collections.dsg.storage.plugins.module_utils._core.zfs import command, steps
 
 ERRORS = Path(__file__).resolve().parents[3] / "docs" / "errors.md"
@@ -25,6 +26,7 @@ def _family(error: type[errors.DsgError]) -> Iterator[type[errors.DsgError]]:
 
 def _codes() -> list[str]:
     assert issubclass(_verification.VerificationError, errors.DsgError)
+    assert issubclass(rights.MissingRight, errors.DsgError)
     assert issubclass(command.ZfsError, errors.DsgError)
     assert issubclass(steps.DiskError, errors.DsgError)
     return sorted({error.code for error in _family(errors.DsgError)})
