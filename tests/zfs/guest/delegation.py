@@ -170,6 +170,28 @@ def a_tree_of_somebody_else_is_not_begun() -> None:
     lab.destroy()
 
 
+def root_leaves_a_users_tree_to_the_user() -> None:
+    """What root publishes into it, the user can change and delete later."""
+    lab = Lab("mixed")
+    lab.put("a", "1")
+    lab.put("d/b", "1")
+    lab.sync()
+    lab.user, user = "", lab.user
+    lab.put("a", "22")
+    lab.put("new/deep/c", "c")
+    lab.sync()
+    lab.user = user
+    lab.put("a", "333")
+    lab.put("new/deep/c", None)
+    lab.put("new/deep/d", "d")
+    assert lab.sync().snapshot == 3
+    assert lab.published() == lab.local()
+    owners = sh("find", lab.path, "!", "-path", "*/.dsg/*", "!", "-user", USER)
+    assert owners == "", owners
+    lab.clean()
+    lab.destroy()
+
+
 # --- escapes
 
 

@@ -169,6 +169,21 @@ def upload(source: str, target: str, uploads: Sequence[Upload]) -> list[Entry]:
     return [_unpack(item.entry, result) for item, result in zip(uploads, results)]
 
 
+def give_to_owner(work: Beneath, paths: Iterable[str]) -> None:
+    """Let what root has just made belong to whom the tree belongs, so that they can go on with it."""
+    owner = os.fstat(work.fd)
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        return
+    for path in paths:
+        fd, name = work.at(path)
+        os.chown(name, owner.st_uid, owner.st_gid, dir_fd=fd, follow_symlinks=False)
+        while path:
+            path = path.rpartition("/")[0]
+            directory = work.directory(path)
+            if os.fstat(directory).st_uid == 0:
+                os.fchown(directory, owner.st_uid, owner.st_gid)
+
+
 def _upload(source: Beneath, target: Beneath, item: Upload) -> Entry:
     entry = item.entry
     if entry.kind == DIRECTORY:

@@ -59,7 +59,10 @@ class ZfsTransaction:
             replaced = {upload.entry.path for upload in uploads} | deletes
             with Beneath(self.work) as work:
                 tree.clear(work, self.base.entries, replaced)
-        return tree.upload(source, self.work, uploads)
+        landed = tree.upload(source, self.work, uploads)
+        with Beneath(self.work) as work:
+            tree.give_to_owner(work, (entry.path for entry in landed))
+        return landed
 
     def begin(self) -> None:
         """Make the work dataset and mount it."""
