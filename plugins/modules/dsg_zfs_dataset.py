@@ -87,6 +87,7 @@ options:
     type: bool
     default: false
 seealso:
+  - module: dsg.storage.dsg_zpool
   - module: dsg.storage.dsg_zfs_allow
 """
 

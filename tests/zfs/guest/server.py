@@ -18,7 +18,18 @@ import traceback
 
 from guest import lab
 
-MODULES = ("lab", "basics", "refusals", "readers", "crash", "delegation", "txn")
+MODULES = (
+    "lab",
+    "basics",
+    "refusals",
+    "readers",
+    "crash",
+    "delegation",
+    "txn",
+    "provisioning",
+    "pools",
+    "occupied",
+)
 
 
 def _work(command: dict[str, object], answer: int) -> None:
