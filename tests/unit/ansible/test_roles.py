@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.dsg.storage.plugins.module_utils import _shell
+from ansible_collections.dsg.storage.plugins.module_utils._core.backends.zfs import rights
 from ansible_collections.dsg.storage.plugins.modules import dsg_info, dsg_sync
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -71,6 +72,11 @@ def test_status_looks_with_the_options_that_sync_acts_with() -> None:
     (play,) = _load("playbooks/status.yml")
     handed = play["tasks"][0]["block"][0]["dsg.storage.dsg_info"]
     assert set(handed) == set(dsg_info.argument_spec()) - {"paths_limit"}
+
+
+def test_the_role_grants_what_a_transaction_needs() -> None:
+    granted = _load("roles/delegation/vars/main.yml")["delegation_permissions"]
+    assert sorted(granted) == sorted(rights.REQUIRED)
 
 
 def test_every_variable_of_a_role_has_a_default_or_is_required() -> None:
