@@ -11,7 +11,18 @@ import pytest
 from tests.zfs.link import Guest
 from tests.zfs.test_operations import cases
 
+CUT = ("txn.open_before_the_cut", "txn.open_behind_the_cut")
 
-@pytest.mark.parametrize("case", cases("txn"))
+
+@pytest.mark.parametrize("case", [case for case in cases("txn") if case not in CUT])
 def test_case(guest: Guest, case: str) -> None:
     guest.do(case)
+
+
+def test_power_cut(guest: Guest) -> None:
+    """The host goes down with one transaction begun and one prepared."""
+    ids = guest.do(CUT[0])
+    guest.host.power_cut()
+    guest.hang_up()
+    guest.host.boot()
+    guest.do(CUT[1], ids=ids)

@@ -2,90 +2,25 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Open transactions, as the module ``dsg_zfs_txn`` drives them."""
+"""Transactions that stay open between tasks, as the module ``dsg_zfs_txn`` drives them."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable
 from typing import Any
 
+from _core.backends.registry import open_repository
 from _core.errors import DsgError
-from _core.sync import open_transaction as txn
-from _core.sync.open_transaction import TransactionRequest, TransactionResult
-from guest.lab import Lab, listing, sh
-
-
-class Opened:
-    """A lab's repository, with one transaction id after the other."""
-
-    def __init__(self, name: str) -> None:
-        self.lab = Lab(name)
-        self.txn_id = ""
-        self.work = ""
-
-    def request(self, **more: Any) -> TransactionRequest:
-        """Return what a step is asked."""
-        named = {"repository": self.lab.name, "backend": self.lab.backend, "user": "ann"}
-        return TransactionRequest(**{**named, "txn_id": self.txn_id, **more})
-
-    def begin(self, **more: Any) -> TransactionResult:
-        """Begin a new transaction, unless an id is given."""
-        done = txn.begin(self.request(**{"txn_id": "", **more}))
-        if not more.get("check"):
-            self.txn_id, self.work = done.txn_id, done.work_path
-        return done
-
-    def prepare(self, **more: Any) -> TransactionResult:
-        """Prepare the present transaction."""
-        return txn.prepare(self.request(**more))
-
-    def commit(self, **more: Any) -> TransactionResult:
-        """Commit the present transaction."""
-        return txn.commit(self.request(**more))
-
-    def rollback(self, **more: Any) -> TransactionResult:
-        """Roll the present transaction back."""
-        return txn.rollback(self.request(**more))
-
-    def recover(self, **more: Any) -> TransactionResult:
-        """Recover everything."""
-        return txn.recover(self.request(**more))
-
-    def put(self, path: str, content: str | None) -> None:
-        """Write a file of the work tree as any program would; None removes it."""
-        full = os.path.join(self.work, path)
-        if content is None:
-            os.unlink(full)
-            return
-        os.makedirs(os.path.dirname(full), exist_ok=True)
-        with open(full, "w", encoding="utf-8") as stream:
-            stream.write(content)
-
-    def publish(self, **content: str | None) -> TransactionResult:
-        """Begin, write and commit."""
-        self.begin()
-        for path, text in content.items():
-            self.put(path, text)
-        return self.commit()
-
-    def refused(self, code: str, *words: str, step: Any) -> DsgError:
-        """Take a step that has to be refused with that code and say those words."""
-        before = self.lab.published() if os.path.isdir(self.lab.path) else {}
-        try:
-            step()
-        except DsgError as exc:
-            assert exc.code == code, exc
-            assert all(word in str(exc) for word in words), (words, str(exc))
-            assert exc.unchanged and exc.next_step, exc.as_dict()
-            assert "orking copy" not in exc.unchanged, exc.unchanged
-            assert (self.lab.published() if os.path.isdir(self.lab.path) else {}) == before
-            return exc
-        raise AssertionError("it was not refused")
-
-    def end(self) -> None:
-        """Nothing is left, the repository is sound; then it is removed."""
-        self.lab.clean()
-        self.lab.destroy()
+from _core.manifest import scan
+from _core.sync import open_transaction, work_tree
+from _core.sync.status import inspect
+from guest.lab import listing, sh
+from guest.opened import Opened
 
 
 def life_cycle() -> None:
@@ -141,3 +76,391 @@ def life_cycle() -> None:
     lab.clean()
     case.refused("DSG-REPOSITORY", "no open transaction", step=case.commit)
     case.end()
+
+
+def _history() -> str:
+    """Return what OpenZFS itself has recorded of changes to the pool."""
+    return sh("zpool", "history", "-i", "tank")
+
+
+def _untouched(case: Opened, *steps: Callable[[], Any]) -> list[Any]:
+    """Take steps that must not change anything; return what they say."""
+
+    def all_there_is() -> list[Any]:
+        trees = [listing(root, records=True) for root in (case.work, case.lab.path) if root]
+        return [_history(), case.lab.facts(), trees, sorted(os.listdir("/run/dsg/mnt"))]
+
+    before = all_there_is()
+    said = [step() for step in steps]
+    assert all_there_is() == before
+    return said
+
+
+def check_mode_touches_nothing() -> None:
+    """Whatever is there, every step tells what it would do, and does nothing."""
+    case = Opened("txndry")
+    case.begin()
+    case.put("a", "1")
+    began, prepared, committed, rolled, recovered = _untouched(
+        case,
+        lambda: case.begin(check=True, txn_id="another"),
+        lambda: case.prepare(check=True),
+        lambda: case.commit(check=True),
+        lambda: case.rollback(check=True),
+        lambda: case.recover(check=True),
+    )
+    assert (began.changed, began.operation, began.txn_id) == (True, "init", "another")
+    assert began.work_path and not os.path.exists(began.work_path)
+    for told in (prepared, committed):
+        assert (
+            told.changed and told.changes_known and [new.path for _o, new in told.changes] == ["a"]
+        )
+    assert rolled.changed and recovered.changed
+    assert any(case.txn_id in line for line in recovered.recovered)
+    done = case.commit()
+    assert done.changes == committed.changes
+    again, gone = _untouched(
+        case, lambda: case.commit(check=True), lambda: case.rollback(check=True, txn_id="another")
+    )
+    assert not again.changed and not gone.changed
+
+    case.begin()
+    nothing, unknown = _untouched(
+        case, lambda: case.commit(check=True), lambda: case.commit(check=True, txn_id="another")
+    )
+    assert not nothing.changed
+    assert unknown.changed and not unknown.changes_known, "nobody knows what tasks would have done"
+    case.put("a", "22")
+    case.prepare()
+    case.work = ""
+    told, once = _untouched(case, lambda: case.commit(check=True), lambda: case.prepare(check=True))
+    assert told.changed and not told.changes_known and not once.changed
+    sh("zfs", "snapshot", f"{case.lab.live}@meanwhile")
+    case.refused("DSG-DRIFT", "snapshot", step=case.commit, check=True)
+    case.rollback()
+    case.end()
+
+
+def drift_of_every_kind() -> None:
+    """Published, snapshotted or written by somebody else: refused, still there, rolled back."""
+    case = Opened("txndrift")
+    lab = case.lab
+    case.publish(a="1", b="1")
+    lab.sync()  # a client clones
+
+    def published() -> None:
+        lab.put("c", str(time.time_ns()))
+        assert lab.sync().changed, "an open transaction blocks nobody"
+
+    def snapshotted() -> None:
+        sh("zfs", "snapshot", f"{lab.live}@other-{time.time_ns()}")
+
+    def written() -> None:
+        sh("mount", "-o", "remount,rw", lab.path)
+        with open(f"{lab.path}/b", "a", encoding="utf-8") as stream:
+            stream.write("x")
+        sh("mount", "-o", "remount,ro", lab.path)
+
+    for happens, word in ((published, "now it is at s"), (snapshotted, "snapshot"), (written, "b")):
+        for prepared in (False, True):
+            case.begin()
+            case.put("a", str(time.time_ns()))
+            if prepared:
+                case.prepare()
+            happens()
+            before = (lab.published(), lab.snapshots())
+            error = case.refused("DSG-DRIFT", word, step=case.commit)
+            assert "oll the transaction back" in error.next_step, error
+            assert (lab.published(), lab.snapshots()) == before
+            assert case.is_open()
+            assert case.rollback().changed and not case.rollback().changed
+            assert lab.left() == [], lab.left()
+            if happens is written:
+                sh("zfs", "rollback", f"{lab.live}@{lab.snapshots()[-1]}")
+    assert case.publish(a="in the end").changed
+    case.end()
+
+
+def a_first_publication_meets_another() -> None:
+    """Two begin on a repository that is not there yet: who commits first has it."""
+    case = Opened("txntwin")
+    other = Opened("txntwin", case.lab)
+    case.begin(txn_id="mine")
+    other.begin(txn_id="theirs")
+    case.put("a", "mine")
+    other.put("a", "theirs")
+    assert case.commit().snapshot == 1
+    other.refused("DSG-DRIFT", "when it was absent", step=other.commit)
+    assert other.rollback().changed
+    assert case.lab.published().keys() == {"a"}
+    third, fourth = Opened("txntwin", case.lab), Opened("txntwin", case.lab)
+    for one in (third, fourth):
+        one.begin()
+        one.put("b", one.txn_id)
+    assert fourth.commit().snapshot == 2
+    third.refused("DSG-DRIFT", step=third.prepare)
+    third.rollback()
+    case.end()
+
+
+def an_empty_first_publication() -> None:
+    """A tree without anything is published all the same."""
+    case = Opened("txnempty")
+    done = case.publish()
+    assert (done.changed, done.snapshot, done.operation) == (True, 1, "init"), done
+    assert not case.publish().changed
+    assert case.lab.published() == {} and case.lab.snapshots() == ["s1"]
+    case.end()
+
+
+def a_lease_is_respected() -> None:
+    """Recovery and syncs of others leave an open transaction alone until its lease ends."""
+    case = Opened("txnlease")
+    lab = case.lab
+    case.publish(a="1")
+    lab.sync()
+    case.begin(lease=3600)
+    case.put("a", "of the transaction")
+    assert lab.recover() == [] and not lab.sync().changed
+    other = Opened("txnlease", lab)
+    other.begin()
+    other.rollback()
+    assert case.is_open() and os.path.exists(f"{case.work}/a")
+    status = inspect(lab.request())
+    assert [line for line in status.unfinished if case.txn_id in line and "left alone" in line]
+    lab.put("a", "of a client")
+    assert lab.sync().changed
+    assert case.is_open() and os.path.exists(f"{case.work}/a"), "a commit of others as well"
+    case.rollback()
+
+    case.begin(lease=1)
+    case.put("a", "late")
+    time.sleep(1.1)
+    assert case.commit().changed, "nobody needed the space meanwhile"
+    case.begin(lease=1)
+    case.put("a", "too late")
+    time.sleep(1.1)
+    told = open_repository(lab.backend, lab.name).unfinished()
+    assert any(case.txn_id in line for line in told), told
+    done = lab.recover()
+    assert any(f"undid transaction {case.txn_id}" in line for line in done), done
+    assert lab.recover() == [] and not os.path.exists(case.work)
+    case.refused("DSG-REPOSITORY", "no open transaction", step=case.commit)
+    assert not case.rollback().changed
+
+    case.begin(lease=3600)
+    done = case.recover(txn_id="")
+    assert any(case.txn_id in line for line in done.recovered), "asked for, it is undone at once"
+    assert not case.recover(txn_id="").changed
+    case.end()
+
+
+def an_unreadable_mark_is_left_alone() -> None:
+    """What somebody scribbled on is neither used nor destroyed, until it is rolled back."""
+    case = Opened("txnmark")
+    case.publish(a="1")
+    case.begin()
+    stage = f"{case.lab.container}/{case.lab.name}.stage.{case.txn_id}"
+    sh("zfs", "set", "dsg:open=soon", stage)
+    assert case.lab.recover() == []
+    case.refused("DSG-MANIFEST", "soon", step=case.commit)
+    assert case.rollback().changed
+    case.end()
+
+
+def what_cannot_be_published_is_refused() -> None:
+    """Named, with everything as it was; it can be mended and prepared."""
+    case = Opened("txnbad")
+    case.publish(a="1")
+    case.begin()
+
+    def fifo(path: str) -> None:
+        os.mkfifo(path)
+
+    def bound(path: str) -> None:
+        with socket.socket(socket.AF_UNIX) as listening:
+            os.chdir(os.path.dirname(path))
+            listening.bind(os.path.basename(path))
+            os.chdir("/")
+
+    def device(path: str) -> None:
+        os.mknod(path, 0o20666, os.makedev(1, 3))
+
+    def link(target: str) -> Callable[[str], None]:
+        return lambda path: os.symlink(target, path)
+
+    def plain(path: str) -> None:
+        os.mkdir(path)
+
+    wrong: list[tuple[str, str, bytes, Callable[[Any], None], str]] = [
+        ("DSG-TREE", "a fifo", b"d/pipe", fifo, "pipe"),
+        ("DSG-TREE", "a socket", b"d/sock", bound, "sock"),
+        ("DSG-TREE", "a device node", b"d/null", device, "null"),
+        ("DSG-PATH", "a line feed", b"d/a\nb", plain, "d/a"),
+        ("DSG-PATH", "not UTF-8", b"d/\xff", plain, "d/"),
+        ("DSG-PATH", "equal but for case", b"A", plain, "A"),
+        ("DSG-PATH", "reserved", b"d/.dsg", plain, ".dsg"),
+        ("DSG-PATH", "an absolute link", b"d/out", link("/etc/passwd"), "d/out"),
+        ("DSG-PATH", "a link that leaves", b"d/up", link("../../x"), "d/up"),
+    ]
+    os.mkdir(f"{case.work}/d")
+    for code, what, name, make, shown in wrong:
+        path = os.path.join(os.fsencode(case.work), name)
+        make(os.fsdecode(path))
+        for step, check in ((case.prepare, False), (case.commit, False), (case.commit, True)):
+            error = case.refused(code, shown, step=step, check=check)
+            assert error.details, (what, error)
+        if os.path.isdir(path):
+            os.rmdir(path)
+        else:
+            os.unlink(path)
+    assert case.is_open()
+    case.put("d/fine", "f")
+    assert case.commit().snapshot == 2
+    case.end()
+
+
+def our_own_records_are_put_right() -> None:
+    """Whatever tasks do to ``.dsg``, the chain of manifests stays whole."""
+    case = Opened("txnrecords")
+
+    def remove() -> None:
+        shutil.rmtree(f"{case.work}/.dsg", ignore_errors=True)
+
+    def redirect() -> None:
+        remove()
+        os.symlink("/etc", f"{case.work}/.dsg")
+
+    def forge() -> None:
+        for name in ("manifest.jsonl", "history/s1.jsonl", "history/s99.jsonl"):
+            case.put(f".dsg/{name}", "forged")
+
+    def replace() -> None:
+        remove()
+        os.mkfifo(f"{case.work}/.dsg")
+
+    for number, tamper in enumerate((forge, remove, redirect, forge, replace), 1):
+        case.begin()
+        tamper()
+        case.put("a", str(number))
+        done = case.commit()
+        assert [new.path for _old, new in done.changes if new] == ["a"], done.changes
+        assert done.snapshot == number
+        case.lab.clean()
+        assert not os.path.exists("/etc/manifest.jsonl")
+    case.begin()
+    remove()
+    assert not case.commit().changed, "our records are no content"
+    case.end()
+
+
+def what_did_not_change_is_neither_read_nor_attributed() -> None:
+    """A file with its inode, size and times is known; one that only seems the same is read."""
+    case = Opened("txnsame")
+    case.publish(a="a", b="b", c="ccc", d="d")
+    hashed: list[int] = []
+    scan_tree = scan.scan_tree
+
+    def counting(*arguments: Any, **more: Any) -> Any:
+        found = scan_tree(*arguments, **more)
+        hashed.append(found.hashed)
+        return found
+
+    work_tree.scan_tree = counting  # type: ignore[attr-defined]
+    case.begin()
+    case.put("b", "new content")
+    before = os.stat(f"{case.work}/c")
+    with open(f"{case.work}/c", "r+", encoding="utf-8") as stream:
+        stream.write("CCC")
+    os.utime(f"{case.work}/c", ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.chmod(f"{case.work}/d", 0o6755)
+    os.chown(f"{case.work}/d", 33, 33)
+    done = case.commit(user="ben")
+    assert hashed == [3], hashed
+    told = {new.path: new.user for _old, new in done.changes if new}
+    assert told == {"b": "ben", "c": "ben", "d": "ann"}, told
+    users = {
+        e.path: e.user for e in open_repository(case.lab.backend, "txnsame").manifest().entries
+    }
+    assert users == {"a": "ann", **told}
+    seen = os.stat(f"{case.lab.path}/d")
+    assert (seen.st_mode & 0o7777, seen.st_uid) == (0o755, 33), "its owner is kept, setuid is not"
+    case.end()
+
+
+def somebody_is_in_the_work_tree() -> None:
+    """It cannot be prepared then; it can be rolled back, and goes when they leave."""
+    case = Opened("txnbusy")
+    case.publish(a="1")
+    case.begin()
+    case.put("a", "22")
+    with subprocess.Popen(["sleep", "600"], cwd=case.work) as sitting:
+        case.refused("DSG-SYSTEM", case.work, "in one of its directories", step=case.prepare)
+        assert case.is_open() and os.path.exists(f"{case.work}/a")
+        done = case.rollback()
+        assert done.changed and "busy" in done.pending_cleanup[0], done
+        sitting.kill()
+    assert case.lab.recover() != [] and case.lab.recover() == []
+    assert case.publish(a="333").snapshot == 2
+    case.end()
+
+
+def arguments_are_checked_first() -> None:
+    """Ids that could leave their place, other backends, leases without length."""
+    case = Opened("txnargs")
+    for txn_id in ("../x", "a b", "a/b", "x" * 65, "a@s1", "é", "a%b", "-\n"):
+        for step in (case.begin, case.commit, case.rollback):
+            case.refused("DSG-ARGUMENT", step=step, txn_id=txn_id)
+    directory = {"type": "directory", "base": "/srv"}
+    case.refused("DSG-ARGUMENT", "only zfs", step=case.begin, backend=directory)
+    for wrong in ({"lease": 0}, {"lock_timeout": -1}, {"user": "a\nb"}, {"message": "a\nb"}):
+        case.refused("DSG-ARGUMENT", step=case.begin, **wrong)
+    for step in (case.prepare, case.commit):
+        case.refused("DSG-REPOSITORY", "no open transaction", step=step, txn_id="absent")
+    assert case.lab.left() == []
+
+
+def a_failed_beginning_leaves_nothing() -> None:
+    """No space for a clone's mount directory, say: the error is told, the clone is gone."""
+    case = Opened("txnfails")
+    case.publish(a="1")
+    mount = open_transaction.OpenTransaction.begin
+
+    def failing(transaction: Any) -> None:
+        mount(transaction)
+        raise DsgError("injected", object="x", next_step="none")
+
+    open_transaction.OpenTransaction.begin = failing  # type: ignore[method-assign]
+    case.refused("DSG-INTERNAL", "injected", step=case.begin)
+    open_transaction.OpenTransaction.begin = mount  # type: ignore[method-assign]
+    assert case.publish(a="22").snapshot == 2
+    case.end()
+
+
+def open_before_the_cut() -> dict[str, str]:
+    """Leave one transaction begun and one prepared, in two repositories."""
+    ids = {}
+    for name in ("txncut-begun", "txncut-prepared"):
+        case = Opened(name)
+        case.publish(a="1")
+        case.begin()
+        case.put("a", "after the cut")
+        ids[name] = case.txn_id
+    case.prepare()
+    return ids
+
+
+def open_behind_the_cut(ids: dict[str, str]) -> None:
+    """What tasks wrote may not have reached the disk: only what was prepared is gone on with."""
+    begun, prepared = Opened("txncut-begun"), Opened("txncut-prepared")
+    begun.txn_id, prepared.txn_id = ids["txncut-begun"], ids["txncut-prepared"]
+    assert any("destroyed" in line for line in begun.lab.recover())
+    begun.refused("DSG-REPOSITORY", "no open transaction", step=begun.commit)
+    again = begun.begin(txn_id=begun.txn_id)
+    assert again.changed and again.txn_id == ids["txncut-begun"], "the same playbook runs again"
+    begun.put("a", "again")
+    assert begun.commit().snapshot == 2
+    assert prepared.lab.recover() == [] and prepared.is_open()
+    assert prepared.commit().snapshot == 2
+    for case in (begun, prepared):
+        case.end()

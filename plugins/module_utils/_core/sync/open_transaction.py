@@ -11,12 +11,9 @@ they are where it was done before. With ``check`` a call changes nothing and tel
 from __future__ import annotations
 
 import os
-import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from ..backends import published
 from ..backends.registry import open_repository
@@ -34,70 +31,13 @@ from ..errors import (
 )
 from ..manifest import codec
 from ..manifest.codec import Manifest
-from ..manifest.header import check_line, check_message
 from ..plan.states import by_path
-from .request import INIT, MAX_USER, SYNC, running_user
+from .open_request import TransactionRequest, TransactionResult
+from .request import INIT, SYNC
 from .txn import new_txn_id, utc_now
-from .work_tree import Change, WorkTree, changes, drop_special_bits, examine
+from .work_tree import WorkTree, changes, drop_special_bits, examine
 
-DEFAULT_LEASE = 24 * 60 * 60
-"""Seconds. An open transaction costs the space of what was changed in it, and blocks nobody."""
-
-_TXN_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _PUBLISHED_UNCHANGED = "The published tree is unchanged."
-
-
-class TransactionRequest(NamedTuple):
-    """What one step is asked. ``lease`` and ``lock_timeout`` are in seconds.
-
-    ``backend`` is plain data, as in :class:`.request.SyncRequest`.
-    """
-
-    repository: str
-    backend: Mapping[str, object]
-    txn_id: str = ""
-    user: str = ""
-    message: str = ""
-    lease: int = DEFAULT_LEASE
-    lock_timeout: float = 60.0
-    check: bool = False
-
-    def validate(self, *, txn_id_required: bool) -> None:
-        """Refuse what is not supported before anything is touched."""
-        if (self.txn_id or txn_id_required) and not _TXN_ID.fullmatch(self.txn_id):
-            raise ArgumentError(
-                "a transaction id has 1 to 64 letters, digits and '-'", object=self.txn_id
-            )
-        check_message(self.message)
-        check_line(self.user, "the user", MAX_USER)
-        if self.lease < 1:
-            raise ArgumentError("lease must be at least one second")
-        if self.lock_timeout < 0:
-            raise ArgumentError("lock_timeout must not be negative")
-
-
-@dataclass
-class TransactionResult:
-    """What a step did, or with ``check`` would do.
-
-    ``operation`` is init or sync; ``work_path`` the directory to put things in ('' where there is
-    none); ``base`` the repository's snapshot number when the transaction began (0: it was absent);
-    ``snapshot`` and ``manifest_digest`` describe the repository afterwards (None and '': absent).
-    ``recovered`` tells what was finished or undone of other transactions, ``pending_cleanup`` what
-    has to wait. ``changes_known`` is False where only the run itself can tell what would change.
-    """
-
-    txn_id: str
-    changed: bool = False
-    operation: str = ""
-    work_path: str = ""
-    base: int = 0
-    snapshot: int | None = None
-    manifest_digest: str = ""
-    changes: list[Change] = field(default_factory=list)
-    changes_known: bool = True
-    recovered: list[str] = field(default_factory=list)
-    pending_cleanup: list[str] = field(default_factory=list)
 
 
 def begin(request: TransactionRequest) -> TransactionResult:
@@ -105,14 +45,12 @@ def begin(request: TransactionRequest) -> TransactionResult:
 
     A transaction that is begun already is left as it is, and mounted again after a reboot.
     """
-    request.validate(txn_id_required=False)
-    return _Step(request).begin()
+    return _take(request, _Step.begin, txn_id_required=False)
 
 
 def prepare(request: TransactionRequest) -> TransactionResult:
     """Take the work tree as it is for what will be published; it cannot be changed any more."""
-    request.validate(txn_id_required=True)
-    return _Step(request).prepare()
+    return _take(request, _Step.prepare)
 
 
 def commit(request: TransactionRequest) -> TransactionResult:
@@ -121,20 +59,37 @@ def commit(request: TransactionRequest) -> TransactionResult:
     Raises :class:`DriftError`, with the transaction still there, where somebody else published, wrote
     or took a snapshot since it began.
     """
-    request.validate(txn_id_required=True)
-    return _Step(request).commit()
+    return _take(request, _Step.commit)
 
 
 def rollback(request: TransactionRequest) -> TransactionResult:
     """Destroy the work tree; one that is committed is an error, one that is absent is fine."""
-    request.validate(txn_id_required=True)
-    return _Step(request).rollback()
+    return _take(request, _Step.rollback)
 
 
 def recover(request: TransactionRequest) -> TransactionResult:
     """Finish or undo whatever is left, open transactions of others included."""
-    request.validate(txn_id_required=False)
-    return _Step(request).recover()
+    return _take(request, _Step.recover, txn_id_required=False)
+
+
+def _take(
+    request: TransactionRequest,
+    step: Callable[[_Step], TransactionResult],
+    *,
+    txn_id_required: bool = True,
+) -> TransactionResult:
+    """Take a step; say in errors what is true of it."""
+    try:
+        request.validate(txn_id_required=txn_id_required)
+        return step(_Step(request))
+    except OSError as exc:
+        error: DsgError = from_oserror(exc, "the transaction")
+        error.unchanged = _PUBLISHED_UNCHANGED
+        raise error from exc
+    except DsgError as exc:
+        if exc.unchanged == UNCHANGED:
+            exc.unchanged = _PUBLISHED_UNCHANGED
+        raise
 
 
 class _Step:
@@ -250,29 +205,17 @@ class _Step:
 
     @contextmanager
     def _repository(self, *, open_too: bool = False) -> Iterator[None]:
-        """Hold the repository, recovered and looked at; say in errors what is true of it."""
-        try:
-            if self.request.check:
-                self.result.recovered = self.held.unfinished(
-                    open_too=open_too, own=self.request.txn_id
-                )
-                self._look()
-                yield
-                return
-            with self.held.lock(self.request.lock_timeout):
-                self.result.recovered = self.held.recover(
-                    open_too=open_too, own=self.request.txn_id
-                )
-                self._look()
-                yield
-        except OSError as exc:
-            error: DsgError = from_oserror(exc, "the transaction")
-            error.unchanged = _PUBLISHED_UNCHANGED
-            raise error from exc
-        except DsgError as exc:
-            if exc.unchanged == UNCHANGED:
-                exc.unchanged = _PUBLISHED_UNCHANGED
-            raise
+        """Hold the repository, recovered and looked at; with ``check`` only look."""
+        own = self.request.txn_id
+        if self.request.check:
+            self.result.recovered = self.held.unfinished(open_too=open_too, own=own)
+            self._look()
+            yield
+            return
+        with self.held.lock(self.request.lock_timeout):
+            self.result.recovered = self.held.recover(open_too=open_too, own=own)
+            self._look()
+            yield
 
     def _look(self) -> None:
         if self.held.head() is None:
@@ -355,7 +298,7 @@ class _Step:
                 return None
             self._mount(transaction)
         live = "" if self.base is None else self.held.tree()
-        user = self.request.user or running_user()
+        user = self.request.user_name()
         tree = examine(transaction.work, live, self.base, user)
         self.result.changes = tree.changes
         return tree
@@ -379,7 +322,7 @@ class _Step:
 
     def _manifest(self, tree: WorkTree) -> Manifest:
         head = None if self.base is None else self.base.header
-        user = self.request.user or running_user()
+        user = self.request.user_name()
         return codec.build(
             tree.entries,
             repository_id=secrets.token_hex(16) if head is None else head.repository_id,
