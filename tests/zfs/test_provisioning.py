@@ -16,3 +16,9 @@ from tests.zfs.test_operations import cases
 def test_pools(guest: Guest, case: str) -> None:
     """On the disks beside the one that the other tests use; every case gives them back blank."""
     guest.do(case, disks=guest.host.disks[1:])
+
+
+@pytest.mark.parametrize("case", cases("datasets") + cases("grants"))
+def test_datasets_and_grants(guest: Guest, case: str) -> None:
+    """Below the pool that the other tests use."""
+    guest.do(case)

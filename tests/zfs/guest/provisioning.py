@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from _core.errors import DsgError
-from _core.zfs import dataset_state, pool_state, steps
+from _core.zfs import dataset_state, grant_state, pool_state, steps
 from _core.zfs.command import Runner
 from _core.zfs.dataset_state import DatasetRequest
+from _core.zfs.grant_state import GrantRequest
 from _core.zfs.pool_state import PoolRequest
 from guest.lab import sh
 
@@ -63,6 +64,12 @@ def absent(name: str, **more: Any) -> Plan:
     """Return the plan of a dataset that is to be absent."""
     request = DatasetRequest(name, **more)
     return lambda: dataset_state.absent(Runner(), request)
+
+
+def grant(on: str, kind: str, name: str, permissions: Sequence[str], **more: Any) -> Plan:
+    """Return the plan of a grant as declared."""
+    request = GrantRequest(on, kind, name, permissions, **more)
+    return lambda: grant_state.plan(Runner(), request)
 
 
 def clean(pools: Sequence[str], disks: Sequence[str]) -> None:

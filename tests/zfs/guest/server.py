@@ -29,6 +29,8 @@ MODULES = (
     "provisioning",
     "pools",
     "occupied",
+    "datasets",
+    "grants",
 )
 
 

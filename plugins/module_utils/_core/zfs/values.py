@@ -28,6 +28,7 @@ _ALIASES = {
     ("acltype", "posixacl"): "posix",
     ("acltype", "noacl"): "off",
     ("aclinherit", "secure"): "restricted",
+    ("encryption", "on"): "aes-256-gcm",
     ("compression", "gzip-6"): "gzip",
     ("compression", "zstd-fast-1"): "zstd-fast",
     ("volmode", "geom"): "full",
