@@ -148,7 +148,9 @@ def test_long_and_foreign_names(site):
     sound(site)
 
 
-@pytest.mark.parametrize(("name", "levels"), [("d" * 200, 19), ("d", 1500)])
+@pytest.mark.parametrize(
+    ("name", "levels"), [("d" * 200, 19), ("d", 1500)], ids=["long-names", "many-levels"]
+)
 def test_paths_as_deep_as_the_rules_allow(site, name, levels):
     """Far longer than what one system call takes from the root of the file system."""
     source = site.copy("source", {"f": "f"})
@@ -297,7 +299,7 @@ def test_readers_see_the_old_tree_and_then_the_new_one(site):
         finally:
             os._exit(0)
     os.close(seen[1])
-    for number in range(2, 32):
+    for number in range(2, site.swaps + 2):
         os.read(seen[0], 1)  # the reader is at the version before, and goes on reading
         remake(source, version(number))
         publish(site.repository, source, number)
@@ -306,8 +308,8 @@ def test_readers_see_the_old_tree_and_then_the_new_one(site):
     os.waitpid(pid, 0)
     told = json.loads(os.read(answer[0], 65536))
     assert told["wrong"] == []
-    assert told["versions"] == 31
-    assert told["rounds"] >= 31
+    assert told["versions"] == site.swaps + 1
+    assert told["rounds"] >= site.swaps + 1
     for end in (seen[0], *stop, *answer):
         os.close(end)
 
@@ -479,20 +481,6 @@ def test_recovery_touches_nothing_it_did_not_make(site, source):
     assert missing() == []
 
 
-def test_recovery_stops_where_the_published_manifest_cannot_be_read(site, source):
-    """It might be the very transaction's: removing its old tree could lose a snapshot."""
-    publish(site.repository, source, 1)
-    put(source, "f", "two")
-    publish(site.repository, source, 2, until="commit")
-    with site.opened() as live, open(os.path.join(live, ".dsg", "manifest.jsonl"), "r+b") as stream:
-        stream.write(b"x")
-    before = site.held()
-    with site.repository.lock(0), pytest.raises(DsgError) as caught:
-        site.repository.recover()
-    assert caught.value.code == "DSG-MANIFEST"
-    assert site.held() == before
-
-
 # --- neighbours, locks, space ---
 
 
@@ -564,9 +552,7 @@ def test_a_disk_that_is_full(small_site, tmp_path):
         with site.almost_full(spare):
             with pytest.raises(DsgError) as caught:
                 run(site.request(source))
-            assert caught.value.code == "DSG-SYSTEM"
-            assert "ENOSPC" in caught.value.message
-            assert caught.value.object
+            assert site.says_full(caught.value), caught.value
             assert site.held() == before
             site.check_tidy(source)
     assert caught.value.object == "large"

@@ -11,6 +11,9 @@ import os
 import shutil
 import stat
 
+import pytest
+from _core.errors import DsgError
+
 from tests.contract.driver import publish, recover_twice, sound, txn_of
 from tests.contract.trees import ONE
 from tests.integration.support import Site, make, provision, put, read
@@ -131,3 +134,17 @@ def test_a_base_that_is_a_link_or_lies_deep(ground):
 def test_provisioning_is_needed_on_every_ground(ground):
     base = provision(os.path.join(str(ground), "base"))
     assert sorted(os.listdir(os.path.join(base, ".dsg"))) == ["format.json"]
+
+
+def test_recovery_stops_where_the_published_manifest_cannot_be_read(site, source):
+    """It might be the very transaction's: removing its old tree could lose a snapshot."""
+    publish(site.repository, source, 1)
+    put(source, "f", "two")
+    publish(site.repository, source, 2, until="commit")
+    with site.opened() as live, open(os.path.join(live, ".dsg", "manifest.jsonl"), "r+b") as stream:
+        stream.write(b"x")
+    before = site.held()
+    with site.repository.lock(0), pytest.raises(DsgError) as caught:
+        site.repository.recover()
+    assert caught.value.code == "DSG-MANIFEST"
+    assert site.held() == before

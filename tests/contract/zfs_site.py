@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 from _core.backends.zfs.layout import Layout
 from _core.backends.zfs.repository import ZfsRepository
+from _core.errors import DsgError
+from guest.lab import provision, sh, unmount_all
 
 from tests.integration.support import AnySite, Picture, picture
-from tests.zfs.guest.lab import provision, sh, unmount_all
 
 _FACTS = "type,guid,origin,mounted,userrefs,dsg:txn"
 
@@ -26,10 +27,11 @@ class ZfsSite(AnySite):
     """A publish parent of its own in ``pool``, one repository below it, working copies beside it."""
 
     pool: str = "tank"
+    swaps = 5  # each takes a second there, and tests/zfs has a reader watch a hundred
 
     def provisioned(self) -> ZfsRepository:
         """Make the publish parent, unless a neighbour has."""
-        key = os.path.basename(self.root)
+        key = f"{self.pool}-{os.path.basename(self.root)}"
         self.parent = f"{self.pool}/{key}"
         self.mountpoint = f"/srv/{key}"
         if not os.path.exists(self.mountpoint):
@@ -71,8 +73,10 @@ class ZfsSite(AnySite):
     def opened(self) -> Iterator[str]:
         """Remount the published tree for somebody who writes there."""
         sh("mount", "-o", "remount,rw", self.live)
-        yield self.live
-        sh("mount", "-o", "remount,ro", self.live)
+        try:
+            yield self.live
+        finally:
+            sh("mount", "-o", "remount,ro", self.live)
 
     def put_foreign(self) -> Callable[[], list[str]]:
         """Make datasets with names that are almost ours, and a snapshot of the container."""
@@ -95,11 +99,19 @@ class ZfsSite(AnySite):
     @contextmanager
     def almost_full(self, spare: int) -> Iterator[None]:
         """Reserve what is free, and leave that much of it."""
+        filler = f"{self.pool}/filler"
+        sh("zfs", "create", "-u", filler)
         free = int(sh("zfs", "list", "-Hp", "-o", "available", self.pool))
-        size = free - spare * 1024 * 1024
-        sh("zfs", "create", "-o", f"refreservation={size}", "-u", f"{self.pool}/filler")
-        yield
-        sh("zfs", "destroy", f"{self.pool}/filler")
+        sh("zfs", "set", f"reservation={free - spare * 1024 * 1024}", filler)
+        try:
+            yield
+        finally:
+            sh("zfs", "destroy", filler)
+
+    def says_full(self, error: DsgError) -> bool:
+        """Tell whether an error says that there is no space: the system's, or that of ``zfs``."""
+        said = error.code == "DSG-ZFS" and "out of space" in " ".join(error.details)
+        return said or super().says_full(error)
 
     def check_held(self, number: int) -> None:
         """Assert that the snapshots are there, and no clone or private mount."""

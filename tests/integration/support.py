@@ -188,6 +188,8 @@ class AnySite:
     root: str
     name: str = REPOSITORY
     backend: dict[str, object] = field(default_factory=dict)
+    swaps = 30
+    """How many commits a reader watches."""
 
     def __post_init__(self) -> None:
         self.repository: Repository = self.provisioned()
@@ -233,6 +235,10 @@ class AnySite:
     def almost_full(self, spare: int) -> Iterator[None]:
         """Leave that many MiB of room, for a while."""
         raise AssertionError
+
+    def says_full(self, error: DsgError) -> bool:
+        """Tell whether an error says that there is no space, and where."""
+        return error.code == "DSG-SYSTEM" and "ENOSPC" in error.message and bool(error.object)
 
     def check_held(self, number: int) -> None:
         """Assert that nothing is left beside the repository at snapshot ``number``."""

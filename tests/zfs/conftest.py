@@ -42,6 +42,8 @@ def table(pytestconfig: pytest.Config) -> Iterator[Table]:
     """The crash matrix's table: printed and kept at the end."""
     table = Table()
     yield table
+    if not table.rows:
+        return
     table.save()
     reporter = pytestconfig.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None:

@@ -23,6 +23,15 @@ PLACES = {
     # what builds the installed program, beside the core that goes into it
     "host/_core": UTILS / "_core",
     "host/_program.py": UTILS / "_program.py",
+    # the contract suite, as it lies in the project
+    **{
+        f"project/{name}": ROOT / name
+        for name in (
+            *("plugins/module_utils/_core", "pyproject.toml", "tests/__init__.py"),
+            *("tests/conftest.py", "tests/contract", "tests/integration/children.py"),
+            *("tests/integration/support.py", "tests/zfs/__init__.py", "tests/zfs/guest"),
+        )
+    },
 }
 HOME = "/opt/dsg-tests"
 """Where they are; every user of the host can read it."""

@@ -6,39 +6,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from tests.zfs.link import Guest
 from tests.zfs.table import Table
 
+Say = Callable[[object], None]
 WORKERS = 2  # a host has two processors
 
 
+def check(done: dict[str, Any], table: Table, say: Say) -> None:
+    """Add to the table, tell what it cost, and fail with what went wrong in the host."""
+    table.rows += done["rows"]
+    say(f"{len(done['rows'])} points in {done['seconds']} s")
+    assert done["failures"] == [], "\n".join(done["failures"])
+
+
 @pytest.mark.parametrize("faults", ["kill", "error"])
-@pytest.mark.parametrize("scenario", ["init", "sync", "recovery"])
-def test_every_point(guest: Guest, table: Table, scenario: str, faults: str) -> None:
+@pytest.mark.parametrize("scenario", ["init", "sync"])
+def test_every_point(guest: Guest, table: Table, say: Say, scenario: str, faults: str) -> None:
     """Recover twice, compare bit for bit, verify, look for leaks, and sync again."""
     done = guest.do("crash.matrix", scenario=scenario, faults=faults, workers=WORKERS)
-    table.rows += done["rows"]
-    assert done["failures"] == [], "\n".join(done["failures"])
-    assert {row[-1] for row in done["rows"]} == ({"old", "new"})
+    check(done, table, say)
+    assert {row[-1] for row in done["rows"]} == {"old", "new"}
 
 
-def test_power_cut(guest: Guest, table: Table) -> None:
-    """The host goes down in the middle of everything; it boots, and every repository recovers."""
-    guest.do("crash.before_the_cut")
+def test_every_recovery(guest: Guest, table: Table, say: Say) -> None:
+    """A recovery is killed or fails at each of its own steps, wherever the run before it died."""
+    done = guest.do("crash.recoveries", workers=WORKERS)
+    check(done, table, say)
+    assert {row[-1] for row in done["rows"]} == {"old", "new"}
+
+
+def test_the_next_sync_recovers_by_itself(guest: Guest, table: Table, say: Say) -> None:
+    check(guest.do("crash.alone", workers=WORKERS), table, say)
+
+
+def test_power_cuts(guest: Guest, table: Table, say: Say) -> None:
+    """The host goes down in the middle of everything, and once more while everything recovers."""
+    began = guest.do("power.first", workers=WORKERS)
+    say(began)
+    _cut(guest)
+    again = guest.do("power.second", workers=WORKERS)
+    say({key: again[key] for key in ("stopped", "seconds")})
+    assert again["failures"] == [], "\n".join(again["failures"])
+    assert again["stopped"] > 5
+    _cut(guest)
+    done = guest.do("power.third", workers=WORKERS)
+    check(done, table, say)
+    assert {row[-1] for row in done["rows"]} == {"old", "new"}
+    assert len(done["rows"]) == began["points"] - 1
+
+
+def _cut(guest: Guest) -> None:
     guest.host.power_cut()
     guest.hang_up()
     guest.host.boot()
-    done = guest.do("crash.behind_the_cut")
-    table.rows += done["rows"]
-    assert done["failures"] == [], "\n".join(done["failures"])
-    assert {row[-1] for row in done["rows"]} == {"old", "new"}
 
 
 def test_reboot(guest: Guest) -> None:
     """In good order: what is published is mounted by its name, and nothing else of ours is."""
-    guest.do("crash.before_the_reboot")
+    guest.do("power.before_the_reboot")
     guest.hang_up()
     guest.host.reboot()
-    guest.do("crash.behind_the_reboot")
+    guest.do("power.behind_the_reboot")

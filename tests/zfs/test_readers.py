@@ -11,14 +11,19 @@ from collections.abc import Callable
 from tests.zfs.link import Guest
 
 Say = Callable[[object], None]
+COMMITS = 100
 
 
 def test_a_reader_sees_whole_trees_only(guest: Guest, say: Say) -> None:
     """Old, then new: never an error, never a mixture, never back."""
-    seen = guest.do("readers.oracle", commits=20)
+    seen = guest.do("readers.oracle", commits=COMMITS)
     say(seen)
     assert (seen["errors"], seen["mixtures"], seen["back"]) == (0, 0, 0)
-    assert seen["last"] == 212121 and seen["generations"] > 10 and seen["reads"] > 1000
+    assert (
+        seen["last"] == int(str(COMMITS + 1) * 3)
+        and seen["generations"] > COMMITS // 2
+        and seen["reads"] > 1000
+    )
 
 
 def test_a_reader_in_the_old_tree_does_not_block(guest: Guest, say: Say) -> None:

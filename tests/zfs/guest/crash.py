@@ -2,353 +2,280 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The crash matrix: every command and mount call of init, sync and recovery, and what may happen."""
+"""The crash matrix: what may happen at every command and mount call of init, sync and recovery."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
+import time
 import traceback
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from guest.lab import Lab, provision
-from guest.tape import (
-    ERROR,
-    FALSE_ERROR,
-    KILL_AFTER,
-    KILL_BEFORE,
-    STOP_AFTER,
-    STOP_BEFORE,
-    Fault,
-    Outcome,
-    attempt,
-)
+from guest.lab import Lab, in_parallel, provision
+from guest.points import FAULTS, edit, points, recorded
+from guest.tape import ERROR, FALSE_ERROR, KILL_AFTER, Fault, Outcome, attempt
 
 Row = list[str]
 OLD, NEW = "old", "new"
-FAULTS = {"kill": (KILL_BEFORE, KILL_AFTER), "error": (ERROR, FALSE_ERROR)}
 UNFINISHED = "DSG-UNFINISHED"
 
 
-def matrix(scenario: str, faults: str, workers: int) -> dict[str, Any]:
-    """Go through every point of a scenario; return rows of the table, and what went wrong."""
-    _provision(workers)
-    points = list(_points(scenario, faults))
-    parts = _in_parallel(workers, lambda number: _share(scenario, points, number, workers))
-    rows = sorted((row for part in parts for row in part["rows"]), key=lambda row: int(row[0]))
-    failures = [line for part in parts for line in part["failures"]]
-    if not failures and faults == "kill":
-        failures = _order(rows)
-    return {"rows": [row[1:] for row in rows], "failures": failures}
-
-
-def _provision(workers: int) -> None:
+def provision_workers(workers: int) -> None:
+    """Make a publish parent for each worker."""
     for number in range(workers):
         if not os.path.isdir(f"/srv/crash{number}"):
             provision(f"tank/crash{number}", f"/srv/crash{number}")
 
 
-def _lab(name: str, worker: int) -> Lab:
+def lab_of(name: str, worker: int) -> Lab:
+    """Return an empty laboratory below a worker's parent."""
     return Lab(name, f"tank/crash{worker}", f"/srv/crash{worker}")
 
 
-def _order(rows: list[Row]) -> list[str]:
-    """There is one commit point: before it everything is old, behind it everything is new."""
-    found = []
-    for scenario in dict.fromkeys(row[1] for row in rows):
-        sides = [row[5] for row in rows if row[1] == scenario]
-        if sides != sorted(sides, key=(OLD, NEW).index):
-            found.append(f"{scenario}: not one commit point: {sides}")
-    return found
+def _told(rows: list[Row], failures: list[str], began: float) -> dict[str, Any]:
+    seconds = round(time.monotonic() - began, 1)
+    return {"rows": rows, "failures": failures, "seconds": seconds}
 
 
-# --- points
+# --- init and sync
 
 
-def _points(scenario: str, faults: str) -> Iterator[tuple[str, str, Fault, Fault | None]]:
-    """Yield (row's scenario, step, fault, where the sync died before a recovery)."""
-    for title, steps, crash in _recorded(scenario):
-        for index, (label, changes) in enumerate(steps):
-            for kind in FAULTS[faults]:
-                if _differs(kind, label, changes, crash is not None):
-                    yield title, label, Fault(index, kind), crash
+def matrix(scenario: str, faults: str, workers: int) -> dict[str, Any]:
+    """Go through every point of a scenario; return rows of the table, and what went wrong."""
+    began = time.monotonic()
+    provision_workers(workers)
+    steps = recorded(lab_of(f"rec-{scenario}-{faults}", 0))[scenario]
+    every = list(enumerate(points(steps, faults)))
+    half = -(-len(every) // workers)  # neighbours together: most of a half has the same outcome
+    parts = in_parallel(
+        workers,
+        lambda worker: _share(scenario, faults, every[worker * half : (worker + 1) * half], worker),
+    )
+    rows = [row for part in parts for row in part["rows"]]
+    failures = [line for part in parts for line in part["failures"]]
+    sides = [row[4] for row in rows]
+    if faults == "kill" and sides != sorted(sides, key=(OLD, NEW).index):
+        failures.append(f"{scenario}: not one commit point: {sides}")
+    return _told(rows, failures, began)
 
 
-def _differs(kind: str, label: str, changes: bool, recovering: bool) -> bool:
-    """Leave out what is the same moment as another one.
+def _share(
+    scenario: str, faults: str, every: list[tuple[int, Fault]], worker: int
+) -> dict[str, Any]:
+    rows: list[Row] = []
+    failures: list[str] = []
+    walk: Walk | None = None
+    for number, fault in every:
+        try:
+            if walk is None:
+                walk = Walk(lab_of(f"{scenario}-{faults}-{number}", worker), scenario == "sync")
+            row = walk.meet(fault)
+            if row:
+                rows.append([scenario, *row])
+                print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
+            if row[-1:] == [NEW] and scenario == "init":
+                walk.lab.destroy()
+                walk = None
+        except Exception:
+            failures.append(f"{scenario}, {fault}: {traceback.format_exc()}")
+            walk = None  # what is left there is evidence
+            if len(failures) > 2:
+                break
+    if walk is not None:
+        walk.lab.sync()
+        walk.lab.clean()
+        walk.lab.destroy()
+    return {"rows": rows, "failures": failures}
 
-    Behind a look at things everything is as before it; a recovery does nothing between two calls, so
-    that before the next one is behind the last one.
+
+class Before(NamedTuple):
+    """What there was before a fault: both trees, and what identifies everything."""
+
+    old: dict[str, Any]
+    new: dict[str, Any]
+    identity: dict[str, Any]
+
+
+class Walk:
+    """One repository that goes from point to point.
+
+    Where the fault leaves the old state, that is the very state from before, down to GUIDs and the
+    records of the working copy: the next sync is that of the next point, with the same edits.
     """
-    if recovering:
-        return changes and kind in (KILL_AFTER, ERROR)
-    if kind == FALSE_ERROR:
-        return changes and label.startswith("zfs")
-    return changes or kind in (KILL_BEFORE, ERROR)
+
+    def __init__(self, lab: Lab, published: bool) -> None:
+        self.lab = lab
+        self.generation = 1
+        edit(lab, 1)
+        self.marked = published
+        if published:
+            lab.sync()
+            lab.mark()
+            self._edit()
+        self.before = self._look()
+
+    def _edit(self) -> None:
+        self.generation += 1
+        edit(self.lab, self.generation)
+
+    def _look(self) -> Before:
+        return Before(self.lab.published(), self.lab.local(), self.lab.identity())
+
+    def meet(self, fault: Fault) -> Row:
+        """Let it happen, recover twice, look, and go on; return the end of a row."""
+        end = attempt(self.lab.name, self.lab.sync, fault)
+        if end.end == "done" and not end.hit:
+            assert "zfs diff" in fault.label, f"{fault} was not met"
+            self._edit()
+            self.before = self._look()
+            return []  # not every run needs a `zfs diff`
+        self._check_end(fault, end)
+        self.lab.recover()
+        again = self.lab.recover()
+        assert again == [], again
+        return [end.hit, fault.kind, _said(end), self.settle()]
+
+    def _check_end(self, fault: Fault, end: Outcome) -> None:
+        assert end.end != "crashed", end
+        if fault.kind in FAULTS["kill"]:
+            assert end.end == "killed", end
+        elif end.end not in ("done", UNFINISHED):
+            assert self.lab.published() == self.before.old, f"{end.end} says that nothing changed"
+
+    def settle(self) -> str:
+        """Assert that it is all old or all new, with nothing left; where it is new, go on by a sync."""
+        lab, (old, new, identity) = self.lab, self.before
+        now = lab.published()
+        assert now in (old, new), {"old": old, "new": new, "now": now}
+        assert lab.local() == new, "the working copy is what the user made of it"
+        if now == old:
+            after = lab.identity()
+            assert after == identity, {"before": identity, "after": after}
+            if not self.marked:  # an empty `.dsg` spares the next first run one look
+                shutil.rmtree(os.path.join(lab.copy("wc"), ".dsg"), ignore_errors=True)
+            return OLD
+        lab.clean()
+        assert lab.is_marked() or not self.marked
+        self._edit()
+        done = lab.sync()
+        assert done.operation == "sync" and done.changed
+        assert lab.published() == lab.local()
+        self._edit()
+        self.before = self._look()
+        return NEW
 
 
-def _recorded(scenario: str) -> Iterator[tuple[str, list[tuple[str, bool]], Fault | None]]:
-    """Run a scenario without a fault, to know its calls."""
-    lab = _lab(f"rec-{scenario}", 0)
-    _edit(lab, 1)
-    first = attempt(lab.name, lab.sync, None)
-    assert first.end == "done", first
-    _edit(lab, 2)
-    if scenario == "init":
-        yield "init", first.steps, None
-    elif scenario == "sync":
-        lab.sync()
-        _edit(lab, 3)
-        done = attempt(lab.name, lab.sync, None)
-        assert done.end == "done", done
-        yield "sync", done.steps, None
-    else:
-        yield from _recoveries(lab)
-    lab.clean()
-    lab.destroy()
+def _said(end: Outcome) -> str:
+    return end.end if end.end != "done" else "done, cleanup put off"
 
+
+# --- recoveries: each goes one step further than the one before
 
 DECISIVE = {
-    "staged": ("snapshot stage@", KILL_AFTER),
-    "committed": ("set commit record", KILL_AFTER),
-    "renamed once": ("rename live old", KILL_AFTER),
-    "renamed twice": ("rename stage live", KILL_AFTER),
-    "mounted": ("put_beneath", KILL_AFTER),
-    "promoted": ("promote live", KILL_AFTER),
+    "cloned": Fault("zfs clone live@sN stage", KILL_AFTER),
+    "staged": Fault("mount(2) stage work", KILL_AFTER),
+    "prepared": Fault("zfs snapshot stage@sN", KILL_AFTER),
+    "committed": Fault("zfs set commit record", KILL_AFTER),
+    "renamed once": Fault("zfs rename live old", KILL_AFTER),
+    "renamed twice": Fault("zfs rename stage live", KILL_AFTER),
+    "mounted": Fault("put_beneath(2) work published", KILL_AFTER),
+    "lifted off": Fault("unmount(2) published", KILL_AFTER),
+    "switched": Fault("zfs inherit commit record", KILL_AFTER),
+    "promoted": Fault("zfs promote live", KILL_AFTER),
+}
+INIT_DECISIVE = {
+    "created": Fault("zfs create init", KILL_AFTER),
+    "prepared": Fault("zfs snapshot init@sN", KILL_AFTER),
+    "named": Fault("zfs rename init live", KILL_AFTER),
+    "writable": Fault("mount remount,rw parent", KILL_AFTER),
 }
 
 
-def _recoveries(lab: Lab) -> Iterator[tuple[str, list[tuple[str, bool]], Fault | None]]:
-    lab.sync()
-    for number, (title, (label, kind)) in enumerate(DECISIVE.items()):
-        crash = Fault(label, kind)
-        _edit(lab, 3 + number)
-        died = attempt(lab.name, lab.sync, crash)
-        assert died.end == "killed", died
-        done = attempt(lab.name, lab.recover, None)
-        assert done.end == "done", done
-        yield f"recovery, {title}", done.steps, crash
+def recoveries(workers: int) -> dict[str, Any]:
+    """For every place where a run can die: recoveries that die or fail in turn at each step."""
+    began = time.monotonic()
+    provision_workers(workers)
+    jobs = [("sync", *item) for item in DECISIVE.items()]
+    jobs += [("init", *item) for item in INIT_DECISIVE.items()]
+    parts = in_parallel(workers, lambda worker: _recover_share(jobs[worker::workers], worker))
+    rows = sorted(row for part in parts for row in part["rows"])
+    return _told(rows, [line for part in parts for line in part["failures"]], began)
 
 
-def _edit(lab: Lab, generation: int) -> None:
-    """Change, add and remove files, so that old and new cannot be mistaken for one another."""
-    here = lab.copy("wc")
-    if generation == 1:
-        lab.put("always", "x")
-    lab.put("edited", "e" * generation)
-    lab.put(f"only/in-{generation}", "o")
-    for name in os.listdir(f"{here}/only"):
-        if name != f"in-{generation}":
-            os.unlink(f"{here}/only/{name}")
-    if os.path.lexists(f"{here}/link"):
-        os.unlink(f"{here}/link")
-    os.symlink(f"only/in-{generation}", f"{here}/link")
-
-
-# --- going through them
-
-
-def _share(scenario: str, points: list[Any], worker: int, workers: int) -> dict[str, Any]:
-    """Go through this worker's share of the points."""
+def _recover_share(jobs: list[tuple[str, str, Fault]], worker: int) -> dict[str, Any]:
     rows: list[Row] = []
     failures: list[str] = []
-    lab: Lab | None = None
-    for number, (title, label, fault, crash) in enumerate(points):
-        if number % workers != worker:
-            continue
-        try:
-            if scenario == "init" or lab is None:
-                lab = _lab(f"{scenario}{number}", worker)
-                _edit(lab, 1)
-                if scenario != "init":
-                    lab.sync()
-            row = _point(lab, fault, crash, number + 2)
-            if row:
-                rows.append([str(number), title, *row])
+    walk: Walk | None = None
+    for number, (scenario, title, crash) in enumerate(jobs):
+        for kind in (KILL_AFTER, ERROR, FALSE_ERROR):
+            try:
+                if walk is None or scenario == "init":
+                    name = f"recovered{number}{len(rows)}"
+                    walk = Walk(lab_of(name, worker), scenario == "sync")
+                title_of = f"recovery of {scenario}, {title}"
+                rows += [[title_of, *row] for row in _chain(walk, crash, kind)]
                 print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
-            if scenario == "init":
-                lab.destroy()
-        except Exception:
-            failures.append(f"{title}, {label}, {fault.kind}: {traceback.format_exc()}")
-            lab = None  # what is left there is evidence
-            if len(failures) > 2:
-                break
-    if lab is not None and scenario != "init":
-        lab.destroy()
+                if scenario == "init":
+                    walk.lab.destroy()
+            except Exception:
+                failures.append(f"{scenario}, {title}, {kind}: {traceback.format_exc()}")
+                walk = None
     return {"rows": rows, "failures": failures}
 
 
-def _point(lab: Lab, fault: Fault, crash: Fault | None, generation: int) -> Row:
-    """Let it happen, recover twice, look, and go on; return the end of a row."""
-    if os.path.exists(lab.path):
-        _edit(lab, generation)
-    old = lab.published()
-    new = lab.local()
-    alone = False
-    if crash is None:
-        end = attempt(lab.name, lab.sync, fault)
-        if end.end == "done" and not end.hit:
-            return []  # whether a `zfs diff` is needed differs from run to run
-        _check_end(lab, fault, end, old)
-    else:
-        died = attempt(lab.name, lab.sync, crash)
-        assert died.end == "killed", died
-        recorded = lab.facts()[lab.container][lab.record][1] == "local"
-        alone = generation % 2 == 1 and (recorded or lab.published() != old)
-        end = attempt(lab.name, lab.recover, fault)
-        assert end.hit, "the fault was not met"
-    if alone:
-        lab.sync()  # nobody has to call recovery: the next sync does it by itself
-    side = settle(lab, old, new)
-    said = end.end if end.end != "done" else "done, cleanup put off"
-    return [end.hit, fault.kind, said, side]
+def _chain(walk: Walk, crash: Fault, kind: str) -> list[Row]:
+    """Crash; then recover again and again, until nothing is in the way any more.
 
-
-def _check_end(lab: Lab, fault: Fault, end: Outcome, old: dict[str, Any]) -> None:
-    assert end.end != "crashed", end
-    if fault.kind in FAULTS["kill"]:
-        assert end.end == "killed", end
-    elif end.end not in ("done", UNFINISHED):
-        assert lab.published() == old, f"{end.end} says that everything is as before"
-
-
-def settle(lab: Lab, old: dict[str, Any], new: dict[str, Any]) -> str:
-    """Recover twice; assert that it is all old or all new, with nothing left; sync."""
-    lab.recover()
+    A recovery that was killed behind a step, or told that it failed, leaves the next one the rest. One
+    that failed at a step did nothing there: the next one does it, and fails at the one behind.
+    """
+    lab, (old, new, _identity) = walk.lab, walk.before
+    died = attempt(lab.name, lab.sync, crash)
+    assert died.end == "killed", died
+    met: list[Outcome] = []
+    tree = old
+    while True:
+        end = attempt(lab.name, lab.recover, Fault("", kind, int(kind == ERROR and bool(met))))
+        assert end.end != "crashed", end
+        now = lab.published() or tree  # nothing is mounted yet: not in a sync, as readers tell
+        assert now in (new, tree), {"old": old, "new": new, "now": now}
+        tree = now
+        if not end.hit:
+            break
+        met.append(end)
+        assert len(met) < 20, met
+    assert end.end == "done", end
     again = lab.recover()
     assert again == [], again
-    now = lab.published()
-    assert now in (old, new), {"old": old, "new": new, "now": now}
-    side = NEW if now == new else OLD
-    assert lab.local() == new, "the working copy is what the user made of it"
-    if os.path.exists(f"{lab.path}/.dsg"):
-        lab.clean()
-    else:
-        assert lab.left() == [], lab.left()
-    done = lab.sync()
-    assert done.changed == (side == OLD), (side, done.plan.counts())
-    assert lab.published() == new, {"published": lab.published(), "wanted": new}
-    return side
+    side = walk.settle()
+    return [[end.hit, kind, _said(end), side] for end in met]
 
 
-def _in_parallel(workers: int, work: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
-    """Do shares of the work in processes of their own."""
-    pipes = []
-    for number in range(workers):
-        reading, writing = os.pipe()
-        if os.fork() == 0:
-            os.close(reading)
-            with os.fdopen(writing, "w") as stream:
-                json.dump(work(number), stream)
-            os._exit(0)
-        os.close(writing)
-        pipes.append(reading)
-    answers = []
-    for reading in pipes:
-        with os.fdopen(reading) as stream:
-            answers.append(json.loads(stream.read()))
-        os.wait()
-    return answers
+def alone(workers: int) -> dict[str, Any]:
+    """Nobody has to call recovery: the next sync does it by itself, at every place."""
+    began = time.monotonic()
+    provision_workers(workers)
+    jobs = list(DECISIVE.items())
 
+    def share(worker: int) -> dict[str, Any]:
+        rows, failures = [], []
+        walk = Walk(lab_of(f"alone{worker}", worker), True)
+        for title, crash in jobs[worker::workers]:
+            try:
+                died = attempt(walk.lab.name, walk.lab.sync, crash)
+                assert died.end == "killed", died
+                done = walk.lab.sync()
+                assert done.recovered, "it says what it recovered"
+                assert walk.settle() == NEW
+                rows.append(["next sync", title, KILL_AFTER, "done", NEW])
+            except Exception:
+                failures.append(f"{title}: {traceback.format_exc()}")
+                walk = Walk(lab_of(f"alone-{title.replace(' ', '-')}", worker), True)
+        walk.lab.destroy()
+        return {"rows": rows, "failures": failures}
 
-# --- power cuts: many repositories, each stopped at another point, and one plug for all
-
-
-CUTS = (
-    ("set commit record", STOP_BEFORE),
-    ("set commit record", STOP_AFTER),
-    ("rename live old", STOP_AFTER),
-    ("rename stage live", STOP_AFTER),
-    ("put_beneath", STOP_AFTER),
-    ("promote live", STOP_BEFORE),
-    ("promote live", STOP_AFTER),
-)
-
-
-def before_the_cut() -> None:
-    """Bring a repository to each of the points, and leave it there."""
-    _provision(1)
-    lab = _lab("cut-steady", 0)
-    _edit(lab, 1)
-    lab.sync()
-    _edit(lab, 2)
-    lab.sync()
-    trees: dict[str, Any] = {"steady": [lab.published(), lab.local()]}
-    for number, (label, kind) in enumerate(CUTS):
-        lab = _lab(f"cut{number}", 0)
-        _edit(lab, 1)
-        lab.sync()
-        _edit(lab, 2)
-        trees[str(number)] = [lab.published(), lab.local()]
-        os.sync()  # the user's own files are not what this is about
-        died = attempt(lab.name, lab.sync, Fault(label, kind))
-        assert died.end == "stopped", died
-        if number == 0:
-            _save(trees)
-    _save(trees)
-
-
-def _save(trees: dict[str, Any]) -> None:
-    with open("/root/trees.json", "w", encoding="utf-8") as stream:
-        json.dump(trees, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def behind_the_cut() -> dict[str, Any]:
-    """After the boot: look at what is published, recover everything, return rows of the table."""
-    with open("/root/trees.json", encoding="utf-8") as stream:
-        trees = json.load(stream)
-    steady = _reopen("cut-steady")
-    assert steady.published() == trees["steady"][1], "mounted by its name alone"
-    assert not os.path.exists("/run/dsg"), "nothing private is mounted at boot"
-    rows, failures = [], []
-    for number, (label, kind) in enumerate(CUTS):
-        old, new = trees[str(number)]
-        try:
-            lab = _reopen(f"cut{number}")
-            at_boot = lab.published()
-            shown = {0: "nothing"}.get(len(at_boot), "old" if at_boot == old else "new")
-            assert at_boot in (old, new, {}), at_boot
-            side = settle(lab, old, new)
-            rows.append(["sync", label, kind, f"shows {shown} at boot", side])
-        except Exception:
-            failures.append(f"{label}, {kind}: {traceback.format_exc()}")
-    steady.clean()
-    return {"rows": rows, "failures": failures}
-
-
-def before_the_reboot() -> None:
-    """Publish something twice."""
-    lab = Lab("rebooted")
-    for generation in (1, 2):
-        _edit(lab, generation)
-        lab.sync()
-
-
-def behind_the_reboot() -> None:
-    """It is there, read-only; nothing private is; the next sync works."""
-    lab = Lab("rebooted")
-    _edit(lab, 2)
-    assert lab.published().keys() == lab.local().keys()
-    assert not os.path.exists("/run/dsg"), "nothing private is mounted at boot"
-    lab.clean()
-    shutil.rmtree(lab.copy("wc"))
-    assert lab.sync().operation == "clone"
-    _edit(lab, 3)
-    assert lab.sync().snapshot == 3
-    lab.clean()
-    lab.destroy()
-
-
-def _reopen(name: str) -> Lab:
-    """Return a lab as it is, with what is in its working copies."""
-    place = os.path.join("/root/cases", name)
-    os.rename(place, f"{place}.kept")
-    lab = _lab(name, 0)
-    shutil.rmtree(place)
-    os.rename(f"{place}.kept", place)
-    return lab
+    parts = in_parallel(workers, share)
+    rows = [row for part in parts for row in part["rows"]]
+    return _told(rows, [line for part in parts for line in part["failures"]], began)

@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import stat
 import subprocess
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +53,35 @@ def provision(parent: str, mountpoint: str) -> None:
     sh("zfs", "create", *options, parent)
     container = ("canmount=off", "mountpoint=none", "readonly=off")
     sh("zfs", "create", *[p for pair in container for p in ("-o", pair)], f"{parent}/.dsg")
+
+
+def in_parallel(workers: int, work: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
+    """Do shares of the work in processes of their own; raises what went wrong in any of them."""
+    pipes = []
+    for number in range(workers):
+        reading, writing = os.pipe()
+        if os.fork() == 0:
+            os.close(reading)
+            try:
+                answer = {"done": work(number)}
+            except BaseException:
+                answer = {"error": traceback.format_exc()}
+            with os.fdopen(writing, "w") as stream:
+                json.dump(answer, stream)
+                stream.write("\n")
+            os._exit(0)
+        os.close(writing)
+        pipes.append(reading)
+    answers = []
+    for reading in pipes:
+        with os.fdopen(reading) as stream:
+            # One line: not to the end, as somebody who was stopped may have it open.
+            answers.append(json.loads(stream.readline()))
+    for _unused in pipes:
+        os.wait()
+    wrong = [answer["error"] for answer in answers if "error" in answer]
+    assert not wrong, "\n".join(wrong)
+    return [answer["done"] for answer in answers]
 
 
 def unmount_all(place: str) -> None:
@@ -170,7 +201,7 @@ class Lab:
 
     def facts(self) -> dict[str, dict[str, tuple[str, str]]]:
         """Return every dataset and snapshot of this repository with what tells of a leak."""
-        names = "origin,userrefs,dsg:txn,mounted,guid,creation,used"
+        names = "origin,userrefs,dsg:txn,test:kept,mounted,guid,creation,used"
         listed = sh(
             "zfs", "get", "-Hp", "-r", "-t", "filesystem,volume,snapshot", "-o",
             "name,property,value,source", f"{names},{self.record}", self.parent,
@@ -182,6 +213,33 @@ class Lab:
             if mine or name.startswith((f"{self.live}/", f"{self.container}/{self.name}.")):
                 found.setdefault(name, {})[key] = (value, source)
         return found
+
+    def identity(self) -> dict[str, Any]:
+        """Return what tells one state of repository and client from every other one.
+
+        Two states with the same identity lead to the same next sync: the same datasets, snapshots,
+        properties and mounts, bit for bit the same records on both sides.
+        """
+        keys = ("origin", "userrefs", "dsg:txn", "test:kept", "mounted", "guid", self.record)
+        scaffold = ("lock", "index")  # a lock's file, and a cache
+        mine = listing(os.path.join(self.copy("wc"), ".dsg"))
+        return {
+            "datasets": {name: [f[key] for key in keys] for name, f in self.facts().items()},
+            "published records": listing(os.path.join(self.path, ".dsg")),
+            "records": {p: r for p, r in mine.items() if r != ["directory"] and p not in scaffold},
+            "mounts": mounts.stack(self.path),
+            "left": self.left_mounted(),
+        }
+
+    def mark(self) -> None:
+        """Set and grant something on the repository's dataset, for the next generations to have."""
+        sh("zfs", "set", "test:kept=yes", self.live)
+        sh("zfs", "allow", "-u", "nobody", "hold", self.live)
+
+    def is_marked(self) -> bool:
+        """Tell whether what :meth:`mark` did holds for this generation."""
+        kept = sh("zfs", "get", "-H", "-s", "local", "-o", "value", "test:kept", self.live)
+        return kept == "yes\n" and "user nobody hold" in sh("zfs", "allow", self.live)
 
     @property
     def record(self) -> str:

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from statistics import median
 
 from _core.zfs.command import Runner
 from guest.lab import PARENT, Lab, sh
@@ -177,37 +178,65 @@ def full_pool_and_quota() -> None:
 
 
 def cost(rounds: int) -> dict[str, object]:
-    """Time empty-handed transactions against the bare commands, and count the processes."""
+    """Time empty-handed transactions against the bare commands, and count the processes.
+
+    Seconds are medians; ``transaction`` is from begin to commit, ``whole run`` with all around it.
+    """
     lab = Lab("cost")
     lab.put("a", "1")
     lab.sync()
-    started: list[int] = []
+    told: dict[str, list[float]] = {"transaction": [], "whole run": [], "bare": []}
+    started = 0
+    for number in range(rounds):
+        spent, started = _measured(lab, "2" * (number + 2))
+        told["whole run"].append(spent["all"])
+        told["transaction"].append(sum(spent[part] for part in _PARTS))
+        told["bare"].append(_bare(number))
+    lab.clean()
+    lab.destroy()
+    figures: dict[str, object] = {key: round(median(found), 2) for key, found in told.items()}
+    figures["ratio"] = round(median(told["transaction"]) / median(told["bare"]), 2)
+    figures["processes"] = started
+    return figures
+
+
+def commit_of(files: int, rounds: int) -> dict[str, object]:
+    """Time the parts of syncs that change one file among many; medians in seconds."""
+    lab = Lab(f"many{files}")
+    for number in range(files):
+        lab.put(f"d{number // 500}/f{number}", str(number))
+    lab.sync()
+    told: dict[str, list[float]] = {part: [] for part in _PARTS}
+    started = 0
+    for number in range(rounds):
+        spent, started = _measured(lab, "2" * (number + 2))
+        for part in _PARTS:
+            told[part].append(spent[part])
+    lab.destroy()
+    figures: dict[str, object] = {part: round(median(found), 2) for part, found in told.items()}
+    return {"files": files, **figures, "processes": started}
+
+
+_PARTS = ("stage", "prepare", "commit", "apply")
+
+
+def _measured(lab: Lab, content: str) -> tuple[dict[str, float], int]:
+    """Sync one changed file; return the seconds of the parts and of all, and how many processes."""
+    started = 0
     run = Runner.run
 
     def counting(runner: Runner, name: str, *arguments: str) -> str:
-        started[-1] += 1
+        nonlocal started
+        started += 1
         return run(runner, name, *arguments)
 
+    lab.put("a", content)
     Runner.run = counting  # type: ignore[method-assign]
-    ours, bare, whole = [], [], []
-    for number in range(rounds):
-        lab.put("a", "2" * (number + 2))
-        started.append(0)
-        began = time.monotonic()
-        done = lab.sync()
-        whole.append(time.monotonic() - began)
-        spent = done.seconds
-        ours.append(sum(spent[name] for name in ("stage", "prepare", "commit", "apply")))
-        bare.append(_bare(number))
+    began = time.monotonic()
+    spent = lab.sync().seconds
+    whole = time.monotonic() - began
     Runner.run = run  # type: ignore[method-assign]
-    lab.clean()
-    lab.destroy()
-    middle = rounds // 2
-    told = {"transaction": ours, "whole run": whole, "bare": bare}
-    figures: dict[str, object] = {k: round(sorted(v)[middle], 2) for k, v in told.items()}
-    figures["ratio"] = round(sorted(ours)[middle] / sorted(bare)[middle], 2)
-    figures["processes"] = started[-1]
-    return figures
+    return {**spent, "all": whole}, started
 
 
 def _bare(number: int) -> float:

@@ -28,10 +28,11 @@ _TXN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{12}")
 
 
 class Fault(NamedTuple):
-    """What is to happen at which call: its number, counted from 0, or words of its label."""
+    """What is to happen at which call: the ``nth`` (from 0) with that label ('': that changes)."""
 
-    at: int | str
+    label: str
     kind: str
+    nth: int = 0
 
 
 class Outcome(NamedTuple):
@@ -54,6 +55,7 @@ class Tape:
         self.name = name
         self.fault = fault
         self.steps: list[tuple[str, bool]] = []
+        self.waiting = -1 if fault is None else fault.nth
 
     def install(self) -> None:
         """Put itself between the backend and the system."""
@@ -64,6 +66,9 @@ class Tape:
                 raise CommandFailed((command, *arguments), 1, "injected")
 
             changes = command == "mount" or arguments[0] in _CHANGES
+            changes = changes or (
+                command == "zfs" and arguments[0] == "allow" and len(arguments) > 2
+            )
             label = f"{command} {self._command(arguments)}"
             return str(self._step(label, changes, lambda: run(runner, command, *arguments), fail))
 
@@ -85,9 +90,13 @@ class Tape:
         self, label: str, changes: bool, act: Callable[[], Any], fail: Callable[[], None]
     ) -> Any:
         kind = ""
-        if self.fault is not None and self.fault.at in (len(self.steps), _words(label)):
-            kind = self.fault.kind
-            os.write(self.answer, f"{label}\n".encode())
+        if self.fault is not None and (
+            label == self.fault.label or changes > bool(self.fault.label)
+        ):
+            if self.waiting == 0:
+                kind = self.fault.kind
+                os.write(self.answer, f"{label}\n".encode())
+            self.waiting -= 1
         self.steps.append((label, changes))
         if kind in _BEFORE:
             os.kill(os.getpid(), _BEFORE[kind])
@@ -105,7 +114,10 @@ class Tape:
         if verb == "get":
             return f"get {'properties' if 'all' in rest else 'state'}"
         if verb in ("set", "inherit"):
-            return f"{verb} commit record"
+            record = any(part.startswith("dsg:commit.") for part in rest)
+            return f"{verb} {'commit record' if record else 'properties'}"
+        if verb == "-o":  # of mount
+            return f"{' '.join(rest[:1])} {self._short(rest[-1])}"
         names = [self._short(part) for part in rest if "/" in part and "=" not in part]
         return f"{verb} {' '.join(names) or ' '.join(rest[:2])}"
 
@@ -117,13 +129,9 @@ class Tape:
             return "private" if text.endswith("publish") else "work"
         text = re.sub(r"\S*/\.dsg$", "container", text)
         text = re.sub(rf"^/\S*/{re.escape(self.name)}$", "published", text)
-        return re.sub(rf"\S*/{re.escape(self.name)}(?=@|$)", "live", text)
-
-
-def _words(label: str) -> str:
-    """Return a label without what runs it: ``rename live old``."""
-    words = label.partition(" ")[2] if label.startswith("zfs ") else label.partition("(")[0]
-    return words.rstrip("s0123456789") if "@s" in words else words
+        text = re.sub(r"^/\S*$", "parent", text)
+        text = re.sub(rf"\S*/{re.escape(self.name)}(?=@|$)", "live", text)
+        return re.sub(r"(?<=@s)[0-9]+$", "N", text)
 
 
 def attempt(name: str, work: Callable[[], Any], fault: Fault | None) -> Outcome:

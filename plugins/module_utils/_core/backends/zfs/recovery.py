@@ -51,7 +51,8 @@ def recover(
     privileged.require()
     if open_too:
         lease.end_all(runner, look(runner, layout))
-    done = privileged.release()
+    privileged.release()  # said nowhere: every private mount is part of a transaction told below
+    done: list[str] = []
     state = look(runner, layout)
     if needs_protection(state):
         done += privileged.protect_parent(state)

@@ -20,7 +20,7 @@ from ...zfs.datasets import NOTHING
 from .. import published, tree
 from ..base import Upload
 from . import commit, record, untouched
-from .layout import INIT, MANIFEST, STAGE, TXN, Layout
+from .layout import INIT, MANIFEST, STAGE, TXN, Layout, snapshot_number
 from .privileged import Privileged
 from .publish import require_parent_mounted
 from .record import Record
@@ -240,6 +240,7 @@ def _examine(
         depth=1,
     )
     taken = [name for name in found if name.startswith(f"{live}@") and _DIFF not in name]
+    _require_newest(live, {name: found[name] for name in taken}, base)
     newest = max(taken, key=lambda name: int(found[name]["createtxg"].value), default="")
     mine = found.get(f"{live}@{ours}", {})
     if mine.get(TXN, NOTHING).value != base.header.txn:
@@ -275,6 +276,18 @@ def _examine(
             for name in (live, stage)
         ),
     )
+
+
+def _require_newest(live: str, taken: dict[str, datasets.Properties], base: Manifest) -> None:
+    """Stop where a transaction has committed since."""
+    ours = [name.partition("@")[2] for name, seen in taken.items() if seen.get(TXN, NOTHING).value]
+    last = max((snapshot_number(name) or 0 for name in ours), default=0)
+    if last > base.header.snapshot:
+        raise DriftError(
+            f"the repository is at s{last} now, not at s{base.header.snapshot}",
+            object=live,
+            next_step="Run again.",
+        )
 
 
 def _require_no_difference(runner: Runner, live: str, snapshot: str) -> None:

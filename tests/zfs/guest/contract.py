@@ -1,0 +1,51 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The contract suite of all backends, run by pytest inside the host, in pools of its own."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from guest.lab import in_parallel, sh
+
+HOME = "/opt/dsg-tests/project"
+
+
+def run(nodes: list[str], disks: list[str]) -> dict[str, Any]:
+    """Run these tests, shared among as many processes as there are disks.
+
+    Returns node id → [outcome, seconds, what it said] of every test that ran.
+    """
+    found: dict[str, Any] = {}
+    for part in in_parallel(
+        len(disks), lambda n: _share(nodes[n :: len(disks)], f"pool{n}", disks[n])
+    ):
+        found.update(part)
+    return found
+
+
+def _share(nodes: list[str], pool: str, disk: str) -> dict[str, Any]:
+    sh("zpool", "create", "-f", "-O", "mountpoint=none", pool, disk)
+    os.environ["DSG_CONTRACT_POOL"] = pool
+    os.chdir(HOME)
+    import pytest
+
+    class Results:
+        def __init__(self) -> None:
+            self.found: dict[str, Any] = {}
+
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            outcome, seconds, said = self.found.setdefault(report.nodeid, ["passed", 0.0, ""])
+            if report.outcome != "passed":
+                outcome, said = report.outcome, said + report.longreprtext
+            self.found[report.nodeid] = [outcome, round(seconds + report.duration, 1), said]
+
+    results = Results()
+    markers = "markers=xdist_group: which tests run in one worker"  # there is no xdist here
+    status = pytest.main(["-q", "-o", markers, *nodes], plugins=[results])
+    assert status in (0, 1), f"pytest ended with {status}"
+    sh("zpool", "destroy", "-f", pool, check=False)  # a failed test may sit in it
+    return results.found

@@ -1,0 +1,40 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The one suite that every backend passes, on real OpenZFS: pytest runs it inside the host."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+from tests.zfs.link import ROOT, Guest
+
+SUITE = "tests/contract/test_backend.py"
+
+
+def collected() -> list[str]:
+    """Return the tests of the suite, as it would run on ZFS."""
+    argv = [sys.executable, "-m", "pytest", "--collect-only", "-q", SUITE]
+    environment = {**os.environ, "DSG_CONTRACT_POOL": "any"}
+    done = subprocess.run(
+        argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    return [line for line in done.stdout.splitlines() if line.startswith(f"{SUITE}::")]
+
+
+def test_the_contract_of_all_backends(guest: Guest, say: Callable[[object], None]) -> None:
+    """None of its tests is left out, skipped or failed."""
+    wanted = collected()
+    done = guest.do("contract.run", nodes=wanted, disks=guest.host.disks[1:3])
+    slowest = sorted(((found[1], name) for name, found in done.items()), reverse=True)[:5]
+    say(f"{len(done)} tests of the contract; the slowest: {slowest}")
+    failures = [
+        f"{name}: {said}" for name, (outcome, _s, said) in done.items() if outcome != "passed"
+    ]
+    assert failures == [], "\n\n".join(failures)
+    assert sorted(done) == sorted(wanted)
+    assert len(wanted) > 50
