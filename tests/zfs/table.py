@@ -23,6 +23,22 @@ _FAULTS = {
     "power cut behind": "power cut behind",
 }
 
+_INTRODUCTION = """# What a fault does to a transaction on OpenZFS
+
+Written by `tests/zfs` (`make test-zfs`, which leaves it as `build/zfs-crash-table.md`; one line for each point in
+`build/zfs-crash-table.txt`). The rows are the commands and mount calls of a run in their order, the columns what happens
+there, the cells what is published once recovery has run twice: the `old` tree or the `new` one, bit for bit, never
+anything else. In brackets is how the run itself ends where it is not killed.
+
+Behind every point: nothing is left over (dataset, clone, snapshot, hold, mount, record), the manifest verifies, the
+working copy is what its user made of it, and the next sync works. Where the tree is the old one, everything else is as
+it was, too, down to GUIDs and the working copy's records.
+
+Before a look at things is the same moment as behind it. From the commit record on a run does nothing but these calls:
+before one of them is the same moment as behind the one above. `power cut` are pulled plugs of the host, once more in the
+middle of the recovery behind the first.
+"""
+
 Row = list[str]
 
 
@@ -42,7 +58,7 @@ class Table:
 
     def page(self) -> str:
         """Return the table for readers: one line for each step, equal neighbours together."""
-        parts = []
+        parts = [_INTRODUCTION]
         for operation in dict.fromkeys(row[0] for row in self.rows):
             parts.append(_section(operation, [row[1:] for row in self.rows if row[0] == operation]))
         return "\n".join(parts)
@@ -67,7 +83,7 @@ def _section(operation: str, rows: list[Row]) -> str:
         [(step, [found.get(f, "") for f in faults]) for (step, _n), found in cells.items()]
     )
     shown = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"### {operation}\n\n{shown}\n"
+    return f"## {operation[0].upper()}{operation[1:]}\n\n{shown}\n"
 
 
 def _grouped(lines: list[tuple[str, list[str]]]) -> Iterator[list[str]]:
