@@ -8,6 +8,7 @@
 PYTHON ?= python3
 WORKERS ?= 2
 PYTEST_ARGS ?=
+WITHOUT_HOSTS = --ignore tests/testbed --ignore tests/zfs
 
 # Ansible wants a UTF-8 locale; mkfs and losetup live where an ordinary user's PATH does not look.
 export LC_ALL := C.UTF-8
@@ -16,7 +17,7 @@ WITH_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH:/usr/sbin:/sbin"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-zfs bench unit checks venv packages-demo packages-test format build clean
+.PHONY: help demo test test-fast test-zfs bench unit checks venv packages-demo packages-test format build clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s :
@@ -27,6 +28,10 @@ demo: packages-demo venv ## set up what is needed and run the main job on a real
 test: packages-test venv ## install what the tests need and run all of them
 	@$(PYTHON) tests/tools/environments.py report
 	@$(WITH_VENV) python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+
+test-fast: packages-test venv ## the same without virtual hosts
+	@$(PYTHON) tests/tools/environments.py report
+	@$(WITH_VENV) python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS) $(WITHOUT_HOSTS)
 
 test-zfs: packages-test venv ## build virtual hosts with real OpenZFS and run the tests on them
 	@$(WITH_VENV) python -m pytest $(PYTEST_ARGS) tests/testbed tests/zfs

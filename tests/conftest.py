@@ -2,13 +2,14 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Makes the core importable as ``_core``, and keeps the clock out of property-based tests."""
+"""Makes the core importable as ``_core``, keeps the clock out of tests, and orders them."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
@@ -19,3 +20,21 @@ settings.register_profile(
     "dsg", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("dsg")
+
+HERE = Path(__file__).resolve().parent
+LONGEST_FIRST = (
+    *("zfs", "collection/test_sanity.py", "collection/test_importer.py"),
+    "collection/test_interpreters.py",
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start what takes minutes first, so that no worker is left alone with it at the end."""
+
+    def rank(item: pytest.Item) -> int:
+        path = item.path.relative_to(HERE).as_posix()
+        found = (n for n, start in enumerate(LONGEST_FIRST) if path.startswith(start))
+        return next(found, len(LONGEST_FIRST))
+
+    items.sort(key=rank)

@@ -6,18 +6,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
 from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
 
 __all__ = ["clean_copy", "installed_collection", "shared_tmp"]
-
-HERE = Path(__file__).resolve().parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start what takes minutes first, so that no worker is left alone with it at the end."""
-    slow = [HERE / name for name in ("test_sanity.py", "test_importer.py", "test_interpreters.py")]
-    items.sort(key=lambda item: slow.index(item.path) if item.path in slow else len(slow))

@@ -23,6 +23,8 @@ from tests.testbed.store import HERE, BedError, cache
 
 __all__ = ["testbed", "zfs_host", "zfs_hosts"]
 
+pytestmark = pytest.mark.xdist_group("testbed")  # they share their hosts
+
 
 def alive(pid: int) -> bool:
     """Whether a process runs; one that ended and waits to be collected by its parent does not."""
