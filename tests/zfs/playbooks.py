@@ -61,12 +61,21 @@ class StorageGround:
         }
         self.define(self.definition)
 
-    def define(self, *definitions: dict[str, Any], user: str = "root", **variables: Any) -> None:
-        """Write the inventory."""
+    def define(
+        self,
+        *definitions: dict[str, Any],
+        user: str = "root",
+        hosts: dict[str, dict[str, Any]] | None = None,
+        **variables: Any,
+    ) -> None:
+        """Write the inventory; ``hosts`` are other names of the host, with their variables."""
         reached = self.host.bed.inventory(user)["testbed"]
         one = reached["hosts"][self.host.name]
-        shared = {**reached["vars"], "dsg_repositories": list(definitions), **variables}
-        storage = {"hosts": {"ann": one, "ben": one}, "vars": shared}
+        names = hosts or {"ann": {}, "ben": {}}
+        storage = {
+            "hosts": {name: {**one, **own} for name, own in names.items()},
+            "vars": {**reached["vars"], "dsg_repositories": list(definitions), **variables},
+        }
         self.inventory.write_text(json.dumps({"storage": storage}))
 
     def play(self, playbooks: str, *options: str, who: str = "ann", **extra: Any) -> Play:

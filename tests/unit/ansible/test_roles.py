@@ -17,7 +17,7 @@ from ansible_collections.dsg.storage.plugins.modules import dsg_info, dsg_sync
 
 ROOT = Path(__file__).resolve().parents[3]
 OF_THE_SHELL = {"paths_limit", "operation", "repository"}
-OF_PROVISIONING = {"owner", "group", "mode", "name"}
+OF_PROVISIONING = {"owner", "group", "mode", "mountpoint", "name"}
 OTHER_WORD = {"snapshot_message": "message"}  # Ansible keeps `message` for itself in modules
 
 

@@ -11,26 +11,30 @@ import re
 from ..errors import ArgumentError
 
 _COMPONENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
+_HIDDEN = re.compile(r"\.?[A-Za-z0-9][A-Za-z0-9_.:-]*")
 MAX_LENGTH = 200
 """Longest dataset name accepted; OpenZFS allows 255 with snapshot name and our own suffixes."""
 
 
 def check_dataset(name: str) -> str:
     """Return ``name``, or raise :class:`ArgumentError` unless it is a dataset below a pool."""
-    parts = name.split("/")
-    if len(name) > MAX_LENGTH or not all(_COMPONENT.fullmatch(part) for part in parts):
-        raise ArgumentError(
-            "a dataset name has components of letters, digits, '_', '.', ':' and '-', each "
-            f"starting with a letter or digit, and at most {MAX_LENGTH} characters",
-            object=name,
-        )
-    if len(parts) < 2:
+    _check_components(name, _COMPONENT)
+    if "/" not in name:
         raise ArgumentError(
             "this is a pool's root dataset; repositories live in datasets below one",
             object=name,
             next_step="Choose a dataset such as tank/dsg.",
         )
     return name
+
+
+def _check_components(name: str, component: re.Pattern[str]) -> None:
+    if len(name) > MAX_LENGTH or not all(component.fullmatch(part) for part in name.split("/")):
+        raise ArgumentError(
+            "a dataset name has components of letters, digits, '_', '.', ':' and '-', each "
+            f"starting with a letter or digit, and at most {MAX_LENGTH} characters",
+            object=name,
+        )
 
 
 _POOL = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]*")
@@ -49,5 +53,12 @@ def check_pool(name: str) -> str:
 
 
 def check_any_dataset(name: str) -> str:
-    """Return ``name``, or raise :class:`ArgumentError` unless it is a dataset or a pool's root."""
-    return check_dataset(name) if "/" in name else check_pool(name)
+    """Return ``name``, or raise :class:`ArgumentError` unless it is a dataset or a pool's root.
+
+    Below the pool one dot may come first: the work container is called ``.dsg``.
+    """
+    if "/" not in name:
+        return check_pool(name)
+    _check_components(name, _HIDDEN)
+    check_pool(name.partition("/")[0])
+    return name

@@ -1,0 +1,123 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The role ``repository`` on a storage host: what it makes, keeps, mends and refuses."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tools.collection import InstalledCollection
+from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
+from tests.zfs.link import Guest
+from tests.zfs.playbooks import StorageGround
+
+__all__ = ["clean_copy", "installed_collection", "shared_tmp"]
+
+PARENT = {
+    "mountpoint": "/srv/made",
+    "readonly": "on",
+    "setuid": "off",
+    "devices": "off",
+    "atime": "off",
+    "canmount": "on",
+    "dsg:parent": "1",
+}
+CONTAINER = {"canmount": "off", "mountpoint": "none", "readonly": "off"}
+
+
+@pytest.fixture
+def ground(
+    tmp_path: Path, installed_collection: InstalledCollection, guest: Guest
+) -> StorageGround:
+    ground = StorageGround(
+        tmp_path, installed_collection, guest.host, "docs", "tank/made", "/srv/made"
+    )
+    ground.definition["mountpoint"] = "/srv/made"
+    ground.define(ground.definition)
+    return ground
+
+
+def properties(ground: StorageGround, dataset: str, names: list[str]) -> dict[str, str]:
+    """Return properties that were set on the dataset itself."""
+    listed = ground.zfs("get", "-Hp", "-o", "property,value,source", ",".join(names), dataset)
+    lines = [line.split("\t") for line in listed.splitlines()]
+    # OpenZFS gives a canmount that is the default no source.
+    return {name: value for name, value, source in lines if source == "local" or value == "on"}
+
+
+def test_a_publish_parent_is_announced_made_kept_and_mended(ground: StorageGround) -> None:
+    before = ground.zfs("list", "-H", "-o", "name")
+    announced = ground.play("provision", "--check", "--diff").succeeded()
+    assert ground.zfs("list", "-H", "-o", "name") == before
+    assert ground.host.run("test", "-e", "/srv/made", check=False).returncode == 1
+    done = ground.play("provision", "--diff").succeeded()
+    assert done.changed() == announced.changed() == 5
+    assert properties(ground, "tank/made", list(PARENT)) == PARENT
+    assert properties(ground, "tank/made/.dsg", list(CONTAINER)) == CONTAINER
+    for options in (["--check"], []):
+        assert ground.play("provision", *options).succeeded().changed() == 0
+
+    ground.zfs("set", "atime=on", "readonly=off", "tank/made")
+    for options in (["--check", "--diff"], ["--diff"]):
+        mended = ground.play("provision", *options).succeeded()
+        assert mended.changed() == 1
+        assert re.search(r"^-.*tank/made readonly.*off \(local\)", mended.said, re.MULTILINE)
+    assert properties(ground, "tank/made", list(PARENT)) == PARENT
+
+
+def test_what_a_crash_left_is_gone_after_the_next_boot(ground: StorageGround, guest: Guest) -> None:
+    ground.play("provision").succeeded()
+    ground.zfs("create", "-u", "tank/made/.dsg/docs.init.dead-1")
+    guest.hang_up()
+    guest.host.reboot()
+    assert ground.datasets() == []
+    state = ("systemctl", "show", "-P", "Result", "-P", "ActiveState", "dsg-recover.service")
+    assert ground.host.run(*state).stdout.split() == ["success", "active"]
+    order = ("systemctl", "list-dependencies", "--after", "--plain", "local-fs.target")
+    assert "dsg-recover.service" in ground.host.run(*order).stdout
+    assert ground.host.run("systemctl", "is-system-running", check=False).stdout == "running\n"
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "pool-root": ({"dataset": "tank"}, "below a pool's root"),
+    "no-pool": ({"dataset": "nowhere/dsg"}, "'nowhere': dataset does not exist"),
+    "no-parent": ({"dataset": "tank/absent/dsg"}, "its parent tank/absent does not exist"),
+    "foreign": ({"dataset": "tank/foreign"}, "is not marked as a publish parent"),
+    "moved": ({"dataset": "tank/dsg", "mountpoint": "/elsewhere"}, "is mounted at /srv/dsg"),
+    "hides": ({"dataset": "tank/new", "mountpoint": "/etc"}, "/etc is not an empty directory"),
+    "file": ({"dataset": "tank/new", "mountpoint": "/etc/passwd"}, "is not an empty directory"),
+    "owner": ({"dataset": "tank/new", "owner": "dsg"}, "have no owner, group or mode"),
+    "both": ({"dataset": "tank/new", "base": "/srv"}, "mutually exclusive"),
+}
+
+
+def test_what_cannot_be_a_publish_parent_is_refused(ground: StorageGround) -> None:
+    """Each case is a host of its own to Ansible, so that one run refuses them all."""
+    ground.zfs("create", "-u", "tank/foreign")
+    before = ground.zfs("get", "-Hp", "-s", "local", "all")
+    ground.define(hosts={case: definition_of(given) for case, (given, _text) in REFUSED.items()})
+    for options in (["--check"], []):
+        done = ground.play("provision", *options, who="all").result
+        said = {task["host"]: task["result"] for task in done.tasks if task["status"] == "failed"}
+        lacking = {
+            case: said.get(case)
+            for case, (_given, text) in REFUSED.items()
+            if text not in str(said.get(case))
+        }
+        assert lacking == {}
+    assert ground.zfs("get", "-Hp", "-s", "local", "all") == before
+
+
+def definition_of(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the variables of a host with one repository on OpenZFS."""
+    backend = {key: value for key, value in given.items() if key in ("dataset", "base")}
+    more = {key: value for key, value in given.items() if key not in backend}
+    return {
+        "dsg_repositories": [{"name": "docs", "backend": {"type": "zfs", **backend}, **more}],
+    }
