@@ -13,7 +13,7 @@ import pytest
 import yaml
 from ansible_collections.dsg.storage.plugins.module_utils import _shell
 from ansible_collections.dsg.storage.plugins.module_utils._core.backends.zfs import rights
-from ansible_collections.dsg.storage.plugins.modules import dsg_info, dsg_sync
+from ansible_collections.dsg.storage.plugins.modules import dsg_info, dsg_sync, dsg_zpool
 
 ROOT = Path(__file__).resolve().parents[3]
 OF_THE_SHELL = {"paths_limit", "operation", "repository"}
@@ -79,8 +79,23 @@ def test_the_role_grants_what_a_transaction_needs() -> None:
     assert sorted(granted) == sorted(rights.REQUIRED)
 
 
+def test_the_role_takes_and_hands_over_every_option_of_a_pool() -> None:
+    definition, spec = _definition("pool"), dsg_zpool.argument_spec()
+    assert set(definition) == set(spec)
+    for name, option in spec.items():
+        for key in ("type", "choices", "elements"):
+            assert definition[name].get(key) == option.get(key), (name, key)
+    for name, option in spec["vdevs"]["options"].items():
+        for key in ("type", "choices", "elements", "default", "required"):
+            assert definition["vdevs"]["options"][name].get(key) == option.get(key), (name, key)
+    (task,) = _load("roles/pool/tasks/main.yml")
+    handed = task["dsg.storage.dsg_zpool"]
+    assert set(handed) == set(spec)
+    assert all(f"item.{name}" in value for name, value in handed.items())
+
+
 def test_every_variable_of_a_role_has_a_default_or_is_required() -> None:
-    for role in ("repository", "sync"):
+    for role in ("pool", "repository", "sync"):
         assert set(_load(f"roles/{role}/defaults/main.yml")) == set(_options(role))
 
 

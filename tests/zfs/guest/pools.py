@@ -91,6 +91,18 @@ def every_role(disks: Disks) -> None:
     _made(disks, *declared, mixed_redundancy=True)
 
 
+def stripes_beside_mirrors(disks: Disks) -> None:
+    """Whatever the order of the declaration, a single disk does not get into a mirror."""
+    _made(
+        disks,
+        ("data", "mirror", disks[:2]),
+        ("log", "mirror", disks[2:4]),
+        ("data", "stripe", disks[4:5]),
+        ("log", "stripe", disks[5:6]),
+        mixed_redundancy=True,
+    )
+
+
 def special_and_log_mirrors(disks: Disks) -> None:
     _made(
         disks,

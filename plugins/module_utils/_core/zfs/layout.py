@@ -45,9 +45,10 @@ def declared(pool: str, items: Iterable[tuple[str, str, Sequence[str]]]) -> list
         if not path.startswith("/") or not path.isprintable():
             faults.append(f"{path!r} is not an absolute path")
             continue
-        other = seen.setdefault(disks.device(path), path)
-        if other is not path:
-            faults.append(f"{path} and {other} are the same disk")
+        device = disks.device(path)
+        if device in seen:
+            faults.append(f"{path} and {seen[device]} are the same disk")
+        seen[device] = path
     if not any(vdev.role == "data" for vdev in found):
         faults.append("there is no data vdev")
     if faults:
@@ -106,14 +107,17 @@ def require_even(pool: str, vdevs: Sequence[Vdev]) -> None:
 
 
 def words(vdevs: Iterable[Vdev]) -> list[str]:
-    """Return vdevs as ``zpool create`` and ``zpool add`` take them; data comes first."""
+    """Return vdevs as ``zpool create`` and ``zpool add`` take them.
+
+    Data comes first, and in each role the stripes: a disk behind a mirror's would be one of it.
+    """
     by_role: dict[str, list[str]] = {"data": []}
-    for vdev in vdevs:
+    for vdev in sorted(vdevs, key=lambda vdev: vdev.type != STRIPE):
         kind = [] if vdev.type == STRIPE else [vdev.type]
         by_role.setdefault(vdev.role, []).extend([*kind, *map(disks.whole, vdev.disks)])
-    found: list[str] = []
+    found = by_role.pop("data")
     for role, group in by_role.items():
-        found += group if role == "data" else [role, *group]
+        found += [role, *group]
     return found
 
 

@@ -18,6 +18,10 @@ from .vdevs import Pool, Vdev
 # What is decided at each import, and cannot be held.
 _OF_AN_IMPORT = ("altroot", "readonly")
 
+# What OpenZFS says where udev is still at the links of partitions that it made on the disks.
+_LINKS_ARE_LATE = ("no such pool or dataset", "is currently unavailable")
+_TRACES = "The disks did not become a part of a pool; they may carry new, empty partitions."
+
 
 class PoolRequest(NamedTuple):
     """What is declared; ``vdevs`` as (role, type, disks), values as a playbook has them."""
@@ -142,7 +146,10 @@ def _on_disks(
     words = [*options, name, *layout.words(new)]
     runner.run("zpool", verb, "-n", "-f", *words)  # OpenZFS's own checks; nothing is written
     force = ["-f"] if layout.is_uneven(together) else []
-    return [*cleared, Step(("zpool", verb, *force, *words), tuple(changes))]
+    return [
+        *cleared,
+        Step(("zpool", verb, *force, *words), tuple(changes), _TRACES, _LINKS_ARE_LATE),
+    ]
 
 
 def _cleared(
@@ -195,6 +202,7 @@ def _clearing(runner: Runner, path: str, device: str, content: Sequence[str]) ->
     ]
     commands: list[tuple[str, ...]] = [("zpool", "labelclear", "-f", node) for node in labelled]
     commands.append(("wipefs", "--all", "--quiet", *nodes))
+    commands.append(("udevadm", "settle"))  # lest links to old partitions vanish under a new label
     return [Step(commands[0], (change,)), *(Step(command, ()) for command in commands[1:])]
 
 

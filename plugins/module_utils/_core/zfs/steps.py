@@ -14,9 +14,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ..errors import DsgError
-from .command import Runner, ZfsError
+from .command import CommandFailed, Runner, ZfsError
 
 UNCHANGED = "Pools, disks, datasets and grants are unchanged."
+
+_ATTEMPTS = 5
 
 
 class PoolError(DsgError):
@@ -49,10 +51,16 @@ class Change(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One command (name of the program first) and the differences that it removes."""
+    """One command (name of the program first) and the differences that it removes.
+
+    ``traces`` says what a failure of it may leave all the same. ``passing``: what it says where the
+    cause is over soon, and it is tried again.
+    """
 
     command: tuple[str, ...]
     changes: tuple[Change, ...]
+    traces: str = ""
+    passing: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return shlex.join(self.command)
@@ -71,9 +79,9 @@ def carry_out(runner: Runner, plan: Plan, steps: Sequence[Step]) -> list[Step]:
     for _round in range(2):
         for step in steps:
             try:
-                runner.run(*step.command)
+                _run(runner, step)
             except ZfsError as error:
-                raise _with_progress(error, done) from None
+                raise _with_progress(error, done, step.traces) from None
             done.append(step)
         try:
             steps = plan() if steps else []
@@ -93,11 +101,20 @@ def carry_out(runner: Runner, plan: Plan, steps: Sequence[Step]) -> list[Step]:
     return done
 
 
-def _with_progress(error: DsgError, done: Sequence[Step]) -> DsgError:
+def _run(runner: Runner, step: Step) -> None:
+    for left in range(_ATTEMPTS - 1, -1, -1):
+        try:
+            runner.run(*step.command)
+            return
+        except CommandFailed as error:
+            if not left or not any(text in error.output for text in step.passing):
+                raise
+            runner.run("udevadm", "settle")
+
+
+def _with_progress(error: DsgError, done: Sequence[Step], traces: str = "") -> DsgError:
     """Make the error tell what was done before it: nothing is taken back."""
-    if not done:
-        error.unchanged = UNCHANGED
-        return error
-    error.unchanged = "Done before the error, and not taken back: " + "; ".join(map(str, done))
-    error.changed = True
+    error.changed = bool(done or traces)
+    told = [f"Done before the error, and not taken back: {'; '.join(map(str, done))}"] * bool(done)
+    error.unchanged = " ".join(filter(None, [*told, traces])) or UNCHANGED
     return error
