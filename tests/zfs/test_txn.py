@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from tests.zfs.link import Guest
+from tests.zfs.table import Table
 from tests.zfs.test_operations import cases
 
 CUT = ("txn.open_before_the_cut", "txn.open_behind_the_cut")
@@ -17,6 +18,15 @@ CUT = ("txn.open_before_the_cut", "txn.open_behind_the_cut")
 @pytest.mark.parametrize("case", [case for case in cases("txn") if case not in CUT])
 def test_case(guest: Guest, case: str) -> None:
     guest.do(case)
+
+
+@pytest.mark.parametrize("step", ["begin", "prepare", "commit", "first commit", "rollback"])
+def test_killed_at_every_point(guest: Guest, table: Table, step: str) -> None:
+    """The step can be repeated, and what is published is the old tree or the new one."""
+    done = guest.do("txn_crash.matrix", step=step)
+    table.rows += done["rows"]
+    assert done["failures"] == [], "\n".join(done["failures"])
+    assert {row[-1] for row in done["rows"]} == ({"old", "new"} if "commit" in step else {"old"})
 
 
 def test_power_cut(guest: Guest) -> None:

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from statistics import median
 
 from _core.zfs.command import Runner
@@ -19,8 +20,11 @@ from guest.lab import PARENT, Lab, sh
 FILES = ("a", "deep/b", "deep/er/c", "d")
 
 
-def poll(path: str, stop: str) -> dict[str, int]:
-    """Read files that belong together until ``stop`` exists; count what nobody must ever see."""
+def poll(path: str, stop: str, files: Sequence[str] = FILES, pause: float = 0.0) -> dict[str, int]:
+    """Read files that belong together until ``stop`` exists; count what nobody must ever see.
+
+    ``pause`` are seconds between two rounds.
+    """
     seen = dict.fromkeys(("reads", "rounds", "errors", "mixtures", "back"), 0)
     last = 0
     generations = set()
@@ -32,11 +36,11 @@ def poll(path: str, stop: str) -> dict[str, int]:
             continue
         try:
             for _unused in range(20):
-                found = {_number(name, root) for name in FILES}
-                seen["reads"] += len(FILES)
+                found = {_number(name, root) for name in files}
+                seen["reads"] += len(files)
                 seen["mixtures"] += len(found) != 1
-            by_path = [_number(f"{path}/{name}", None) for name in FILES]
-            seen["reads"] += len(FILES)
+            by_path = [_number(f"{path}/{name}", None) for name in files]
+            seen["reads"] += len(files)
             seen["back"] += by_path != sorted(by_path) or by_path[0] < last
             last = by_path[-1]
             generations.update(by_path)
@@ -45,6 +49,7 @@ def poll(path: str, stop: str) -> dict[str, int]:
         finally:
             os.close(root)
         seen["rounds"] += 1
+        time.sleep(pause)
     return {**seen, "last": last, "generations": len(generations)}
 
 

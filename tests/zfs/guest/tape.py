@@ -115,7 +115,9 @@ class Tape:
             return f"get {'properties' if 'all' in rest else 'state'}"
         if verb in ("set", "inherit"):
             record = any(part.startswith("dsg:commit.") for part in rest)
-            return f"{verb} {'commit record' if record else 'properties'}"
+            mark = any(part.startswith("dsg:open") for part in rest)
+            what = "commit record" if record else "mark" if mark else "properties"
+            return f"{verb} {what}"
         if verb == "-o":  # of mount
             return f"{' '.join(rest[:1])} {self._short(rest[-1])}"
         names = [self._short(part) for part in rest if "/" in part and "=" not in part]

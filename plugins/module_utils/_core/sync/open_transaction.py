@@ -110,8 +110,9 @@ class _Step:
 
     def begin(self) -> TransactionResult:
         with self._repository():
-            self._refuse_committed()
             present = self._resume()
+            if present is None:
+                self._refuse_committed()
             transaction = present or self._transaction()
             self.result.operation = INIT if self.base is None else SYNC
             self.result.work_path = transaction.work
@@ -153,10 +154,10 @@ class _Step:
 
     def prepare(self) -> TransactionResult:
         with self._repository():
-            if self._is_unknown():
+            transaction = self._resume()
+            if transaction is None:
+                self._refuse_committed()
                 return self._foretell()
-            self._refuse_committed()
-            transaction = self._require_open()
             if transaction.prepared:
                 if not self.request.check:
                     transaction.keep()  # whoever prepared it may have died right before
@@ -169,11 +170,9 @@ class _Step:
 
     def commit(self) -> TransactionResult:
         with self._repository():
-            if self._is_unknown():
-                return self._foretell()
-            if self._is_committed():
-                return self.result
-            transaction = self._require_open()
+            transaction = self._resume()
+            if transaction is None:
+                return self.result if self._is_committed() else self._foretell()
             tree = None if transaction.prepared else self._examine(transaction)
             if self._has_nothing(transaction, tree):
                 if not self.request.check:
@@ -235,22 +234,12 @@ class _Step:
         if not self.request.txn_id:
             return None
         held = self.held
-        return opened.resume(
+        found = opened.resume(
             held.runner, held.layout, held.privileged, self.request.txn_id, self.base
         )
-
-    def _require_open(self) -> OpenTransaction:
-        transaction = self._resume()
-        if transaction is None:
-            raise RepositoryError(
-                f"there is no open transaction {self.result.txn_id}: it never began, was rolled "
-                "back, or its lease ended and somebody else tidied up",
-                object=self.held.layout.live,
-                unchanged=_PUBLISHED_UNCHANGED,
-                next_step="Begin again.",
-            )
-        self.result.operation = INIT if self.base is None else SYNC
-        return transaction
+        if found is not None:
+            self.result.operation = INIT if self.base is None else SYNC
+        return found
 
     def _is_committed(self) -> bool:
         """Tell whether the transaction committed; the result names its snapshot then."""
@@ -275,15 +264,21 @@ class _Step:
                 next_step="Begin another one, with another id.",
             )
 
-    def _is_unknown(self) -> bool:
-        """Tell whether only check mode kept the transaction from being there."""
-        return self.request.check and not self._is_open() and not self._is_committed()
-
     def _is_open(self) -> bool:
         return opened.is_open(self.held.runner, self.held.layout, self.result.txn_id)
 
     def _foretell(self) -> TransactionResult:
-        """Nobody can tell what tasks would have put into a work tree that was never made."""
+        """Refuse a transaction that is not there, unless only check mode kept it from being there.
+
+        Nobody can tell then what tasks would have put into a work tree that was never made.
+        """
+        if not self.request.check:
+            raise RepositoryError(
+                f"there is no open transaction {self.result.txn_id}: it never began, was rolled "
+                "back, or its lease ended and somebody else tidied up",
+                object=self.held.layout.live,
+                next_step="Begin again.",
+            )
         self.result.changed = True
         self.result.changes_known = False
         return self.result

@@ -19,7 +19,7 @@ from ...zfs import datasets, mounts
 from ...zfs.command import CommandFailed, Runner
 from ...zfs.datasets import NOTHING
 from . import commit, lease
-from .layout import INIT, MANIFEST, STAGE, TXN, Layout, snapshot_number
+from .layout import INIT, MANIFEST, STAGE, TXN, Layout
 from .lease import Mark
 from .privileged import Privileged
 from .state import Dataset, State, look
@@ -44,6 +44,8 @@ class OpenTransaction(ZfsTransaction):
         self.mark = Mark(0, lease.this_boot(), self.number, "", "", "", "")
         self.prepared = ""
         """The id of the manifest in the snapshot that is to be published, '' where there is none."""
+        self.written = "0"
+        """Bytes that were written since that snapshot was taken."""
 
     def open(self, seconds: int) -> None:
         """Begin, and keep the work dataset for that long; the last step makes the transaction."""
@@ -93,12 +95,9 @@ class OpenTransaction(ZfsTransaction):
 
     def commit(self) -> None:
         """Publish what was prepared, if nobody wrote into it since."""
-        ours = f"s{self.number + 1}"
-        written = f"written@{ours}"
-        found = datasets.read(self.runner, (written,), [self.dataset])[self.dataset]
-        if found[written].value != "0":
+        if self.written != "0":
             raise DriftError(
-                f"it was written to since its snapshot @{ours} was taken",
+                f"it was written to since its snapshot @s{self.number + 1} was taken",
                 object=self.dataset,
                 next_step=BEGIN_AGAIN,
             )
@@ -187,7 +186,7 @@ def resume(
         raise ManifestError("its mark and its name contradict one another", object=dataset.name)
     found.mark = mark
     found.live = Base(mark.guid, mark.snapshot, mark.snapshot_guid, mark.written)
-    found.prepared = _prepared(runner, found)
+    _look_for_snapshot(found)
     return found
 
 
@@ -195,13 +194,18 @@ def _at(number: int, words: str) -> str:
     return f"{words} at s{number}" if number else f"{words} absent"
 
 
-def _prepared(runner: Runner, transaction: OpenTransaction) -> str:
-    """Return the manifest's id that the snapshot of a prepared transaction carries."""
-    listed = datasets.read(
-        runner, (TXN, MANIFEST), [transaction.dataset], kinds="snapshot", depth=1
+def _look_for_snapshot(transaction: OpenTransaction) -> None:
+    """Find out whether a transaction is prepared."""
+    name = f"{transaction.dataset}@s{transaction.number + 1}"
+    written = f"written@s{transaction.number + 1}"
+    found = datasets.read(
+        transaction.runner,
+        (TXN, MANIFEST, written),
+        [transaction.dataset],
+        kinds="filesystem,snapshot",
+        depth=1,
     )
-    for name, properties in listed.items():
-        ours = snapshot_number(name.partition("@")[2]) == transaction.number + 1
-        if ours and properties.get(TXN, NOTHING).value == transaction.txn_id:
-            return properties.get(MANIFEST, NOTHING).value
-    return ""
+    snapshot = found.get(name, {})
+    if snapshot.get(TXN, NOTHING).value == transaction.txn_id:
+        transaction.prepared = snapshot.get(MANIFEST, NOTHING).value
+        transaction.written = found[transaction.dataset][written].value

@@ -1,0 +1,133 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""kill -9 at every command and mount call of an open transaction's steps."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from guest.lab import listing
+from guest.opened import Opened
+from guest.tape import KILL_AFTER, KILL_BEFORE, Fault, attempt
+
+Row = list[str]
+Tree = dict[str, list[object]]
+INIT = "first commit"
+
+
+def matrix(step: str) -> dict[str, Any]:
+    """Kill a step at every point, repeat it; return rows of the table, and what went wrong."""
+    rows: list[Row] = []
+    failures: list[str] = []
+    case = _repository(step, "steps")
+    points = list(_points(case, step))
+    case.end()
+    case = _repository(step, "0")
+    for number, fault in enumerate(points):
+        if step == INIT and number:
+            case = _repository(step, str(number))
+        try:
+            rows.append([f"open transaction, {step}", *_point(case, step, fault, number)])
+            print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
+        except Exception:
+            failures.append(f"{step}, {fault}: {traceback.format_exc()}")
+            return {"rows": rows, "failures": failures}  # what is left there is evidence
+        if step == INIT:
+            case.end()
+    if step != INIT:
+        case.end()
+    return {"rows": rows, "failures": failures}
+
+
+def _repository(step: str, name: str) -> Opened:
+    case = Opened(f"txnkill-{step.replace(' ', '-')}-{name}")
+    if step != INIT:
+        case.publish(a="published")
+    return case
+
+
+def _work(case: Opened, step: str) -> Callable[[], Any]:
+    return {
+        "begin": lambda: case.begin(txn_id=case.txn_id),
+        "prepare": case.prepare,
+        "commit": case.commit,
+        INIT: case.commit,
+        "rollback": case.rollback,
+    }[step]
+
+
+def _bring(case: Opened, step: str, number: int) -> Tree:
+    """Bring a new transaction to where the step begins; return the tree that it will publish."""
+    if step == "begin":
+        case.txn_id = _id(number)
+        return {}
+    case.begin(txn_id=_id(number))
+    case.put("a", f"generation {number}")
+    case.put(f"only/in-{number}", "o")
+    tree = listing(case.work)
+    if step in ("commit", INIT):
+        case.prepare()
+    return tree
+
+
+def _id(number: int) -> str:
+    """Return an id that looks like those that are made."""
+    return f"20260101T000000Z-{number:012x}"
+
+
+def _points(case: Opened, step: str) -> Iterator[Fault]:
+    """Yield every moment that differs from the others.
+
+    Reading changes nothing, and between two calls only a preparation writes to files.
+    """
+    _bring(case, step, 1000)
+    done = attempt(case.lab.name, _work(case, step), None)
+    assert done.end == "done", done
+    for nth in range(sum(changes for _label, changes in done.steps)):
+        if step == "prepare" or nth == 0:
+            yield Fault("", KILL_BEFORE, nth)
+        yield Fault("", KILL_AFTER, nth)
+    if step in ("begin", "prepare"):
+        case.rollback()
+
+
+def _point(case: Opened, step: str, fault: Fault, number: int) -> Row:
+    """Let it happen; then everything is old or new, and the step can be repeated."""
+    lab = case.lab
+    new = _bring(case, step, number)
+    old = lab.published() if os.path.ismount(lab.path) else {}
+    died = attempt(lab.name, _work(case, step), fault)
+    assert died.end == "killed", died
+    shown = lab.published() if os.path.ismount(lab.path) else {}
+    assert shown in (old, new), shown
+    if number % 2:
+        lab.recover()
+        assert lab.recover() == []
+    after = _repeat(case, step, old)
+    assert after == (old if step in ("begin", "rollback") else new), after
+    assert not lab.recover()
+    if os.path.ismount(lab.path):
+        lab.clean()
+    return [died.hit, fault.kind, "killed", "new" if shown == new else "old"]
+
+
+def _repeat(case: Opened, step: str, old: Tree) -> Tree:
+    """Take the step again, to the end of the transaction; return what is published then."""
+    done = _work(case, step)()
+    if step == "begin":
+        assert os.path.ismount(case.work) and listing(case.work) == old
+        assert case.rollback().changed
+    elif step == "prepare":
+        assert not case.prepare().changed
+        assert case.commit().changed
+    elif step == "rollback":
+        assert not case.rollback().changed
+    else:
+        assert done.snapshot == case.commit().snapshot
+    return case.lab.published()

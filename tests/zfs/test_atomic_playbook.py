@@ -1,0 +1,134 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbook of docs/transactions.md: unarchive, copy and template become one atomic step."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.integration.playbooks import Play
+from tests.tools.collection import InstalledCollection
+from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
+from tests.zfs.link import HOME, Guest
+from tests.zfs.playbooks import StorageGround
+
+__all__ = ["clean_copy", "installed_collection", "shared_tmp"]
+
+Say = Callable[[object], None]
+
+PLAYBOOK = Path(__file__).parent / "playbooks" / "atomic.yml"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "transactions.md"
+FILES = ("version.txt", "static/page.txt", "static/notice.txt", "settings.txt")
+
+
+class Website:
+    """A repository that the playbook fills; each of a release's files holds the release's number."""
+
+    def __init__(self, root: Path, installed: InstalledCollection, guest: Guest) -> None:
+        self.ground = StorageGround(root, installed, guest.host, "website")
+        self.root = root
+
+    def release(self, number: int, *options: str, broken: bool = False) -> Play:
+        """Run the playbook; a broken release lacks a variable of its template."""
+        archive = self.root / f"release-{number}.tar.gz"
+        self._pack(archive, number)
+        known = {"release_archive": str(archive), "release_number": number}
+        if not broken:
+            known["release_setting"] = number
+        arguments = ("-i", str(self.ground.inventory), "--limit", "ann", *options)
+        return Play(
+            self.ground.installed.playbook(
+                PLAYBOOK, *arguments, "-e", json.dumps(known), ANSIBLE_PIPELINING="true"
+            )
+        )
+
+    def _pack(self, archive: Path, number: int) -> None:
+        with tarfile.open(archive, "w:gz") as packed:
+            for name in FILES[:2]:
+                content = f"{number}\n".encode()
+                info = tarfile.TarInfo(name)
+                info.size, info.mtime, info.mode = len(content), 1_700_000_000 + number, 0o644
+                packed.addfile(info, io.BytesIO(content))
+
+    def left(self) -> list[str]:
+        """Name what a transaction has left behind on the host."""
+        container = f"{self.ground.parent}/.dsg"
+        found = [name for name in self.ground.datasets() if name.startswith(container)]
+        marked = self.ground.zfs("get", "-Hr", "-s", "local", "-o", "name,property", "all", "tank")
+        found += [line for line in marked.splitlines() if "dsg:open" in line or ":commit" in line]
+        mounted = self.ground.host.run("ls", "/run/dsg/mnt").stdout.split()
+        return found + [name for name in mounted if "website" in name]
+
+
+@contextmanager
+def _polled(guest: Guest, path: str) -> Iterator[dict[str, Any]]:
+    """Poll the published tree for the length of the block; the figures are filled in at its end."""
+    figures: dict[str, Any] = {}
+    stop = "/run/stop-polling"
+    code = (
+        "import json; from guest.readers import poll;"
+        f"print(json.dumps(poll({path!r}, {stop!r}, {FILES!r}, 0.02)))"
+    )
+    guest.host.run("rm", "-f", stop)
+    argv = guest.host.ssh_argv("env", f"PYTHONPATH={HOME}", "nice", "python3", "-c", code)
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as reader:
+        try:
+            yield figures
+        finally:
+            guest.host.run("touch", stop)
+            said, _unused = reader.communicate()
+    figures.update(json.loads(said))
+
+
+def test_unarchive_copy_and_template_are_one_step(
+    tmp_path: Path, installed_collection: InstalledCollection, guest: Guest, say: Say
+) -> None:
+    """Old, then new, for who reads all the time; a release that breaks in the middle is no release."""
+    site = Website(tmp_path, installed_collection, guest)
+    ground = site.ground
+    assert site.release(1, "--check", "--diff").succeeded().changed() == 1
+    assert ground.datasets() == []
+    site.release(1).succeeded()
+    first = ground.tree(ground.live)
+    assert set(first) == set(FILES) and ground.datasets()[1:] == ["tank/dsg/website@s1"]
+    with _polled(guest, ground.live) as seen:
+        announced = site.release(2, "--check", "--diff").succeeded()
+        assert "not known in check mode" in announced.result.stdout
+        assert ground.tree(ground.live) == first
+        done = site.release(2, "--diff").succeeded()
+        assert done.changed() == 4
+        second = ground.tree(ground.live)
+        assert all(second[name] != first[name] for name in FILES)
+        assert site.left() == []
+
+        failed = site.release(3, broken=True)
+        assert failed.result.rc == 2
+        assert "Release 3 was not published" in failed.said
+        assert "release_setting" in failed.said
+        assert ground.tree(ground.live) == second
+        assert site.left() == []
+
+        again = site.release(2).succeeded()
+        assert again.changed() == 0
+        assert ground.tree(ground.live) == second
+        assert ground.datasets()[1:] == ["tank/dsg/website@s1", "tank/dsg/website@s2"]
+        assert site.left() == []
+    say(seen)
+    assert (seen["errors"], seen["mixtures"], seen["back"]) == (0, 0, 0)
+    assert (seen["last"], seen["generations"]) == (2, 2)
+    assert seen["reads"] > 1000
+
+
+def test_the_docs_show_this_very_playbook() -> None:
+    """What is documented is what is tested."""
+    shown = PLAYBOOK.read_text(encoding="utf-8").partition("---\n")[2]
+    assert f"```yaml\n{shown}```" in DOCS.read_text(encoding="utf-8")
