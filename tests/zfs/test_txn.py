@@ -15,7 +15,9 @@ from tests.zfs.test_operations import cases
 CUT = ("txn.open_before_the_cut", "txn.open_behind_the_cut")
 
 
-@pytest.mark.parametrize("case", [case for case in cases("txn") if case not in CUT])
+@pytest.mark.parametrize(
+    "case", [case for case in cases("txn") + cases("txn_trees") if case not in CUT]
+)
 def test_case(guest: Guest, case: str) -> None:
     guest.do(case)
 

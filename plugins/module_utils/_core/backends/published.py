@@ -85,6 +85,18 @@ def restore_records(root: str, live: str) -> None:
     remove_tree_at(os.path.join(root, METADATA))
     if live:
         shutil.copytree(os.path.join(live, METADATA), os.path.join(root, METADATA), symlinks=True)
+        _keep_owners(live, root)
+
+
+def _keep_owners(live: str, root: str) -> None:
+    """Give records that root has copied to whom the published ones belong."""
+    if os.geteuid() != 0:
+        return
+    for directory, _unused, names in os.walk(os.path.join(live, METADATA)):
+        for path in (directory, *(os.path.join(directory, name) for name in names)):
+            found = os.lstat(path)
+            copy = os.path.join(root, os.path.relpath(path, live))
+            os.chown(copy, found.st_uid, found.st_gid, follow_symlinks=False)
 
 
 def _is_untouched(original: str, copy: str) -> bool:

@@ -1,0 +1,91 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The mark of an open transaction, and what recovery leaves alone because of it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from _core.backends.zfs import lease
+from _core.backends.zfs.layout import Layout
+from _core.backends.zfs.lease import DURABLE, Mark
+from _core.backends.zfs.state import NO_PARENT, Dataset, State
+from _core.errors import ManifestError
+
+LAYOUT = Layout("tank/dsg", "x")
+NAME = LAYOUT.work("stage", "t-1")
+
+
+class _Written:
+    """Stands in for the commands: keeps the one that is run."""
+
+    def __init__(self) -> None:
+        self.value = ""
+
+    def zfs(self, verb: str, pair: str, dataset: str) -> str:
+        assert (verb, dataset) == ("set", NAME)
+        self.value = pair.partition("=")[2]
+        return ""
+
+
+def _marked(mark: str, name: str = NAME) -> State:
+    dataset = Dataset(name, "1", "", "", "t-1", mark=mark)
+    return State(LAYOUT, NO_PARENT, None, {name: dataset}, None)
+
+
+def _text(mark: Mark) -> str:
+    written = _Written()
+    lease.write(written, NAME, mark)  # type: ignore[arg-type]
+    return written.value
+
+
+def _mark(ends: float, boot: str | None = None) -> Mark:
+    boot = lease.this_boot() if boot is None else boot
+    return Mark(int(time.time() + ends), boot, 3, "11", "22", "512", "daily;2026=1")
+
+
+def test_what_is_written_is_read() -> None:
+    mark = _mark(60)
+    (dataset,) = _marked(_text(mark)).work.values()
+    assert lease.read(dataset) == mark
+
+
+@pytest.mark.parametrize("text", ["soon", "1;2", "x;boot;3;;;;", "1;boot;x;;;;", "²;boot;1;;;;"])
+def test_what_cannot_be_read_is_an_error_and_left_alone(text: str) -> None:
+    state = _marked(text)
+    with pytest.raises(ManifestError):
+        lease.read(state.work[NAME])
+    assert lease.spared(state) == {NAME}
+    assert "until it is rolled back" in lease.describe(state)[0]
+
+
+def test_without_a_mark_nothing_is_open() -> None:
+    assert lease.spared(_marked(""), "t-1") == set()
+    assert lease.describe(_marked("")) == []
+
+
+@pytest.mark.parametrize(
+    ("ends", "boot", "own", "left_alone"),
+    [
+        (60, None, "", True),
+        (-1, None, "", False),
+        (-1, None, "t-1", True),
+        (-1, None, "t-2", False),
+        (60, "another", "", False),
+        (60, "another", "t-1", False),
+        (60, DURABLE, "", True),
+        (-1, DURABLE, "", False),
+        (-1, DURABLE, "t-1", True),
+    ],
+)
+def test_when_it_is_left_alone(ends: int, boot: str | None, own: str, left_alone: bool) -> None:
+    state = _marked(_text(_mark(ends, boot)))
+    assert lease.spared(state, own) == ({NAME} if left_alone else set())
+
+
+def test_mounts_of_open_transactions() -> None:
+    assert lease.mounted(_marked(_text(_mark(60)))) == {LAYOUT.mount("t-1")}
+    assert lease.mounted(_marked(_text(_mark(-1)))) == set()
