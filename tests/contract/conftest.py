@@ -5,8 +5,9 @@
 """Grounds to run the backends' contract on: the machine's own file system, mounted images, or ZFS.
 
 With ``DSG_CONTRACT_POOL`` in the environment (tests/zfs does that, inside a virtual host) the ground
-is a dataset of that pool, and the backend is ``zfs``. Otherwise the backend is ``directory``: an image is a sparse file, made, mounted and unmounted by root for one worker of pytest; the loop
-device goes with the mount. Tests on one ground run in one worker, so that it is mounted once.
+is a dataset of that pool, and the backend is ``zfs``. Otherwise the backend is ``directory``: an
+image is a sparse file, made, mounted and unmounted by root for one worker of pytest; the loop device
+goes with the mount. Tests on one ground run in one worker, so that it is mounted once.
 """
 
 from __future__ import annotations

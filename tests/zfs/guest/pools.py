@@ -191,7 +191,10 @@ def export_and_import(disks: Disks) -> None:
     """Exported, and imported again where it lies; never made anew on its own disks."""
     declared = (("data", "mirror", disks[:2]), ("spare", "stripe", disks[2:3]))
     request = PoolRequest(NAME, declared)
-    leave = lambda: pool_state.exported(Runner(), request)  # noqa: E731
+
+    def leave() -> object:
+        return pool_state.exported(Runner(), request)
+
     try:
         assert leave() == []  # there is none, and that is fine
         hold(pool(NAME, *declared))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 from ..backends.zfs import helper, host
 from ..errors import DsgError
@@ -27,25 +28,30 @@ def main(argv: Sequence[str]) -> int:
         return helper.serve(sys.stdin.buffer, sys.stdout.buffer)
     if argv[:1] == ["recover"] and not any(name.startswith("-") for name in argv[1:]):
         return _recover(argv[1:])
-    print((__doc__ or "").strip(), file=sys.stderr)
+    _say(sys.stderr, (__doc__ or "").strip())
     return USAGE
 
 
 def _recover(parents: Sequence[str]) -> int:
     if os.geteuid() != 0:
-        print("dsg-storage recover has to run as root", file=sys.stderr)
+        _say(sys.stderr, "dsg-storage recover has to run as root")
         return USAGE
     status = DONE
     try:
         found = host.repositories(parents)
     except DsgError as exc:
-        print(exc, file=sys.stderr)
+        _say(sys.stderr, str(exc))
         return FAILED
     for layout in found:
         try:
             for sentence in host.recover(layout):
-                print(f"{layout.live}: {sentence}", flush=True)
+                _say(sys.stdout, f"{layout.live}: {sentence}")
         except (DsgError, OSError) as exc:
-            print(exc, file=sys.stderr, flush=True)
+            _say(sys.stderr, str(exc))
             status = FAILED
     return status
+
+
+def _say(stream: TextIO, line: str) -> None:
+    stream.write(f"{line}\n")
+    stream.flush()

@@ -138,6 +138,6 @@ class Delegated:
 
 
 def _pipes(helper: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
-    assert helper.stdin is not None
-    assert helper.stdout is not None
+    if helper.stdin is None or helper.stdout is None:
+        raise AssertionError("the helper was started without pipes")
     return helper.stdin, helper.stdout
