@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from _core.backends.zfs.layout import Layout
 from _core.backends.zfs.repository import ZfsRepository
 from _core.errors import DsgError
+from guest.contract import delegate
 from guest.lab import provision, sh, unmount_all
 
 from tests.integration.support import AnySite, Picture, picture
@@ -36,6 +37,8 @@ class ZfsSite(AnySite):
         self.mountpoint = f"/srv/{key}"
         if not os.path.exists(self.mountpoint):
             provision(self.parent, self.mountpoint)
+            if os.geteuid() != 0:
+                delegate(self.parent)
         self.backend = {"type": "zfs", "dataset": self.parent}
         self.layout = Layout(self.parent, self.name)
         return ZfsRepository(self.parent, self.name)
@@ -125,5 +128,5 @@ class ZfsSite(AnySite):
         unmount_all(self.mountpoint)
         if os.path.exists(self.mountpoint):
             sh("zfs", "destroy", "-R", self.parent)
-            os.rmdir(self.mountpoint)
+            sh("rmdir", self.mountpoint)
         subprocess.run(["rm", "-rf", self.root], check=True)

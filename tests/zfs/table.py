@@ -93,6 +93,6 @@ def _grouped(lines: list[tuple[str, list[str]]]) -> Iterator[list[str]]:
 
 
 def _cell(end: str, side: str) -> str:
-    if end in ("killed", "done") or end.startswith("shows"):
+    if end == "killed" or end.startswith("shows"):
         return side
     return f"{side} ({end})"

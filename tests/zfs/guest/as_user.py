@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import pickle
 import pwd
+import subprocess
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from _core.errors import DsgError
@@ -50,6 +51,20 @@ def later(act: Act) -> Act:
     return call
 
 
+def by_root(argv: Sequence[str]) -> tuple[int, str, str]:
+    """Have root run a command; return its status and what it said. For what runs as a user."""
+    told, reply = _channel
+    os.write(told, pickle.dumps(("run", list(argv))))
+    with os.fdopen(os.dup(reply), "rb", buffering=0) as stream:
+        said: tuple[int, str, str] = pickle.load(stream)
+    return said
+
+
+def _run(argv: list[str]) -> bytes:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return pickle.dumps((done.returncode, done.stdout, done.stderr))
+
+
 def as_user(name: str, work: Callable[[], Any]) -> Any:
     """Do the work in a child that is this user; return or raise what it did."""
     told_r, told_w = os.pipe()
@@ -64,9 +79,10 @@ def as_user(name: str, work: Callable[[], Any]) -> Any:
     os.close(reply_r)
     with os.fdopen(told_r, "rb") as stream, os.fdopen(reply_w, "wb", buffering=0) as reply:
         kind, said = pickle.load(stream)
-        while kind == "act":
-            _acts[said]()
-            reply.write(b".")
+        while kind in ("act", "run"):
+            if kind == "act":
+                _acts[said]()
+            reply.write(b"." if kind == "act" else _run(said))
             kind, said = pickle.load(stream)
     os.waitpid(pid, 0)
     if kind == "refused":

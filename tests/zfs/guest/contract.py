@@ -6,30 +6,45 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pwd
+import tempfile
 from typing import Any
 
+from _core.backends.zfs.rights import REQUIRED
+from guest.as_user import as_user
+from guest.delegation import CONFIGURATION
 from guest.lab import in_parallel, sh
 
 HOME = "/opt/dsg-tests/project"
 
 
-def run(nodes: list[str], disks: list[str]) -> dict[str, Any]:
-    """Run these tests, shared among as many processes as there are disks.
+def run(nodes: list[str], disks: list[str], user: str) -> dict[str, Any]:
+    """Run these tests as a user, shared among as many processes as there are disks.
 
     Returns node id → [outcome, seconds, what it said] of every test that ran.
     """
     found: dict[str, Any] = {}
     for part in in_parallel(
-        len(disks), lambda n: _share(nodes[n :: len(disks)], f"pool{n}", disks[n])
+        len(disks),
+        lambda n: _share(nodes[n :: len(disks)], f"{user}{n}", disks[n], user),
     ):
         found.update(part)
     return found
 
 
-def _share(nodes: list[str], pool: str, disk: str) -> dict[str, Any]:
+def _share(nodes: list[str], pool: str, disk: str, user: str) -> dict[str, Any]:
     sh("zpool", "create", "-f", "-O", "mountpoint=none", pool, disk)
     os.environ["DSG_CONTRACT_POOL"] = pool
+    found: dict[str, Any] = (
+        _results(nodes) if user == "root" else as_user(user, lambda: _results(nodes))
+    )
+    sh("zpool", "destroy", "-f", pool, check=False)  # a failed test may sit in it
+    return found
+
+
+def _results(nodes: list[str]) -> dict[str, Any]:
     os.chdir(HOME)
     import pytest
 
@@ -44,8 +59,21 @@ def _share(nodes: list[str], pool: str, disk: str) -> dict[str, Any]:
             self.found[report.nodeid] = [outcome, round(seconds + report.duration, 1), said]
 
     results = Results()
-    markers = "markers=xdist_group: which tests run in one worker"  # there is no xdist here
-    status = pytest.main(["-q", "-o", markers, *nodes], plugins=[results])
+    options = {
+        "markers": "xdist_group: which tests run in one worker",  # there is no xdist here
+        "cache_dir": f"/tmp/pytest-cache-{os.getpid()}",
+    }
+    words = [word for item in options.items() for word in ("-o", "=".join(item))]
+    status = pytest.main(["-q", *words, *nodes], plugins=[results])
     assert status in (0, 1), f"pytest ended with {status}"
-    sh("zpool", "destroy", "-f", pool, check=False)  # a failed test may sit in it
     return results.found
+
+
+def delegate(parent: str) -> None:
+    """Let the user that this is publish below a parent, and no other, as the role does."""
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    sh("zfs", "allow", "-u", user, ",".join(REQUIRED), parent)
+    with tempfile.NamedTemporaryFile("w") as stream:
+        json.dump({"format": 1, "parents": {parent: user}}, stream)
+        stream.flush()
+        sh("cp", stream.name, CONFIGURATION)

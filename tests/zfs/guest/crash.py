@@ -135,7 +135,7 @@ class Walk:
         self.lab.recover()
         again = self.lab.recover()
         assert again == [], again
-        return [end.hit, fault.kind, _said(end), self.settle()]
+        return [end.hit, fault.kind, end.end, self.settle()]
 
     def _check_end(self, fault: Fault, end: Outcome) -> None:
         assert end.end != "crashed", end
@@ -165,10 +165,6 @@ class Walk:
         self._edit()
         self.before = self._look()
         return NEW
-
-
-def _said(end: Outcome) -> str:
-    return end.end if end.end != "done" else "done, cleanup put off"
 
 
 # --- recoveries: each goes one step further than the one before
@@ -208,11 +204,13 @@ def _recover_share(jobs: list[tuple[str, str, Fault]], worker: int) -> dict[str,
     rows: list[Row] = []
     failures: list[str] = []
     walk: Walk | None = None
-    for number, (scenario, title, crash) in enumerate(jobs):
+    tried = 0
+    for scenario, title, crash in jobs:
         for kind in (KILL_AFTER, ERROR, FALSE_ERROR):
             try:
                 if walk is None or scenario == "init":
-                    name = f"recovered{number}{len(rows)}"
+                    tried += 1
+                    name = f"recovered{worker}-{tried}"
                     walk = Walk(lab_of(name, worker), scenario == "sync")
                 title_of = f"recovery of {scenario}, {title}"
                 rows += [[title_of, *row] for row in _chain(walk, crash, kind)]
@@ -222,6 +220,8 @@ def _recover_share(jobs: list[tuple[str, str, Fault]], worker: int) -> dict[str,
             except Exception:
                 failures.append(f"{scenario}, {title}, {kind}: {traceback.format_exc()}")
                 walk = None
+                if len(failures) > 2:
+                    return {"rows": rows, "failures": failures}
     return {"rows": rows, "failures": failures}
 
 
@@ -250,7 +250,7 @@ def _chain(walk: Walk, crash: Fault, kind: str) -> list[Row]:
     again = lab.recover()
     assert again == [], again
     side = walk.settle()
-    return [[end.hit, kind, _said(end), side] for end in met]
+    return [[end.hit, kind, end.end, side] for end in met]
 
 
 def alone(workers: int) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from _core.sync.recovery import recover
 from _core.sync.request import SyncRequest, SyncResult
 from _core.sync.verify import verify_repository
 from _core.zfs import mounts
-from guest.as_user import as_user, give
+from guest.as_user import as_user, by_root, give
 
 PARENT = "tank/dsg"
 MOUNTPOINT = "/srv/dsg"
@@ -34,11 +34,15 @@ _PROPERTIES = ("readonly=on", "setuid=off", "devices=off", "atime=off", "dsg:par
 
 
 def sh(*argv: str, check: bool = True) -> str:
-    """Run a command and return what it printed."""
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if check and done.returncode != 0:
-        raise AssertionError(f"{argv} ended with {done.returncode}: {done.stderr}{done.stdout}")
-    return done.stdout
+    """Run a command as root and return what it printed."""
+    if os.geteuid() == 0:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        status, told, error = done.returncode, done.stdout, done.stderr
+    else:
+        status, told, error = by_root(argv)
+    if check and status != 0:
+        raise AssertionError(f"{argv} ended with {status}: {error}{told}")
+    return told
 
 
 def provision_pool(disk: str) -> None:
@@ -90,7 +94,7 @@ def unmount_all(place: str) -> None:
         points = [line.split(" ")[4] for line in stream]
     for point in sorted(points, reverse=True):
         if f"{point}/".startswith(f"{place}/"):
-            mounts.unmount(point, lazily=True)
+            sh("umount", "-l", point)
 
 
 def listing(root: str, *, records: bool = False) -> dict[str, list[object]]:

@@ -14,10 +14,13 @@ import traceback
 from typing import Any
 
 from guest.crash import DECISIVE, NEW, OLD, Row, lab_of, provision_workers
-from guest.lab import Lab, in_parallel
+from guest.lab import Lab, in_parallel, sh
 from guest.points import edit, points, recorded
 from guest.tape import STOP_AFTER, Fault, attempt
+from host import _program
 
+PROGRAM = "/usr/local/sbin/dsg-storage"
+UNIT = "dsg-recover.service"
 _PLACE = "/root/cuts"
 
 
@@ -72,10 +75,14 @@ def _load() -> list[dict[str, Any]]:
     return found
 
 
-def second(workers: int) -> dict[str, Any]:
-    """After the boot: look at what is published; recover each up to another step, and stop there."""
+def second(workers: int, unit: str) -> dict[str, Any]:
+    """After the boot: look at what is published; recover each up to another step, and stop there.
+
+    The next boot is to recover by itself: ``unit`` is what the role installs.
+    """
     began = time.monotonic()
     assert not os.path.exists("/run/dsg/mnt"), "nothing private is mounted at boot"
+    _install(unit)
     cuts = _load()
 
     def share(worker: int) -> dict[str, Any]:
@@ -107,6 +114,16 @@ def second(workers: int) -> dict[str, Any]:
     }
 
 
+def _install(unit: str) -> None:
+    with open(PROGRAM, "wb") as stream:
+        stream.write(_program.build("/usr/bin/python3"))
+    os.chmod(PROGRAM, 0o755)
+    with open(f"/etc/systemd/system/{UNIT}", "w", encoding="utf-8") as stream:
+        stream.write(unit)
+    sh("systemctl", "enable", UNIT)
+    os.sync()
+
+
 def _name(tree: dict[str, Any], cut: dict[str, Any]) -> str:
     if not tree:
         return "nothing"
@@ -116,6 +133,10 @@ def _name(tree: dict[str, Any], cut: dict[str, Any]) -> str:
 def third(workers: int) -> dict[str, Any]:
     """After the second boot: recover everything twice, compare, look for leaks, sync again."""
     began = time.monotonic()
+    assert sh("systemctl", "show", "-p", "Result,ActiveState", UNIT).split() == [
+        "Result=success",
+        "ActiveState=active",
+    ], sh("systemctl", "status", UNIT, check=False)
     cuts = [cut for cut in _load() if cut["scenario"] != "steady"]
 
     def share(worker: int) -> dict[str, Any]:
@@ -141,6 +162,9 @@ def third(workers: int) -> dict[str, Any]:
 
 
 def _finish(lab: Lab, cut: dict[str, Any]) -> str:
+    at_boot = lab.published()
+    assert at_boot in (cut["old"], cut["new"]), {**cut, "at boot": at_boot}
+    assert lab.left() == [], f"the boot recovered this host: {lab.left()}"
     lab.recover()
     again = lab.recover()
     assert again == [], again
@@ -153,6 +177,7 @@ def _finish(lab: Lab, cut: dict[str, Any]) -> str:
     assert done.changed == (side == OLD), (side, done.plan.counts())
     assert lab.published() == cut["new"]
     lab.clean()
+    assert now == at_boot
     assert lab.is_marked() or cut["scenario"] == "init"
     return side
 
