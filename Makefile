@@ -8,7 +8,9 @@
 PYTHON ?= python3
 WORKERS ?= 2
 PYTEST_ARGS ?=
-WITHOUT_HOSTS = --ignore tests/testbed --ignore tests/zfs
+WITHOUT_HOSTS = --ignore tests/testbed --ignore tests/zfs --deselect tests/molecule/test_scenarios.py::test_zfs_on_three_virtual_hosts
+SCENARIO ?= default
+COLLECTIONS = $(CURDIR)/.cache/molecule/collections
 
 # Ansible wants a UTF-8 locale; mkfs and losetup live where an ordinary user's PATH does not look.
 export LC_ALL := C.UTF-8
@@ -17,7 +19,7 @@ WITH_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH:/usr/sbin:/sbin"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-zfs bench unit checks venv packages-demo packages-test format build clean
+.PHONY: help demo test test-fast test-zfs molecule bench unit checks venv packages-demo packages-test format build clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s :
@@ -35,6 +37,11 @@ test-fast: packages-test venv ## the same without virtual hosts
 
 test-zfs: packages-test venv ## build virtual hosts with real OpenZFS and run the tests on them
 	@$(WITH_VENV) python -m pytest $(PYTEST_ARGS) tests/testbed tests/zfs
+
+molecule: venv ## run a scenario of Molecule on this checkout: make molecule SCENARIO=zfs
+	@rm -rf $(COLLECTIONS)
+	@$(WITH_VENV) python -m tests.tools.collection install $(COLLECTIONS)
+	@$(WITH_VENV) DSG_COLLECTIONS=$(COLLECTIONS) molecule test --scenario-name $(SCENARIO)
 
 bench: packages-test venv ## measure side by side with rsync, rclone, hashdeep and others
 	@$(WITH_VENV) tests/bench/run

@@ -23,7 +23,7 @@ settings.load_profile("dsg")
 
 HERE = Path(__file__).resolve().parent
 LONGEST_FIRST = (
-    *("zfs", "collection/test_sanity.py", "collection/test_importer.py"),
+    *("zfs", "molecule", "collection/test_sanity.py", "collection/test_importer.py"),
     "collection/test_interpreters.py",
 )
 
