@@ -113,7 +113,7 @@ def look(runner: Runner, layout: Layout) -> State:
         raise RepositoryError(
             "this dataset is not provisioned as a publish parent",
             object=layout.parent,
-            next_step="Prepare it with the two commands in docs/transactions.md (the ZFS backend).",
+            next_step="Run `dsg.storage.provision` (the role `dsg.storage.repository`) first.",
         )
     if layout.live in found:
         _check_live(layout, found)
@@ -122,7 +122,7 @@ def look(runner: Runner, layout: Layout) -> State:
         raise RepositoryError(
             f"its mountpoint is {parent['mountpoint'].value!r}, not a path",
             object=layout.parent,
-            next_step="Prepare it with the two commands in docs/transactions.md (the ZFS backend).",
+            next_step="Run `dsg.storage.provision` (the role `dsg.storage.repository`) first.",
         )
     return State(
         layout,
