@@ -115,6 +115,8 @@ seealso:
 notes:
   - Run it on the storage host, and fill RV(work_path) there as the user that runs the module. Only
     that user and root may enter it.
+  - Nothing may write to the directory any more when it is prepared. Files that change while it is
+    scanned, and processes that are still in it, stop the preparation.
   - What counts as a difference are paths, contents, targets of links and permission bits of files.
     Owners, times and permissions of directories are published with them, but do not make a new
     snapshot by themselves. Set-uid, set-gid and sticky bits of files are taken off.

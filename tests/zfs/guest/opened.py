@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from _core.errors import DsgError
 from _core.sync import open_transaction as txn
 from _core.sync.open_request import TransactionRequest, TransactionResult
+from guest.as_user import as_user
 from guest.lab import Lab, sh
 
 
@@ -28,38 +30,50 @@ class Opened:
         named = {"repository": self.lab.name, "backend": self.lab.backend, "user": "ann"}
         return TransactionRequest(**{**named, "txn_id": self.txn_id, **more})
 
+    def _take(self, step: Callable[[TransactionRequest], Any], **more: Any) -> TransactionResult:
+        """Take a step, as the user whose rights are tested."""
+        request = self.request(**more)
+        return self._acting(lambda: step(request))  # type: ignore[no-any-return]
+
+    def _acting(self, work: Callable[[], Any]) -> Any:
+        return as_user(self.lab.user, work) if self.lab.user else work()
+
     def begin(self, **more: Any) -> TransactionResult:
         """Begin a new transaction, unless an id is given."""
-        done = txn.begin(self.request(**{"txn_id": "", **more}))
+        done = self._take(txn.begin, **{"txn_id": "", **more})
         if not more.get("check"):
             self.txn_id, self.work = done.txn_id, done.work_path
         return done
 
     def prepare(self, **more: Any) -> TransactionResult:
         """Prepare the present transaction."""
-        return txn.prepare(self.request(**more))
+        return self._take(txn.prepare, **more)
 
     def commit(self, **more: Any) -> TransactionResult:
         """Commit the present transaction."""
-        return txn.commit(self.request(**more))
+        return self._take(txn.commit, **more)
 
     def rollback(self, **more: Any) -> TransactionResult:
         """Roll the present transaction back."""
-        return txn.rollback(self.request(**more))
+        return self._take(txn.rollback, **more)
 
     def recover(self, **more: Any) -> TransactionResult:
         """Recover everything."""
-        return txn.recover(self.request(**more))
+        return self._take(txn.recover, **more)
 
     def put(self, path: str, content: str | None) -> None:
         """Write a file of the work tree as any program would; None removes it."""
         full = os.path.join(self.work, path)
-        if content is None:
-            os.unlink(full)
-            return
-        os.makedirs(os.path.dirname(full), exist_ok=True)
-        with open(full, "w", encoding="utf-8") as stream:
-            stream.write(content)
+
+        def write() -> None:
+            if content is None:
+                os.unlink(full)
+                return
+            os.makedirs(os.path.dirname(full), exist_ok=True)
+            with open(full, "w", encoding="utf-8") as stream:
+                stream.write(content)
+
+        self._acting(write)
 
     def publish(self, **content: str | None) -> TransactionResult:
         """Begin, write and commit."""

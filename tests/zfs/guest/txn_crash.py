@@ -114,7 +114,8 @@ def _point(case: Opened, step: str, fault: Fault, number: int) -> Row:
     assert not lab.recover()
     if os.path.ismount(lab.path):
         lab.clean()
-    return [died.hit, fault.kind, "killed", "new" if shown == new else "old"]
+    then = f"shows {'old' if shown == old else 'new'}, repeated"
+    return [died.hit, fault.kind, f"killed, {then}", "old" if after == old else "new"]
 
 
 def _repeat(case: Opened, step: str, old: Tree) -> Tree:
