@@ -23,8 +23,8 @@ settings.load_profile("dsg")
 
 HERE = Path(__file__).resolve().parent
 LONGEST_FIRST = (
-    *("zfs", "molecule", "collection/test_sanity.py", "collection/test_importer.py"),
-    "collection/test_interpreters.py",
+    *("zfs", "collection/test_sanity.py", "collection/test_importer.py"),
+    *("molecule", "collection/test_interpreters.py"),  # by now zfs has built the guest
 )
 
 
