@@ -12,15 +12,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ._core.zfs.command import Runner
-from ._core.zfs.steps import Step, carry_out
+from ._core.errors import DsgError
+from ._core.zfs.command import Runner, ZfsError
+from ._core.zfs.steps import UNCHANGED, Step, carry_out
 
 Plan = Callable[[], list[Step]]
 
 
 def hold(runner: Runner, plan: Plan, *, check: bool) -> dict[str, Any]:
     """Plan, carry out unless ``check``, and return ``changed``, ``diff`` and ``commands``."""
-    steps = plan()
+    try:
+        steps = plan()
+    except DsgError as error:  # whatever could not be read: nothing was done yet
+        error.unchanged = UNCHANGED
+        if isinstance(error, ZfsError):
+            error.next_step = "Remove the cause and run again."
+        raise
     if not check:
         steps = carry_out(runner, plan, steps)
     return {

@@ -114,7 +114,8 @@ def what_is_refused() -> None:
     for wrong in ("-r", "a b", "a,b", "", "clone\n"):
         refused(grant(ROOT, *USER, [wrong]), "DSG-ARGUMENT")
     refused(grant(ROOT, *USER, []), "DSG-ARGUMENT", "needs permissions")
-    refused(grant("tank/nosuch", *USER, ["clone"]), "DSG-ZFS", "tank/nosuch")
+    refused(grant("tank/nosuch", *USER, ["clone"]), "DSG-DATASET", "tank/nosuch", "not exist")
+    refused(grant("nosuchpool/x", *USER, ["clone"]), "DSG-ZFS", "nosuchpool")
     for name in ("-u", "tank/@x", "tank/a\n", ""):
         refused(grant(name, *USER, ["clone"]), "DSG-ARGUMENT")
     assert _lines(ROOT) == []

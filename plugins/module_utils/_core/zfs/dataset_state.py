@@ -42,7 +42,7 @@ class DatasetRequest(NamedTuple):
 def present(runner: Runner, request: DatasetRequest) -> list[Step]:
     """Return the steps that create the dataset or set and inherit its properties."""
     wanted, inherited = _checked(request)
-    there = _listed(runner, request.name)
+    there = datasets.listed(runner, request.name)
     if request.name not in there:
         return _creation(request, wanted, there)
     found = read(runner, request.name, [*wanted, *inherited])
@@ -60,7 +60,7 @@ def present(runner: Runner, request: DatasetRequest) -> list[Step]:
 def absent(runner: Runner, request: DatasetRequest) -> list[Step]:
     """Return the step that destroys this one dataset; what hangs on it is a :class:`DatasetError`."""
     name = names.check_dataset(request.name)
-    there = _listed(runner, name)
+    there = datasets.listed(runner, name)
     if name not in there:
         return []
     if there[name] != request.kind:
@@ -89,7 +89,7 @@ def absent(runner: Runner, request: DatasetRequest) -> list[Step]:
 def describe(runner: Runner, request: DatasetRequest) -> dict[str, dict[str, str]]:
     """Return the requested properties as they are: name → value and source; {} if it is absent."""
     wanted, inherited = _checked(request)
-    if not (wanted or inherited) or request.name not in _listed(runner, request.name):
+    if not (wanted or inherited) or request.name not in datasets.listed(runner, request.name):
         return {}
     found = read(runner, request.name, [*wanted, *inherited])
     return {name: {"value": one.value, "source": one.source} for name, one in found.items()}
@@ -148,15 +148,6 @@ def _checked(request: DatasetRequest) -> tuple[values.Values, list[str]]:
             next_step="Take them out of `inherit` or out of `properties`.",
         )
     return wanted, inherited
-
-
-def _listed(runner: Runner, name: str) -> dict[str, str]:
-    """Return name → type of what is there from the pool down to the level of ``name``."""
-    pool = name.partition("/")[0]
-    listed = runner.zfs(
-        "list", "-H", "-t", "filesystem,volume", "-o", "name,type", "-d", str(name.count("/")), pool
-    )
-    return dict(line.split("\t") for line in listed.splitlines())
 
 
 def _creation(

@@ -57,6 +57,18 @@ def read(
     return found
 
 
+def listed(runner: Runner, name: str) -> dict[str, str]:
+    """Return name → type of what is there from the pool down to the level of ``name``.
+
+    A listing that fails is an error, so what is not in it is not there.
+    """
+    pool = name.partition("/")[0]
+    listed = runner.zfs(
+        "list", "-H", "-t", "filesystem,volume", "-o", "name,type", "-d", str(name.count("/")), pool
+    )
+    return dict(line.split("\t") for line in listed.splitlines())
+
+
 def own_properties(runner: Runner, dataset: str) -> dict[str, str]:
     """Return the properties that were set on this very dataset, or received by it."""
     listed = runner.zfs("get", "-Hp", "-s", ",".join(OWN), "-o", "property,value", "all", dataset)

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..errors import ArgumentError
-from . import grants, names
+from . import datasets, grants, names
 from .command import CommandFailed, Runner
 from .grants import DESCENDANTS, LOCAL, Atoms, Who
-from .steps import Change, Step
+from .steps import Change, DatasetError, Step
 
 _PERMISSION = re.compile(r"@?[A-Za-z][A-Za-z0-9_:.-]*")
 _SUPPORTED = re.compile(r"([a-z][a-z0-9_-]*) +(?:subcommand|other|property)\b.*")
@@ -36,6 +36,12 @@ class GrantRequest(NamedTuple):
 def plan(runner: Runner, request: GrantRequest) -> list[Step]:
     """Return the steps from what is granted on this very dataset to what is declared."""
     who, asked = _checked(request)
+    if request.dataset not in datasets.listed(runner, request.dataset):
+        raise DatasetError(
+            "this dataset does not exist",
+            object=request.dataset,
+            next_step="Create it first, or correct the name.",
+        )
     have = _read(runner, request.dataset, who)
     if request.state == "absent":
         want = have - asked

@@ -115,6 +115,8 @@ def _run(runner: Runner, step: Step) -> None:
 def _with_progress(error: DsgError, done: Sequence[Step], traces: str = "") -> DsgError:
     """Make the error tell what was done before it: nothing is taken back."""
     error.changed = bool(done or traces)
+    if isinstance(error, CommandFailed):
+        error.next_step = "Remove the cause and run again; the next run does what is left."
     told = [f"Done before the error, and not taken back: {'; '.join(map(str, done))}"] * bool(done)
     error.unchanged = " ".join(filter(None, [*told, traces])) or UNCHANGED
     return error

@@ -1,0 +1,104 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Provisioning by ansible-playbook over ssh, with the playbooks that docs/provisioning.md shows."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.playbooks import Play
+from tests.tools.collection import ROOT, InstalledCollection
+from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
+from tests.zfs.link import Guest
+
+__all__ = ["clean_copy", "installed_collection", "shared_tmp"]
+
+BLOCK = re.compile(r"^```yaml\n(# (\w+\.yml)\n.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class Site:
+    """The page's playbooks, and an inventory with the guest as its only storage host."""
+
+    def __init__(self, root: Path, installed: InstalledCollection, guest: Guest) -> None:
+        self.root, self.installed, self.guest = root, installed, guest
+        text = (ROOT / "docs" / "provisioning.md").read_text(encoding="utf-8")
+        for block, name in BLOCK.findall(text):
+            (root / name).write_text(block, encoding="utf-8")
+        inventory = json.dumps({"storage": guest.host.bed.inventory()["testbed"]})
+        (root / "inventory.json").write_text(inventory, encoding="utf-8")
+
+    def play(self, playbook: str, *options: str, **extra: Any) -> Play:
+        arguments = ["-i", self.root / "inventory.json", *options, "-e", json.dumps(extra)]
+        path = self.root / playbook
+        return Play(self.installed.playbook(path, *arguments, ANSIBLE_PIPELINING="true"))
+
+    def changed(self, playbook: str, *options: str) -> tuple[int, list[str]]:
+        """Return how many tasks changed something, and all the commands that they tell."""
+        play = self.play(playbook, "--diff", *options).succeeded()
+        commands = [text for item in play.items() for text in item.get("commands", [])]
+        return play.changed(self.guest.host.name), commands
+
+    def held(self, playbook: str, changes: int) -> list[str]:
+        """Check, run and run again: the check equals the run, and the second run does nothing."""
+        predicted = self.changed(playbook, "--check")
+        done = self.changed(playbook)
+        assert predicted == done and done[0] == changes, (predicted, done)
+        assert self.changed(playbook) == (0, [])
+        return done[1]
+
+
+@pytest.fixture
+def site(tmp_path: Path, installed_collection: InstalledCollection, guest: Guest) -> Iterator[Site]:
+    yield Site(tmp_path, installed_collection, guest)
+    guest.do("provisioning.clean", pools=["depot"], disks=guest.host.disks[1:])
+
+
+def test_the_documented_playbooks(site: Site) -> None:
+    """An empty host gets its pool, its dataset and its grant; each once."""
+    host = site.guest.host
+    (created,) = site.held("pools.yml", 1)
+    disks = "/dev/disk/by-id/virtio-dsg-data"
+    assert created == (
+        "zpool create -o ashift=12 -o autotrim=on -O compression=lz4 -O mountpoint=none "
+        f"depot mirror {disks}2 {disks}3 log {disks}4"
+    )
+    assert site.held("datasets.yml", 1) == [
+        "zfs create -o mountpoint=/srv/archive -o recordsize=1M -o quota=500M -o atime=off "
+        "-o 'org.example:owner=storage team' depot/archive",
+    ]
+    assert site.held("grants.yml", 1) == ["zfs allow -g backup hold,send,snapshot depot/archive"]
+    host.run("zfs", "set", "atime=on", "depot/archive")
+    assert site.changed("datasets.yml") == (1, ["zfs set atime=off depot/archive"])
+    host.run("zfs", "allow", "-g", "backup", "destroy", "depot/archive")
+    assert site.changed("grants.yml") == (1, ["zfs unallow -g backup destroy depot/archive"])
+
+    host.run("zpool", "export", "depot")
+    changes, (imported,) = site.changed("pools.yml")
+    assert changes == 1 and imported.startswith("zpool import ")
+
+
+def test_a_disk_that_carries_something(site: Site) -> None:
+    """Refused in the dry run and in the run, with the same words; taken with consent for it."""
+    host = site.guest.host
+    host.run("mkfs.ext4", "-q", "-F", host.disks[2])
+    for options in (["--check"], []):
+        failed = site.play("pools.yml", *options).failed("DSG-DISK")
+        assert failed["changed"] is False
+        assert failed["error"]["details"] == [
+            f"{host.disks[2]}: /dev/vdd carries ext4 (not named in `overwrite`)"
+        ]
+    others = [disk for disk in host.disks if disk != host.disks[2]]
+    site.play("pools.yml", dsg_overwrite=others).failed("DSG-DISK")
+    site.play("pools.yml", dsg_overwrite=[host.disks[2]]).succeeded()
+    assert host.run("zpool", "list", "-H", "-o", "health", "depot").stdout == "ONLINE\n"
+    # Its consent does no harm afterwards.
+    again = site.play("pools.yml", dsg_overwrite=[host.disks[2]]).succeeded()
+    assert again.changed(host.name) == 0
