@@ -63,6 +63,18 @@ def partition_table(disks: Disks) -> None:
         clean([NAME], disks)
 
 
+def a_partition_as_a_disk(disks: Disks) -> None:
+    """A blank one needs no consent; the disk around it is refused while a pool is on it."""
+    try:
+        _sfdisk(disks[0], _DOS + "start=22528, size=262144, type=83\n")
+        second = f"{disks[0]}-part2"
+        assert hold(pool(NAME, ("data", "stripe", [second]))) == [f"zpool create {NAME} {second}"]
+        plan = pool("another", ("data", "stripe", disks[:1]), overwrite=disks)
+        refused(plan, "DSG-DISK", f"imported pool '{NAME}'")
+    finally:
+        clean([NAME], disks)
+
+
 def unknown_data(disks: Disks) -> None:
     """Nothing that any tool knows, at the start or at the very end."""
     for offset, whence in ((4096, os.SEEK_SET), (-4096, os.SEEK_END)):
@@ -111,7 +123,9 @@ def member_of_an_imported_pool(disks: Disks) -> None:
     try:
         hold(pool("another", *roles))
         before = sh("zpool", "status", "-P", "another")
-        paths = [os.path.realpath(disks[0]), f"{disks[0]}-part1", *disks[:4]]
+        # Partition 9 is blank and nobody's, and it lies on a disk of the pool.
+        parts = [f"{disks[0]}-part1", f"{disks[0]}-part9"]
+        paths = [os.path.realpath(disks[0]), *parts, *disks[:4]]
         for path in paths:
             plan = pool(NAME, ("data", "stripe", [disks[4], path]), overwrite=disks)
             refused(plan, "DSG-DISK", path, "imported pool 'another'")
@@ -198,8 +212,8 @@ def growth_looks_at_disks_as_well(disks: Disks) -> None:
         clean([NAME], disks)
 
 
-def _sfdisk(disk: str) -> None:
-    subprocess.run(["sfdisk", "--quiet", disk], input=_DOS, text=True, check=True)
+def _sfdisk(disk: str, table: str = _DOS) -> None:
+    subprocess.run(["sfdisk", "--quiet", disk], input=table, text=True, check=True)
     sh("udevadm", "settle")
     for _attempt in range(50):
         if os.path.exists(f"{os.path.realpath(disk)}1"):

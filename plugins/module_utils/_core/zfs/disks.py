@@ -38,9 +38,9 @@ def device(path: str) -> str:
         return next(filter(None, match.groups())) if match else path
     number = _read(f"{_SYS}/{os.path.basename(real)}/partition")
     if number == "1":
-        disk = os.path.basename(os.path.dirname(os.path.realpath(f"{_SYS}/{_name(real)}")))
-        if _numbers(disk) == {"1", "9"}:  # 9 is what OpenZFS reserves on the disks it partitions
-            return f"/dev/{disk}"
+        (disk,) = above(real)
+        if _numbers(_name(disk)) == {"1", "9"}:  # 9 is what OpenZFS reserves where it partitions
+            return disk
     return real
 
 
@@ -88,7 +88,7 @@ def contents(runner: Runner, whole: str) -> list[str]:
     Blank is one whose first and last MiB are, where every label, table and superblock lies.
     """
     try:
-        return [line for node in nodes(whole) for line in _contents(runner, node)]
+        return [line for node in nodes(whole) for line in _contents(runner, node, whole)]
     except OSError as error:
         raise from_oserror(error, "looking at the disk (this needs root)") from None
 
@@ -103,14 +103,22 @@ def is_blank(node: str) -> bool:
         os.close(fd)
 
 
+def above(node: str) -> list[str]:
+    """Return the disk that a partition is on; [] for what is no partition."""
+    if not _read(f"{_SYS}/{_name(node)}/partition"):
+        return []
+    folder = os.path.realpath(f"{_SYS}/{_name(node)}")
+    return [f"/dev/{os.path.basename(os.path.dirname(folder))}"]
+
+
 def nodes(whole: str) -> list[str]:
     """Return a device and its partitions."""
     return [whole, *(f"/dev/{name}" for name in _partitions(_name(whole)))]
 
 
-def _contents(runner: Runner, node: str) -> Iterator[str]:
+def _contents(runner: Runner, node: str, whole: str) -> Iterator[str]:
     if is_blank(node):
-        if node != node.rstrip("0123456789") and _read(f"{_SYS}/{_name(node)}/partition"):
+        if node != whole:
             yield f"{node} is an empty partition"
         return
     kinds = _signatures(runner, node)

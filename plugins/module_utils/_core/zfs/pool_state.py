@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from . import dataset_state, disks, labels, layout, names, values, vdevs
+from . import consent, dataset_state, disks, labels, layout, names, values, vdevs
 from .command import Runner
 from .layout import Comparison
-from .steps import Change, DiskError, PoolError, Step
+from .steps import Change, PoolError, Step
 from .vdevs import Pool, Vdev
 
 # What is decided at each import, and cannot be held.
@@ -142,7 +142,7 @@ def _on_disks(
     verb, options, name, new = command
     if not request.mixed_redundancy:
         layout.require_even(name, together)
-    cleared = _cleared(runner, request, new, pools)
+    cleared = consent.clear(runner, new, request.overwrite, pools)
     words = [*options, name, *layout.words(new)]
     runner.run("zpool", verb, "-n", "-f", *words)  # OpenZFS's own checks; nothing is written
     force = ["-f"] if layout.is_uneven(together) else []
@@ -150,60 +150,6 @@ def _on_disks(
         *cleared,
         Step(("zpool", verb, *force, *words), tuple(changes), _TRACES, _LINKS_ARE_LATE),
     ]
-
-
-def _cleared(
-    runner: Runner, request: PoolRequest, new: list[Vdev], pools: Mapping[str, Pool]
-) -> list[Step]:
-    """Return the steps that clear disks; raise :class:`DiskError` for those without consent."""
-    members = {
-        disks.device(path): name
-        for name, pool in pools.items()
-        for vdev in pool.vdevs
-        for path in vdev.disks
-    }
-    consent = set(map(disks.device, request.overwrite))
-    refused: list[str] = []
-    steps: list[Step] = []
-    paths = [path for vdev in new for path in vdev.disks]
-    for path in paths:
-        disks.require_device(path)
-    first = ""
-    for path in paths:
-        device = disks.device(path)
-        if device in members:
-            found = [f"{device} belongs to the imported pool {members[device]!r}"]
-        else:
-            found = disks.uses(device)
-        if not found:
-            content = disks.contents(runner, device)
-            if content and device in consent:
-                steps += _clearing(runner, path, device, content)
-            elif content:
-                found = [f"{line} (not named in `overwrite`)" for line in content]
-        first = first or (path if found else "")
-        refused += [f"{path}: {line}" for line in found]
-    if refused:
-        raise DiskError(
-            "a disk is in use or carries something",
-            object=first,
-            details=refused,
-            next_step="Make sure that it is the right disk. What it carries is destroyed only if "
-            "`overwrite` names it; what is in use is never touched.",
-        )
-    return steps
-
-
-def _clearing(runner: Runner, path: str, device: str, content: Sequence[str]) -> list[Step]:
-    change = Change(f"disk {path}", "; ".join(content), "cleared")
-    nodes = disks.nodes(device)[::-1]  # partitions first: they go with their table
-    labelled = [
-        node for node in nodes if any(f"{node} carries a label" in line for line in content)
-    ]
-    commands: list[tuple[str, ...]] = [("zpool", "labelclear", "-f", node) for node in labelled]
-    commands.append(("wipefs", "--all", "--quiet", *nodes))
-    commands.append(("udevadm", "settle"))  # lest links to old partitions vanish under a new label
-    return [Step(commands[0], (change,)), *(Step(command, ()) for command in commands[1:])]
 
 
 def _importable(runner: Runner, request: PoolRequest, wanted: list[Vdev]) -> str:
