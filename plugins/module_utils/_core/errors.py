@@ -43,12 +43,15 @@ class DsgError(Exception):
         self.next_step = self.next_step if next_step is None else next_step
         self.details = list(details)
 
-    def __str__(self) -> str:
+    def brief(self) -> str:
+        """Return code, object, message and details, for an error that tells of this one."""
         subject = f" {self.object!r}:" if self.object is not None else ""
         lines = [f"[{self.code}]{subject} {self.message}"]
-        lines += [f"  {line}" for line in self.details]
-        lines += [line for line in (self.unchanged, self.next_step) if line]
-        return "\n".join(lines)
+        return "\n".join(lines + [f"  {line}" for line in self.details])
+
+    def __str__(self) -> str:
+        lines = [self.brief(), self.unchanged, self.next_step]
+        return "\n".join(line for line in lines if line)
 
     def as_dict(self) -> dict[str, object]:
         """Return the error as plain data for a task result."""

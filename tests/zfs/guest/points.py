@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from guest.lab import Lab
@@ -27,6 +28,7 @@ FAULTS = {
     "error": (ERROR, FALSE_ERROR),
     "power": (STOP_BEFORE, STOP_AFTER),
 }
+_RECORDED = "/root/steps.json"
 _COMMIT = "zfs set commit record"
 
 
@@ -53,8 +55,20 @@ def edit(lab: Lab, generation: int) -> None:
     os.symlink(f"only/in-{generation}", f"{here}/link")
 
 
-def recorded(lab: Lab) -> dict[str, list[Step]]:
-    """Return the calls of a first publication and of a sync."""
+def recorded(make: Callable[[], Lab]) -> dict[str, list[Step]]:
+    """Return the calls of a first publication and of a sync, of which one is made and watched."""
+    if os.path.exists(_RECORDED):
+        with open(_RECORDED, encoding="utf-8") as stream:
+            return {
+                key: [Step(*step) for step in steps] for key, steps in json.load(stream).items()
+            }
+    found = _watched(make())
+    with open(_RECORDED, "w", encoding="utf-8") as stream:
+        json.dump(found, stream)
+    return found
+
+
+def _watched(lab: Lab) -> dict[str, list[Step]]:
     runs = []
     for generation in (1, 2, 3):  # whether a `zfs diff` is needed differs from sync to sync
         edit(lab, generation)

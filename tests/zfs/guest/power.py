@@ -13,7 +13,7 @@ import time
 import traceback
 from typing import Any
 
-from guest.crash import DECISIVE, NEW, OLD, Row, lab_of, provision_workers
+from guest.crash import DECISIVE, NEW, OLD, Row, lab_of, provision_place
 from guest.lab import Lab, in_parallel, sh
 from guest.points import edit, points, recorded
 from guest.tape import STOP_AFTER, Fault, attempt
@@ -27,9 +27,9 @@ _PLACE = "/root/cuts"
 def first(workers: int) -> dict[str, Any]:
     """Bring a repository to each of the points of init and sync, and leave it there."""
     began = time.monotonic()
-    provision_workers(workers)
+    provision_place(0)
     os.makedirs(_PLACE)
-    steps = recorded(lab_of("rec-power", 0))
+    steps = recorded(lambda: lab_of("watched", 0))
     jobs = [(scenario, fault) for scenario in steps for fault in points(steps[scenario], "power")]
     jobs += [("steady", Fault("nothing", STOP_AFTER))]
 
@@ -38,21 +38,31 @@ def first(workers: int) -> dict[str, Any]:
         mine = list(enumerate(jobs))[worker::workers]
         mine.sort(key=lambda job: job[1][1].label in {fault.label for fault in DECISIVE.values()})
         for number, (scenario, fault) in mine:
-            _bring(f"cut{number}", worker, scenario, fault)
+            # Who is stopped while it holds the lock of its parent needs one of its own.
+            alone = scenario == "init" and fault.label.endswith(("live", "parent", "published"))
+            place = 100 + number if alone else worker
+            provision_place(place)
+            _bring(f"cut{number}", worker, place, scenario, fault)
         return {}
 
     in_parallel(workers, share)
     return {"points": len(jobs), "seconds": round(time.monotonic() - began, 1)}
 
 
-def _bring(name: str, worker: int, scenario: str, fault: Fault) -> None:
-    lab = lab_of(name, worker)
+def _bring(name: str, worker: int, place: int, scenario: str, fault: Fault) -> None:
+    lab = lab_of(name, place)
     edit(lab, 1)
     if scenario != "init":
         lab.sync()
         lab.mark()
         edit(lab, 2)
-    told = {"name": name, "worker": worker, "scenario": scenario, "step": fault.label}
+    told = {
+        "name": name,
+        "worker": worker,
+        "place": place,
+        "scenario": scenario,
+        "step": fault.label,
+    }
     _save(name, {**told, "fault": fault.kind, "old": lab.published(), "new": lab.local()})
     os.sync()  # the user's own files are not what this is about
     if scenario != "steady":
@@ -91,7 +101,7 @@ def second(workers: int, unit: str) -> dict[str, Any]:
         for number, cut in enumerate(cuts):
             if cut["worker"] != worker:
                 continue
-            lab = reopen(cut["name"], worker)
+            lab = reopen(cut["name"], cut["place"])
             try:
                 at_boot = lab.published()
                 assert at_boot in (cut["old"], cut["new"], {}), at_boot
@@ -146,7 +156,7 @@ def third(workers: int) -> dict[str, Any]:
             if cut["worker"] != worker:
                 continue
             try:
-                side = _finish(reopen(cut["name"], worker), cut)
+                side = _finish(reopen(cut["name"], cut["place"]), cut)
                 shown = f"shows {cut['at boot']} after the boot"
                 rows.append([cut["scenario"], cut["step"], cut["fault"], shown, side])
             except Exception:
@@ -205,11 +215,11 @@ def behind_the_reboot() -> None:
     lab.destroy()
 
 
-def reopen(name: str, worker: int) -> Lab:
+def reopen(name: str, place: int) -> Lab:
     """Return a lab as it is, with what is in its working copies."""
-    place = os.path.join("/root/cases", name)
-    os.rename(place, f"{place}.kept")
-    lab = lab_of(name, worker)
-    shutil.rmtree(place)
-    os.rename(f"{place}.kept", place)
+    home = os.path.join("/root/cases", name)
+    os.rename(home, f"{home}.kept")
+    lab = lab_of(name, place)
+    shutil.rmtree(home)
+    os.rename(f"{home}.kept", home)
     return lab

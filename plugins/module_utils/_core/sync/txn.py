@@ -137,13 +137,13 @@ class SyncTransaction:
             )
         except (DsgError, OSError) as exc:
             raise Unfinished(
-                f"the repository did not answer whether transaction {self.txn_id} committed: {exc}",
+                f"the repository did not answer whether transaction {self.txn_id} committed: {_brief(exc)}",
                 object=self.request.repository,
                 unchanged="Nothing was removed on either side.",
             ) from cause
         if committed:
             raise Unfinished(
-                f"transaction {self.txn_id} committed, then failed: {cause}",
+                f"transaction {self.txn_id} committed, then failed: {_brief(cause)}",
                 object=self.request.repository,
             ) from cause
         self._rollback()
@@ -208,3 +208,8 @@ def _identity(scan: Scan, entry: Entry) -> tuple[int, int, int]:
 
 def _bytes(entries: list[Entry]) -> int:
     return sum(entry.size for entry in entries if entry.kind == FILE)
+
+
+def _brief(cause: BaseException) -> str:
+    """Return what went wrong without what it says of the state: that is another one here."""
+    return cause.brief() if isinstance(cause, DsgError) else str(cause)
