@@ -64,7 +64,11 @@ class Website:
         container = f"{self.ground.parent}/.dsg"
         found = [name for name in self.ground.datasets() if name.startswith(container)]
         marked = self.ground.zfs("get", "-Hr", "-s", "local", "-o", "name,property", "all", "tank")
-        found += [line for line in marked.splitlines() if "dsg:open" in line or ":commit" in line]
+        found += [
+            line
+            for line in marked.splitlines()
+            if "website" in line and ("dsg:open" in line or "dsg:commit" in line)
+        ]
         mounted = self.ground.host.run("ls", "/run/dsg/mnt").stdout.split()
         return found + [name for name in mounted if "website" in name]
 
