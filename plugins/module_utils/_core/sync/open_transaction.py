@@ -34,7 +34,7 @@ from ..manifest.codec import Manifest
 from ..plan.states import by_path
 from .open_request import TransactionRequest, TransactionResult
 from .request import INIT, SYNC
-from .txn import new_txn_id, utc_now
+from .txn import brief, new_txn_id, utc_now
 from .work_tree import WorkTree, changes, drop_special_bits, examine
 
 _PUBLISHED_UNCHANGED = "The published tree is unchanged."
@@ -350,13 +350,14 @@ class _Step:
             committed = self.held.committed(txn_id, self.result.base)
         except (DsgError, OSError) as exc:
             raise Unfinished(
-                f"the repository did not answer whether transaction {txn_id} committed: {exc}",
+                f"the repository did not answer whether transaction {txn_id} committed: "
+                + brief(exc),
                 object=self.request.repository,
                 unchanged="Nothing was removed.",
             ) from cause
         if committed:
             raise Unfinished(
-                f"transaction {txn_id} committed, then failed: {cause}",
+                f"transaction {txn_id} committed, then failed: {brief(cause)}",
                 object=self.request.repository,
             ) from cause
         if isinstance(cause, DriftError):

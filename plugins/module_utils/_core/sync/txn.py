@@ -137,13 +137,13 @@ class SyncTransaction:
             )
         except (DsgError, OSError) as exc:
             raise Unfinished(
-                f"the repository did not answer whether transaction {self.txn_id} committed: {_brief(exc)}",
+                f"the repository did not answer whether transaction {self.txn_id} committed: {brief(exc)}",
                 object=self.request.repository,
                 unchanged="Nothing was removed on either side.",
             ) from cause
         if committed:
             raise Unfinished(
-                f"transaction {self.txn_id} committed, then failed: {_brief(cause)}",
+                f"transaction {self.txn_id} committed, then failed: {brief(cause)}",
                 object=self.request.repository,
             ) from cause
         self._rollback()
@@ -210,6 +210,6 @@ def _bytes(entries: list[Entry]) -> int:
     return sum(entry.size for entry in entries if entry.kind == FILE)
 
 
-def _brief(cause: BaseException) -> str:
+def brief(cause: BaseException) -> str:
     """Return what went wrong without what it says of the state: that is another one here."""
     return cause.brief() if isinstance(cause, DsgError) else str(cause)
