@@ -334,11 +334,11 @@ class _Step:
         before = {} if self.base is None else by_path(self.base.entries)
         try:
             transaction.commit()
+            self.result.pending_cleanup = transaction.finish()
+            now = self.held.manifest()
         except BaseException as exc:
             self._settle(exc)
             raise
-        self.result.pending_cleanup = transaction.finish()
-        now = self.held.manifest()
         self.result.snapshot = now.header.snapshot
         self.result.manifest_digest = now.header.digest
         self.result.changes = changes(before, by_path(now.entries))
