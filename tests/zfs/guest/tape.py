@@ -28,11 +28,21 @@ _TXN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{12}")
 
 
 class Fault(NamedTuple):
-    """What is to happen at which call: the ``nth`` (from 0) with that label ('': that changes)."""
+    """What is to happen at which call: the ``nth`` (from 0) with that label.
+
+    Without a label it is the nth of those that change something, but for those with ``known`` ones.
+    """
 
     label: str
     kind: str
     nth: int = 0
+    known: frozenset[str] = frozenset()
+
+    def meets(self, label: str, changes: bool) -> bool:
+        """Tell whether a call is one of those that are counted."""
+        if self.label:
+            return label == self.label
+        return changes and label not in self.known
 
 
 class Outcome(NamedTuple):
@@ -90,9 +100,7 @@ class Tape:
         self, label: str, changes: bool, act: Callable[[], Any], fail: Callable[[], None]
     ) -> Any:
         kind = ""
-        if self.fault is not None and (
-            label == self.fault.label or changes > bool(self.fault.label)
-        ):
+        if self.fault is not None and self.fault.meets(label, changes):
             if self.waiting == 0:
                 kind = self.fault.kind
                 os.write(self.answer, f"{label}\n".encode())

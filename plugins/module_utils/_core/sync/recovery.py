@@ -16,7 +16,9 @@ from ..backends.registry import open_repository
 from ..client.journal import HERE, Journal
 from ..client.transaction import ClientTransaction, clean_staging, pending
 from ..client.working_copy import WorkingCopy
-from ..errors import ArgumentError, Unfinished, from_oserror
+from ..errors import ArgumentError, DsgError, Unfinished, from_oserror
+
+_REPEATABLE = "Nothing is lost: the next recovery goes on where this one stopped."
 
 
 class Leftover(NamedTuple):
@@ -33,8 +35,12 @@ def _repeatable() -> Iterator[None]:
         yield
     except OSError as exc:
         error = from_oserror(exc, "the recovery")
-        error.unchanged = "Nothing is lost: the next recovery goes on where this one stopped."
+        error.unchanged = _REPEATABLE
         raise error from exc
+    except DsgError as exc:
+        if exc.unchanged == DsgError.unchanged:
+            exc.unchanged = _REPEATABLE
+        raise
 
 
 @_repeatable()
