@@ -204,7 +204,10 @@ def recoveries(workers: int) -> dict[str, Any]:
     jobs = [("sync", *item) for item in DECISIVE.items()]
     jobs += [("init", *item) for item in INIT_DECISIVE.items()]
     parts = in_parallel(workers, lambda worker: _recover_share(jobs[worker::workers], worker))
-    rows = sorted(row for part in parts for row in part["rows"])
+    order = [f"recovery of {scenario}, {title}" for scenario, title, _crash in jobs]
+    rows = sorted(
+        (row for part in parts for row in part["rows"]), key=lambda row: order.index(row[0])
+    )
     return _told(rows, [line for part in parts for line in part["failures"]], began)
 
 
