@@ -55,7 +55,7 @@ def by_root(argv: Sequence[str]) -> tuple[int, str, str]:
     """Have root run a command; return its status and what it said. For what runs as a user."""
     told, reply = _channel
     os.write(told, pickle.dumps(("run", list(argv))))
-    with os.fdopen(os.dup(reply), "rb", buffering=0) as stream:
+    with os.fdopen(os.dup(reply), "rb") as stream:  # buffered: a long answer comes in pieces
         said: tuple[int, str, str] = pickle.load(stream)
     return said
 
