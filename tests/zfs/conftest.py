@@ -19,11 +19,16 @@ from tests.zfs.table import ARTIFACT, Table
 HERE = Path(__file__).parent
 
 
+SWEEPS = ("test_contract.py", "test_crash.py")
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of them share one host, so they run in one worker."""
+    """Let the sweeps share a host, which is half of the work, and all others another one."""
     for item in items:
         if HERE in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("zfs"))
+            group = "zfs-sweeps" if item.path.name in SWEEPS else "zfs"
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

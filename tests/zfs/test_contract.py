@@ -36,6 +36,8 @@ def test_the_contract_of_all_backends(
     wanted = collected()
     disks = guest.host.disks[1:3]
     if user != "root":
+        # Root writes behind everybody's back in these, and who looks makes no difference.
+        wanted = [name for name in wanted if "test_a_write_behind_our_back" not in name]
         guest.do("delegation.provision_user")
         disks = guest.host.disks[3:4]  # one at a time: the helper knows one parent
     done = guest.do("contract.run", nodes=wanted, disks=disks, user=user)
@@ -46,4 +48,4 @@ def test_the_contract_of_all_backends(
     ]
     assert failures == [], "\n\n".join(failures)
     assert sorted(done) == sorted(wanted)
-    assert len(wanted) > 50
+    assert len(wanted) > 30
