@@ -23,7 +23,6 @@ SWEEPS = ("test_contract.py", "test_crash.py")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the sweeps share a host, which is half of the work, and all others another one."""
     for item in items:
