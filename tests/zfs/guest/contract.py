@@ -20,15 +20,15 @@ from guest.lab import in_parallel, sh
 HOME = "/opt/dsg-tests/project"
 
 
-def run(nodes: list[str], disks: list[str], user: str) -> dict[str, Any]:
-    """Run these tests as a user, shared among as many processes as there are disks.
+def run(nodes: list[str], disks: list[str], name: str) -> dict[str, Any]:
+    """Run these tests as user ``name``, shared among as many processes as there are disks.
 
     Returns node id → [outcome, seconds, what it said] of every test that ran.
     """
     found: dict[str, Any] = {}
     for part in in_parallel(
         len(disks),
-        lambda n: _share(nodes[n :: len(disks)], f"{user}{n}", disks[n], user),
+        lambda n: _share(nodes[n :: len(disks)], f"{name}{n}", disks[n], name),
     ):
         found.update(part)
     return found
