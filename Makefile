@@ -6,9 +6,9 @@
 # What they create stays in .venv* and .cache; `make clean` removes it.
 
 PYTHON ?= python3
-WORKERS ?= 2
+WORKERS ?= 3
 PYTEST_ARGS ?=
-WITHOUT_HOSTS = --ignore tests/testbed --ignore tests/zfs --deselect tests/molecule/test_scenarios.py::test_zfs_on_three_virtual_hosts
+WITHOUT_HOSTS = --ignore tests/testbed --ignore tests/zfs -m "not long"
 SCENARIO ?= default
 COLLECTIONS = $(CURDIR)/.cache/molecule/collections
 
@@ -27,16 +27,16 @@ help: ## show this list
 demo: packages-demo venv ## set up what is needed and run the main job on a real tree
 	@$(WITH_VENV) demo/run
 
-test: packages-test venv ## install what the tests need and run all of them
+test: packages-test venv ## install what the tests need and run them; of those on virtual hosts the main ones
 	@$(PYTHON) tests/tools/environments.py report
-	@$(WITH_VENV) python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+	@$(WITH_VENV) python -m pytest -n $(WORKERS) --dist loadgroup -m "not long" $(PYTEST_ARGS)
 
 test-fast: packages-test venv ## the same without virtual hosts
 	@$(PYTHON) tests/tools/environments.py report
 	@$(WITH_VENV) python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS) $(WITHOUT_HOSTS)
 
-test-zfs: packages-test venv ## build virtual hosts with real OpenZFS and run the tests on them
-	@$(WITH_VENV) python -m pytest $(PYTEST_ARGS) tests/testbed tests/zfs
+test-zfs: packages-test venv ## run every test on virtual hosts with real OpenZFS: takes more than an hour
+	@$(WITH_VENV) python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS) tests/testbed tests/zfs tests/molecule
 
 molecule: venv ## run a scenario of Molecule on this checkout: make molecule SCENARIO=zfs
 	@rm -rf $(COLLECTIONS)

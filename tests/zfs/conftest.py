@@ -20,6 +20,12 @@ HERE = Path(__file__).parent
 
 
 SWEEPS = ("test_contract.py", "test_crash.py")
+# What `make test` runs of these; all others are marked `long`, and `make test-zfs` runs everything.
+SHORT = (
+    *("test_operations.py", "test_delegation.py::test_case", "test_txn.py::test_case"),
+    *("test_crash.py::test_every_point[init-kill]", "test_crash.py::test_every_point[sync-kill]"),
+    "test_atomic_playbook.py::test_the_docs",
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
@@ -29,6 +35,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if HERE in item.path.parents:
             group = "zfs-sweeps" if item.path.name in SWEEPS else "zfs"
             item.add_marker(pytest.mark.xdist_group(group))
+            if not any(f"/{start}" in item.nodeid for start in SHORT):
+                item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(scope="session")

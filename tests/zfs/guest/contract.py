@@ -63,7 +63,9 @@ def _results(nodes: list[str]) -> dict[str, Any]:
         "markers": "xdist_group: which tests run in one worker",  # there is no xdist here
         "cache_dir": f"/tmp/pytest-cache-{os.getpid()}",
     }
-    words = [word for item in options.items() for word in ("-o", "=".join(item))]
+    # Its own temporary folder: the environment still names root.
+    words = ["--basetemp", f"/tmp/pytest-contract-{os.getpid()}"]
+    words += [word for item in options.items() for word in ("-o", "=".join(item))]
     status = pytest.main(["-q", *words, *nodes], plugins=[results])
     assert status in (0, 1), f"pytest ended with {status}"
     return results.found
