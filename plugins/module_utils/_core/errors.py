@@ -143,6 +143,16 @@ class LockedError(DsgError):
     next_step = "Wait for the other process, or raise `lock_timeout`; there is no lock to delete."
 
 
+class HeldError(DsgError):
+    """A prepared transaction waits for its decision, and nothing else may be published meanwhile."""
+
+    code = "DSG-HELD"
+    next_step = (
+        "Run `dsg.storage.recover` where the fleet transaction began. If that place is gone for "
+        "good, roll the transaction back with `dsg_abandon`."
+    )
+
+
 class SystemCallError(DsgError):
     """A system call failed: disk full, no permission, I/O error."""
 

@@ -22,14 +22,24 @@ class Upload(NamedTuple):
     identity: tuple[int, int, int]
 
 
-class Transaction(Protocol):
-    """One change of a repository: stage, prepare, commit, finish; or rollback."""
+class Held(NamedTuple):
+    """A prepared transaction that outlives its process, until somebody commits it or rolls it back.
 
-    def stage(self, source: str, uploads: Sequence[Upload], deletes: set[str]) -> list[Entry]:
-        """Apply the change to the work area; return the uploads as they landed, hashed."""
+    ``since`` is UTC by the storage host's clock, as manifests write it; ``note`` one line that says
+    by whom and for what; ``base`` the snapshot number that it was prepared upon (0: a first one).
+    """
 
-    def prepare(self, manifest: Manifest) -> None:
-        """Write manifest and history, check the work area against them, make it durable."""
+    txn_id: str
+    since: str
+    note: str
+    base: int
+
+    def __str__(self) -> str:
+        return f"transaction {self.txn_id} is prepared and held since {self.since} ({self.note})"
+
+
+class Prepared(Protocol):
+    """A transaction that only has to be decided."""
 
     def commit(self) -> None:
         """Check that the repository is still the base, then publish in one atomic step."""
@@ -39,6 +49,22 @@ class Transaction(Protocol):
 
     def rollback(self) -> None:
         """Remove the work area."""
+
+
+class Transaction(Prepared, Protocol):
+    """One change of a repository: stage, prepare, commit, finish; or rollback."""
+
+    def stage(self, source: str, uploads: Sequence[Upload], deletes: set[str]) -> list[Entry]:
+        """Apply the change to the work area; return the uploads as they landed, hashed."""
+
+    def prepare(self, manifest: Manifest) -> None:
+        """Write manifest and history, check the work area against them, make it durable."""
+
+    def hold(self, note: str) -> None:
+        """Keep what is prepared, durably: the process may end, the lock may go, the host reboot.
+
+        Until it is decided, recovery leaves it alone and no other transaction begins here.
+        """
 
 
 class Repository(Protocol):
@@ -79,13 +105,25 @@ class Repository(Protocol):
         """Describe what :meth:`recover` would do; changes nothing."""
 
     def open_transactions(self) -> list[str]:
-        """Describe the transactions that :meth:`recover` leaves alone for now."""
+        """Describe the transactions that :meth:`recover` leaves alone for now, held ones included."""
+
+    def held(self) -> list[Held]:
+        """Return the transactions that wait for a decision; one that committed is none of them."""
+
+    def resume(self, txn_id: str) -> Prepared | None:
+        """Return a held transaction to be decided, None where there is none; the lock must be held.
+
+        Of one that is not held (any more) :meth:`committed` tells how it ended.
+        """
 
     def recover(self) -> list[str]:
         """Finish or undo what dead transactions left; the lock must be held."""
 
     def begin(self, txn_id: str, base: Manifest | None) -> Transaction:
-        """Open a transaction upon ``base`` (None: the repository is to be created)."""
+        """Open a transaction upon ``base`` (None: the repository is to be created).
+
+        Raises :class:`HeldError` where another one is held.
+        """
 
     def fetch(self, entries: Sequence[Entry], directory: str) -> None:
         """Copy entries, verified, to ``directory/0``, ``directory/1``, … in their order."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..backends import published
+from ..backends.holding import refuse_held
 from ..backends.registry import open_repository
 from ..backends.zfs import opened
 from ..backends.zfs.opened import OpenTransaction
@@ -237,6 +238,8 @@ class _Step:
         found = opened.resume(
             held.runner, held.layout, held.privileged, self.request.txn_id, self.base
         )
+        if found is not None and found.is_held:
+            refuse_held([one for one in held.held() if one.txn_id == found.txn_id], held.location)
         if found is not None:
             self.result.operation = INIT if self.base is None else SYNC
         return found

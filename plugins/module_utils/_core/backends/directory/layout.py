@@ -5,7 +5,8 @@
 """Where the directory backend keeps things below its base directory.
 
 ``base/T`` is the published tree of repository T; ``base/.dsg`` the work container, with
-``T.lock``, ``T.stage.<txn>`` while a transaction runs, and ``T/s<N>`` for older snapshots.
+``T.lock``, ``T.stage.<txn>`` while a transaction runs, ``T.held.<txn>`` beside it while it waits for
+its decision, and ``T/s<N>`` for older snapshots.
 """
 
 from __future__ import annotations
@@ -68,11 +69,30 @@ class Layout:
         """Return the work area of a transaction."""
         return os.path.join(self.container, f"{self.name}.stage.{txn_id}")
 
+    def mark(self, txn_id: str) -> str:
+        """Return the file that holds a prepared transaction."""
+        return os.path.join(self.container, f"{self.name}.held.{txn_id}")
+
     def staged(self) -> list[str]:
         """Return the ids of the transactions that left a work area."""
-        prefix = f"{self.name}.stage."
-        found = [name[len(prefix) :] for name in _names(self.container) if name.startswith(prefix)]
-        return sorted(txn_id for txn_id in found if _TXN.fullmatch(txn_id))
+        return sorted(name for name in self._behind(".stage.") if _TXN.fullmatch(name))
+
+    def marked(self) -> set[str]:
+        """Return the ids of the transactions that have a mark."""
+        return {name for name in self._behind(".held.") if _TXN.fullmatch(name)}
+
+    def unwritten_marks(self) -> list[str]:
+        """Return the files of marks that somebody died over while writing them."""
+        found = (name.rpartition(".new") for name in self._behind(".held."))
+        return [
+            self.mark(txn_id) + ".new"
+            for txn_id, _new, rest in found
+            if not rest and _TXN.fullmatch(txn_id)
+        ]
+
+    def _behind(self, infix: str) -> list[str]:
+        prefix = self.name + infix
+        return [name[len(prefix) :] for name in _names(self.container) if name.startswith(prefix)]
 
     def kept(self) -> list[int]:
         """Return the numbers of the older snapshots that are kept, in order."""

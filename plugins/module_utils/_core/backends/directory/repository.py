@@ -15,11 +15,15 @@ from ...manifest.codec import Manifest
 from ...manifest.entry import Entry
 from ...manifest.header import Header
 from ...posix.beneath import Beneath
-from ...posix.durable import sync_directory
+from ...posix.durable import discard, sync_directory
 from ...posix.lock import locked
 from ...posix.present import is_directory, is_present
 from ...posix.remove import remove_tree_at
 from .. import published, tree
+from ..base import Held
+from ..holding import refuse_held
+from . import held
+from .held import HeldTransaction
 from .layout import Layout
 from .transaction import DirectoryTransaction, make_durable, require_unchanged, retire
 
@@ -109,42 +113,68 @@ class DirectoryRepository:
 
     def unfinished(self) -> list[str]:
         """Describe what :meth:`recover` would do; changes nothing."""
-        head = self.head() if self.layout.staged() else None
-        return [self._fate(txn_id, head) for txn_id in self.layout.staged()]
+        staged, marked = self.layout.staged(), self.layout.marked()
+        head = self.head() if staged else None
+        fates = [self._fate(txn_id, head, txn_id in marked) for txn_id in staged]
+        decided = sorted(marked - set(staged))
+        fates += [
+            f"transaction {txn_id} is decided; its mark is to be removed" for txn_id in decided
+        ]
+        return [fate for fate in fates if fate]
 
-    def _fate(self, txn_id: str, head: Header | None) -> str:
+    def _fate(self, txn_id: str, head: Header | None, marked: bool) -> str:
         if head is not None and head.txn == txn_id:
             return f"transaction {txn_id} committed s{head.snapshot}; its old tree is to be kept"
+        if marked:
+            return ""
         return f"transaction {txn_id} did not commit; its work area is to be removed"
 
     def open_transactions(self) -> list[str]:
-        """Return nothing: every transaction of this backend ends with its process."""
-        return []
+        """Describe the transactions that :meth:`recover` leaves alone: those that are held."""
+        return [str(one) for one in self.held()]
+
+    def held(self) -> list[Held]:
+        """Return the transactions that wait for a decision."""
+        return held.find(self.layout)
+
+    def resume(self, txn_id: str) -> HeldTransaction | None:
+        """Return a transaction that waits for a decision, None where there is none."""
+        return held.resume(self.layout, txn_id)
 
     def recover(self) -> list[str]:
         """Finish or undo what dead transactions left; the lock must be held.
 
         A work area that carries the live tree's transaction id is the old tree, exchanged out:
-        it becomes its snapshot. Any other is a transaction that never committed.
+        it becomes its snapshot. One that has a mark waits for a decision. Any other is a transaction
+        that never committed. A mark without a work area is that of a transaction that is decided.
         """
-        staged = self.layout.staged()
-        if not staged:
+        for path in self.layout.unwritten_marks():
+            discard(path)
+        staged, marked = self.layout.staged(), self.layout.marked()
+        if not staged and not marked:
             return []
         head = self.head()  # an unreadable manifest stops here: nothing may be removed then
         done = []
+        if marked:  # what is decided must not come back by a power cut once its mark is gone
+            make_durable(self.layout)
         for txn_id in staged:
             if head is not None and head.txn == txn_id:
                 retire(self.layout, txn_id, head.snapshot - 1)
+                discard(self.layout.mark(txn_id))
                 done.append(f"finished transaction {txn_id}: kept s{head.snapshot - 1}")
-            else:
+            elif txn_id not in marked:
                 remove_tree_at(self.layout.stage(txn_id))
                 done.append(f"undid transaction {txn_id}: removed its work area")
+        for txn_id in sorted(marked - set(staged)):
+            discard(self.layout.mark(txn_id))
+            done.append(f"closed transaction {txn_id}, which is decided")
         sync_directory(self.layout.container)
         return done
 
     def begin(self, txn_id: str, base: Manifest | None) -> DirectoryTransaction:
         """Open a transaction upon ``base`` (None: the repository is to be created)."""
         self.layout.require_provisioned()
+        refuse_held(self.held(), self.location)
         return DirectoryTransaction(self.layout, txn_id, base)
 
     def fetch(self, entries: Sequence[Entry], directory: str) -> None:

@@ -19,7 +19,10 @@ from ...posix.remove import remove_tree_at
 from ...posix.syscalls import is_unsupported, rename_exchange, rename_noreplace
 from .. import published, tree
 from ..base import Upload
+from ..holding import new_held
+from . import mark
 from .layout import Layout
+from .mark import Mark
 
 _LISTED = 20
 _AT_CWD = -100
@@ -61,6 +64,12 @@ class DirectoryTransaction:
         published.write_records(self.stage_root, base, manifest)
         sync_file_system(self.stage_root)
         self.manifest = manifest
+
+    def hold(self, note: str) -> None:
+        """Keep the work area until somebody decides; it was made durable before."""
+        base = None if self.base is None else self.base.header
+        held = new_held(self.txn_id, note, 0 if base is None else base.snapshot)
+        mark.write(self.layout, Mark(held, "" if base is None else base.id))
 
     def commit(self) -> None:
         """Publish: one exchange of two names (a first publication: one rename)."""

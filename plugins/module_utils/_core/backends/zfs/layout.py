@@ -24,6 +24,8 @@ INIT, STAGE, OLD = "init", "stage", "old"
 TXN, MANIFEST = "dsg:txn", "dsg:manifest"
 OPEN = "dsg:open"
 """Set on a work dataset that is to outlive the process that made it; see :mod:`.lease`."""
+HELD = "dsg:held"
+"""Set beside it on one that is prepared, and waits for a decision that was or will be made elsewhere."""
 RECORD_PLAIN, RECORD_HEX = "dsg:commit.n.", "dsg:commit.h."
 PARENT_MARK, PARENT_FORMAT = "dsg:parent", "1"
 

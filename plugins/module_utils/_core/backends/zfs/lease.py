@@ -6,7 +6,8 @@
 
 It is one property of the work dataset, ``dsg:open``, set as the last step of beginning. Recovery leaves
 such a dataset alone until its lease ends; but not where the host went down before it was prepared, as
-nobody knows then which of the tasks' writes have reached the disk.
+nobody knows then which of the tasks' writes have reached the disk. One that is held (:mod:`.held`) has
+no lease: it stays until it is decided.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 from ...errors import ManifestError
 from ...zfs.command import Runner
-from .layout import OPEN
+from .layout import HELD, OPEN
 from .state import Dataset, State
 
 DURABLE = "-"
@@ -51,15 +52,26 @@ def write(runner: Runner, dataset: str, mark: Mark) -> None:
     runner.zfs("set", f"{OPEN}={_SEPARATOR.join(map(str, mark))}", dataset)
 
 
-def end(runner: Runner, dataset: str) -> None:
-    """Take the mark away: what is left is a dead transaction's, for any recovery to undo."""
+def write_held(runner: Runner, dataset: str, mark: Mark, held: str) -> None:
+    """Set both marks of a held transaction, in one step."""
+    text = _SEPARATOR.join(map(str, mark))
+    runner.zfs("set", f"{OPEN}={text}", f"{HELD}={held}", dataset)
+
+
+def end(runner: Runner, dataset: str, *, held: bool = False) -> None:
+    """Take the mark away: what is left is a dead transaction's, for any recovery to undo.
+
+    A held one's own mark goes first: the other has no lease that would keep it from being undone.
+    """
+    if held:
+        runner.zfs("inherit", HELD, dataset)
     runner.zfs("inherit", OPEN, dataset)
 
 
 def end_all(runner: Runner, state: State) -> None:
-    """Take every mark away."""
+    """Take every mark away, but for those that are held."""
     for name in sorted(state.work):
-        if state.work[name].mark:
+        if state.work[name].mark and not state.work[name].held:
             end(runner, name)
 
 
@@ -96,6 +108,8 @@ def _is_spared(state: State, name: str, own: str) -> bool:
     dataset = state.work[name]
     if not dataset.mark:
         return False
+    if dataset.held:
+        return True
     mark = _parse(dataset)
     if mark is None:
         return True
@@ -113,6 +127,8 @@ def describe(state: State) -> list[str]:
     """Tell of the open transactions that recovery leaves alone, one sentence each."""
     said = []
     for name in sorted(spared(state)):
+        if state.work[name].held:
+            continue
         _kind, txn_id = state.layout.parse_work(name) or ("", "")
         mark = _parse(state.work[name])
         until = "it is rolled back" if mark is None else _utc(mark.ends)

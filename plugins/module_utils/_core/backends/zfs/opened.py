@@ -18,12 +18,15 @@ from ...manifest.codec import Manifest
 from ...zfs import datasets, mounts
 from ...zfs.command import CommandFailed, Runner
 from ...zfs.datasets import NOTHING
-from . import commit, lease
+from ..base import Held
+from ..holding import refuse_held
+from . import commit, held, lease
+from .base import Base
 from .layout import INIT, MANIFEST, STAGE, TXN, Layout
 from .lease import Mark
 from .privileged import Privileged
 from .state import Dataset, State, look
-from .transaction import Base, ZfsTransaction, by_looking
+from .transaction import ZfsTransaction, by_looking
 
 BEGIN_AGAIN = "Roll the transaction back and begin again."
 
@@ -46,6 +49,9 @@ class OpenTransaction(ZfsTransaction):
         """The id of the manifest in the snapshot that is to be published, '' where there is none."""
         self.written = "0"
         """Bytes that were written since that snapshot was taken."""
+        self.is_held = False
+        self.others: list[Held] = []
+        """Other transactions that wait for a decision: this one cannot be committed before."""
 
     def open(self, seconds: int) -> None:
         """Begin, and keep the work dataset for that long; the last step makes the transaction."""
@@ -88,6 +94,7 @@ class OpenTransaction(ZfsTransaction):
 
         ``root`` is the published path ('' where there is none).
         """
+        refuse_held(self.others, self.layout.live)
         if self.base is None:
             self._require_absent(look(self.runner, self.layout))
         else:
@@ -95,6 +102,7 @@ class OpenTransaction(ZfsTransaction):
 
     def commit(self) -> None:
         """Publish what was prepared, if nobody wrote into it since."""
+        refuse_held(self.others, self.layout.live)
         if self.written != "0":
             raise DriftError(
                 f"it was written to since its snapshot @s{self.number + 1} was taken",
@@ -106,7 +114,7 @@ class OpenTransaction(ZfsTransaction):
     def finish(self) -> list[str]:
         """Take the mark off what is published now, and tidy up."""
         try:
-            lease.end(self.runner, self.layout.live)
+            lease.end(self.runner, self.layout.live, held=self.is_held)
         except CommandFailed as exc:
             return [commit.put_off(f"closing transaction {self.txn_id}", exc)]
         return super().finish()
@@ -141,7 +149,7 @@ def close(
     waiting = []
     for dataset in found:
         if dataset.mark:
-            lease.end(runner, dataset.name)
+            lease.end(runner, dataset.name, held=bool(dataset.held))
         privileged.release()
         try:
             commit.discard(runner, dataset.name)
@@ -185,6 +193,8 @@ def resume(
     if found.dataset != dataset.name:
         raise ManifestError("its mark and its name contradict one another", object=dataset.name)
     found.mark = mark
+    found.is_held = bool(dataset.held)
+    found.others = [one for one in held.find(state) if one.txn_id != txn_id]
     found.live = Base(mark.guid, mark.snapshot, mark.snapshot_guid, mark.written)
     _look_for_snapshot(found)
     return found

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from ...zfs import mounts
 from ...zfs.command import Runner, ZfsError
-from . import commit, lease
-from .layout import INIT, OLD, OPEN, STAGE, Layout
+from . import commit, held, lease
+from .layout import INIT, OLD, STAGE, Layout
 from .privileged import Privileged
 from .publish import needs_protection
 from .state import State, look
@@ -17,7 +17,7 @@ from .state import State, look
 
 def describe(state: State, *, open_too: bool = False, own: str = "") -> list[str]:
     """Describe what :func:`recover` would do; changes nothing."""
-    left_alone = set() if open_too else lease.spared(state, own)
+    left_alone = held.names(state) if open_too else lease.spared(state, own)
     record = state.record
     found = [f"transaction {record.txn_id} is committed and to be finished"] if record else []
     for name in sorted(state.work):
@@ -46,7 +46,7 @@ def recover(
     """Finish or undo what dead transactions left; the lock must be held.
 
     An open transaction is left alone while its lease runs, and ``own`` for longer. With ``open_too``
-    all of them are undone.
+    all of them are undone. One that is held is always left alone.
     """
     privileged.require()
     if open_too:
@@ -65,7 +65,7 @@ def recover(
         if state.kind_of(name) in (INIT, STAGE) and name not in left_alone:
             done.append(_undo(runner, state, name))
     if state.live is not None and state.live.mark:
-        runner.zfs("inherit", OPEN, layout.live)
+        lease.end(runner, layout.live, held=bool(state.live.held))
         done.append(f"closed transaction {state.live.txn}, which is committed")
     done += _settle(runner, state)
     if is_hidden(state):

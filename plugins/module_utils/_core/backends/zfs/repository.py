@@ -19,9 +19,12 @@ from ...posix.lock import locked
 from ...zfs import datasets, mounts
 from ...zfs.command import Runner
 from .. import published, tree
-from . import lease, recovery
+from ..base import Held
+from ..holding import refuse_held
+from . import held, lease, recovery
 from .delegated import privileges
 from .layout import OLD, TXN, Layout, snapshot_number
+from .resumed import HeldTransaction
 from .state import State, look
 from .transaction import ZfsTransaction, require_unchanged
 
@@ -37,6 +40,7 @@ class ZfsRepository:
         self.runner = Runner()
         self.privileged = privileges(self.runner, self.layout)
         self._seen: State | None = None
+        self._last: State | None = None  # since the lock was taken
         self._path = ""
 
     def check_source(self, src: str) -> None:
@@ -54,6 +58,7 @@ class ZfsRepository:
         """Return what :meth:`check_source` has just read, once; or read it anew."""
         state = self._seen or look(self.runner, self.layout)
         self._seen = None
+        self._last = state
         return state
 
     def _readable(self, state: State) -> str:
@@ -127,7 +132,7 @@ class ZfsRepository:
         """Hold the repository's lock."""
         self.privileged.prepare_locks()
         with locked(self.layout.lock, timeout=timeout, shared=shared, what=self.location):
-            self._seen = None
+            self._seen = self._last = None
             yield
 
     def unfinished(self, *, open_too: bool = False, own: str = "") -> list[str]:
@@ -136,7 +141,21 @@ class ZfsRepository:
 
     def open_transactions(self) -> list[str]:
         """Describe the transactions that :meth:`recover` leaves alone for now."""
-        return lease.describe(self._state())
+        state = self._state()
+        return lease.describe(state) + [str(one) for one in held.find(state)]
+
+    def held(self) -> list[Held]:
+        """Return the transactions that wait for a decision."""
+        return held.find(self._state())
+
+    def resume(self, txn_id: str) -> HeldTransaction | None:
+        """Return a transaction that waits for a decision, None where there is none."""
+        self.privileged.require()
+        self._seen = None
+        if txn_id not in {one.txn_id for one in self.held()}:
+            return None
+        base = None if self.head() is None else self.manifest()
+        return HeldTransaction(self.runner, self.layout, self.privileged, txn_id, base)
 
     def recover(self, *, open_too: bool = False, own: str = "") -> list[str]:
         """Finish or undo what dead transactions left; the lock must be held.
@@ -152,6 +171,7 @@ class ZfsRepository:
     def begin(self, txn_id: str, base: Manifest | None) -> ZfsTransaction:
         """Open a transaction upon ``base`` (None: the repository is to be created)."""
         self.privileged.require()
+        refuse_held(held.find(self._last or self._state()), self.location)
         return ZfsTransaction(self.runner, self.layout, self.privileged, txn_id, base)
 
     def fetch(self, entries: Sequence[Entry], directory: str) -> None:

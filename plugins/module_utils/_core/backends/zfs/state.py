@@ -12,7 +12,7 @@ from ...errors import RepositoryError
 from ...zfs.command import Runner
 from ...zfs.datasets import LOCAL, NOTHING, Properties, Value, read
 from . import record as records
-from .layout import OLD, OPEN, PARENT_FORMAT, PARENT_MARK, STAGE, TXN, Layout
+from .layout import HELD, OLD, OPEN, PARENT_FORMAT, PARENT_MARK, STAGE, TXN, Layout
 from .record import Record
 
 
@@ -20,7 +20,8 @@ class Dataset(NamedTuple):
     """A file system; ``origin`` is the snapshot it was cloned from, ``txn`` who made it ('': none).
 
     ``options`` are how its properties ask for it to be mounted: of nosuid, nodev and noexec.
-    ``mark`` is that of an open transaction (:mod:`.lease`), '' for all others.
+    ``mark`` is that of an open transaction (:mod:`.lease`), '' for all others; ``held`` is set beside
+    it on one that waits for a decision (:mod:`.held`).
     """
 
     name: str
@@ -30,6 +31,7 @@ class Dataset(NamedTuple):
     txn: str
     options: tuple[str, ...] = ()
     mark: str = ""
+    held: str = ""
 
 
 class Parent(NamedTuple):
@@ -96,7 +98,7 @@ OPTIONS = tuple(_OPTIONS)
 
 _NAMES = (
     *("type", "guid", "origin", "mountpoint", "canmount", "readonly", "encryptionroot"),
-    *(*OPTIONS, TXN, OPEN, PARENT_MARK),
+    *(*OPTIONS, TXN, OPEN, HELD, PARENT_MARK),
 )
 
 
@@ -178,7 +180,7 @@ def _check_live(layout: Layout, found: dict[str, Properties]) -> None:
 
 
 def _dataset(name: str, properties: Properties) -> Dataset:
-    txn, mark = properties.get(TXN, NOTHING), properties.get(OPEN, NOTHING)
+    txn, mark, held = (properties.get(name, NOTHING) for name in (TXN, OPEN, HELD))
     return Dataset(
         name,
         properties["guid"].value,
@@ -187,4 +189,5 @@ def _dataset(name: str, properties: Properties) -> Dataset:
         txn.value if txn.source == LOCAL else "",
         options_of(properties) if properties["type"].value == "filesystem" else (),
         mark.value if mark.source == LOCAL else "",
+        held.value if held.source == LOCAL else "",
     )

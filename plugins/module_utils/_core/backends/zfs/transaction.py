@@ -19,7 +19,9 @@ from ...zfs.command import CommandFailed, Runner
 from ...zfs.datasets import NOTHING
 from .. import published, tree
 from ..base import Upload
-from . import commit, record, untouched
+from ..holding import new_held
+from . import commit, held, record, untouched
+from .base import Base
 from .layout import INIT, MANIFEST, STAGE, TXN, Layout, snapshot_number
 from .privileged import Privileged
 from .publish import require_parent_mounted
@@ -128,6 +130,11 @@ class ZfsTransaction:
     def _unmount(self) -> None:
         self.privileged.unmount_work(self.txn_id)
 
+    def hold(self, note: str) -> None:
+        """Keep the work dataset until somebody decides; its snapshot is on disk."""
+        number = 0 if self.base is None else self.base.header.snapshot
+        held.write(self.runner, self.dataset, new_held(self.txn_id, note, number), self.live)
+
     def commit(self) -> None:
         """Publish: a sync by its commit record, a first publication by taking the name.
 
@@ -177,18 +184,6 @@ class ZfsTransaction:
         self.privileged.unmount_work(self.txn_id)
         if self.dataset in look(self.runner, self.layout).work:
             commit.discard(self.runner, self.dataset)
-
-
-class Base(NamedTuple):
-    """What a sync is built upon: the live dataset and its newest snapshot, ours or another's.
-
-    ``written`` are the bytes that are in the dataset and not in our snapshot of it.
-    """
-
-    guid: str
-    snapshot: str
-    snapshot_guid: str
-    written: str
 
 
 class _Examined(NamedTuple):
