@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from ansible_collections.dsg.storage.plugins.module_utils import _program
+from ansible_collections.dsg.storage.plugins.module_utils._core.program import main
 from ansible_collections.dsg.storage.plugins.modules import dsg_program
 
 from tests.unit.ansible.module_runner import ModuleFailedError, run_module
@@ -42,6 +44,14 @@ def test_other_words_are_refused_with_the_usage(program: Path, arguments: list[s
     assert done.returncode == 2
     assert b"dsg-storage recover" in done.stderr
     assert done.stdout == b""
+
+
+def test_an_ordinary_user_who_recovers_is_told_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert main.main(["recover"]) == 2
+    assert "run `sudo dsg-storage recover`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

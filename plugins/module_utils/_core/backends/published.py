@@ -34,6 +34,11 @@ def history_path(root: str, snapshot: int) -> str:
     return os.path.join(root, METADATA, "history", f"s{snapshot}.jsonl")
 
 
+def records(snapshot: int) -> tuple[str, str]:
+    """Return the paths, relative to a tree's root, that :func:`write_records` writes."""
+    return manifest_path(""), history_path("", snapshot)
+
+
 def read_header(root: str, name: str) -> Header:
     """Read the header of a tree's manifest; a missing or damaged one is an error."""
     with _open_manifest(root, name) as stream:

@@ -20,6 +20,9 @@ from ..backends.zfs import helper, host
 from ..errors import DsgError
 
 USAGE, FAILED, DONE = 2, 1, 0
+_ROOT_ONLY = """dsg-storage recover has to run as root, as it mounts file systems. Nothing was changed.
+Next: run `sudo dsg-storage recover`. A service user needs none of this: any sync recovers its own
+repository first, and so does the playbook dsg.storage.recover."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -34,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _recover(parents: Sequence[str]) -> int:
     if os.geteuid() != 0:
-        _say(sys.stderr, "dsg-storage recover has to run as root")
+        _say(sys.stderr, _ROOT_ONLY)
         return USAGE
     status = DONE
     try:

@@ -17,6 +17,7 @@ from ...manifest.header import Header
 from ...posix.beneath import Beneath
 from ...posix.durable import discard, sync_directory
 from ...posix.lock import locked
+from ...posix.owner import leave_to_owner
 from ...posix.present import is_directory, is_present
 from ...posix.remove import remove_tree_at
 from .. import published, tree
@@ -109,6 +110,7 @@ class DirectoryRepository:
             return
         self.layout.require_provisioned()
         with locked(self.layout.lock, timeout=timeout, shared=shared, what=self.location):
+            leave_to_owner(self.layout.lock)
             yield
 
     def unfinished(self) -> list[str]:

@@ -15,6 +15,7 @@ from ...manifest.codec import Manifest
 from ...manifest.entry import Entry
 from ...posix.beneath import Beneath
 from ...posix.durable import sync_directory, sync_file_system
+from ...posix.owner import leave_to_owner
 from ...posix.remove import remove_tree_at
 from ...posix.syscalls import is_unsupported, rename_exchange, rename_noreplace
 from .. import published, tree
@@ -46,7 +47,10 @@ class DirectoryTransaction:
         if self.base is not None:
             replaced = {upload.entry.path for upload in uploads} | deletes
             self._link_base(self.base, replaced)
-        return tree.upload(source, self.stage_root, uploads)
+        landed = tree.upload(source, self.stage_root, uploads)
+        with Beneath(self.stage_root) as stage:
+            tree.give_to_owner(stage, (entry.path for entry in landed))
+        return landed
 
     def _link_base(self, base: Manifest, replaced: set[str]) -> None:
         kept = [entry for entry in base.entries if entry.path not in replaced]
@@ -62,6 +66,8 @@ class DirectoryTransaction:
         if self.base is not None:
             published.link_history(self.layout.live, self.stage_root)
         published.write_records(self.stage_root, base, manifest)
+        with Beneath(self.stage_root) as stage:
+            tree.give_to_owner(stage, published.records(manifest.header.snapshot))
         sync_file_system(self.stage_root)
         self.manifest = manifest
 
@@ -149,6 +155,7 @@ def retire(layout: Layout, txn_id: str, snapshot: int) -> None:
         os.mkdir(layout.snapshots, 0o755)
     except FileExistsError:
         pass
+    leave_to_owner(layout.snapshots)
     rename_noreplace(layout.stage(txn_id), _AT_CWD, layout.snapshot(snapshot), _AT_CWD)
     sync_directory(layout.snapshots)
 
