@@ -19,11 +19,13 @@ class DsgError(Exception):
     ``code`` is stable and documented (docs/errors.md); ``object`` names the path, snapshot or
     repository concerned; ``unchanged`` says what was left as it was; ``next_step`` is the next safe
     thing to do; ``details`` are further lines, one per finding (already capped by the raiser);
-    ``changed`` tells whether something was done before it and stays so.
+    ``changed`` tells whether something was done before it and stays so; ``host`` names the storage
+    host that it happened on ('' for this one).
     """
 
     code = "DSG-INTERNAL"
     changed = False
+    host = ""
     unchanged = UNCHANGED
     next_step = ""
 
@@ -45,7 +47,8 @@ class DsgError(Exception):
 
     def brief(self) -> str:
         """Return code, object, message and details, for an error that tells of this one."""
-        subject = f" {self.object!r}:" if self.object is not None else ""
+        subject = f" {self.host}:" if self.host and self.host != self.object else ""
+        subject += f" {self.object!r}:" if self.object is not None else ""
         lines = [f"[{self.code}]{subject} {self.message}"]
         return "\n".join(lines + [f"  {line}" for line in self.details])
 
@@ -57,6 +60,7 @@ class DsgError(Exception):
         """Return the error as plain data for a task result."""
         return {
             "code": self.code,
+            "host": self.host,
             "object": self.object,
             "message": self.message,
             "unchanged": self.unchanged,

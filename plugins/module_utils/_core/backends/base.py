@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -20,6 +20,13 @@ class Upload(NamedTuple):
 
     entry: Entry
     identity: tuple[int, int, int]
+
+
+Land = Callable[[str, str, Sequence[Upload]], list[Entry]]
+"""Copies uploads from a tree (its root) to another one; returns them as they landed, hashed."""
+
+Carry = Callable[[str, str, Sequence[Entry]], None]
+"""Copies entries from a tree (its root), verified, to ``directory/0``, ``directory/1``, …"""
 
 
 class Held(NamedTuple):
@@ -54,8 +61,17 @@ class Prepared(Protocol):
 class Transaction(Prepared, Protocol):
     """One change of a repository: stage, prepare, commit, finish; or rollback."""
 
-    def stage(self, source: str, uploads: Sequence[Upload], deletes: set[str]) -> list[Entry]:
-        """Apply the change to the work area; return the uploads as they landed, hashed."""
+    def stage(
+        self,
+        source: str,
+        uploads: Sequence[Upload],
+        deletes: set[str],
+        land: Land | None = None,
+    ) -> list[Entry]:
+        """Apply the change to the work area; return the uploads as they landed, hashed.
+
+        ``land`` brings the uploads (None: by copying from the tree at ``source``).
+        """
 
     def prepare(self, manifest: Manifest) -> None:
         """Write manifest and history, check the work area against them, make it durable."""
@@ -82,8 +98,14 @@ class Repository(Protocol):
     def head(self) -> Header | None:
         """Return the newest snapshot's header, None where the repository provably is absent."""
 
-    def manifest(self) -> Manifest:
-        """Return the newest snapshot's manifest, checked."""
+    def manifest(self, known: Callable[[], Manifest | None] | None = None) -> Manifest:
+        """Return the newest snapshot's manifest, checked.
+
+        ``known`` may give an older one of the same repository, to be sent differences only.
+        """
+
+    def history(self, snapshot: int) -> bytes:
+        """Return what a snapshot changed, as it was recorded."""
 
     def committed(self, txn_id: str, since: int) -> bool:
         """Tell whether a transaction made a snapshot after number ``since`` (0: it made the first).
@@ -125,8 +147,11 @@ class Repository(Protocol):
         Raises :class:`HeldError` where another one is held.
         """
 
-    def fetch(self, entries: Sequence[Entry], directory: str) -> None:
-        """Copy entries, verified, to ``directory/0``, ``directory/1``, … in their order."""
+    def fetch(self, entries: Sequence[Entry], directory: str, carry: Carry | None = None) -> None:
+        """Copy entries, verified, to ``directory/0``, ``directory/1``, … in their order.
+
+        ``carry`` takes them there (None: by copying).
+        """
 
     def require_unchanged(self, manifest: Manifest) -> None:
         """Raise :class:`DriftError` where a transaction upon ``manifest`` would be refused."""
@@ -134,8 +159,8 @@ class Repository(Protocol):
     def drift(self, manifest: Manifest, *, checksum: bool) -> list[str]:
         """Name the differences between the published tree and its manifest."""
 
-    def tree(self) -> str:
-        """Return the published tree's root."""
+    def rehashed(self) -> list[Entry]:
+        """Return the published tree's entries as they are now, every file hashed anew."""
 
     def snapshots(self) -> list[int]:
         """Return the numbers of the snapshots that are there, the newest (published) one last."""

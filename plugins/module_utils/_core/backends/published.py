@@ -149,6 +149,16 @@ def read_history_header(root: str, snapshot: int) -> Header:
         raise ManifestError(f"the history has no snapshot s{snapshot}", object=path) from None
 
 
+def read_history(root: str, snapshot: int) -> bytes:
+    """Return one step of the history as it was written; whoever uses it checks it."""
+    path = history_path(root, snapshot)
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        raise ManifestError(f"the history has no snapshot s{snapshot}", object=path) from None
+
+
 def chain_problems(root: str, newest: Header) -> list[str]:
     """Check that every manifest's ``parent`` is the one before it; one line per problem."""
     problems = []

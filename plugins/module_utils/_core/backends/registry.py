@@ -10,15 +10,14 @@ from collections.abc import Mapping
 
 from ..errors import ArgumentError
 from .base import Repository
-from .directory.repository import DirectoryRepository
 
 OPTIONS = {"directory": "base", "zfs": "dataset"}
 """Every backend type, and the one option that places it."""
 TYPES = tuple(OPTIONS)
 
 
-def open_repository(backend: Mapping[str, object], name: str) -> Repository:
-    """Return the repository; touches nothing. Unsupported types and options are refused."""
+def check_backend(backend: Mapping[str, object]) -> str:
+    """Return where the backend places repositories; unsupported types and options are refused."""
     kind = backend.get("type")
     if kind not in TYPES:
         raise ArgumentError(f"backend.type is {kind!r}: supported are {', '.join(TYPES)}")
@@ -33,8 +32,16 @@ def open_repository(backend: Mapping[str, object], name: str) -> Repository:
     place = backend.get(option)
     if not isinstance(place, str):
         raise ArgumentError(f"backend.{option} is required with type {kind}")
-    if kind == "zfs":
+    return place
+
+
+def open_repository(backend: Mapping[str, object], name: str) -> Repository:
+    """Return the repository on this host; touches nothing."""
+    place = check_backend(backend)
+    if backend["type"] == "zfs":
         from .zfs.repository import ZfsRepository  # costs its import only where it is used
 
         return ZfsRepository(place, name)
+    from .directory.repository import DirectoryRepository
+
     return DirectoryRepository(place, name)

@@ -47,7 +47,10 @@ class Operation(NamedTuple):
 
 
 class Journal(NamedTuple):
-    """A transaction's operations, and how to learn whether it committed."""
+    """A transaction's operations, and how to learn whether it committed.
+
+    ``destination`` is how to reach the repository's host (without passwords), None for this one.
+    """
 
     txn_id: str
     decision: str
@@ -55,7 +58,8 @@ class Journal(NamedTuple):
     backend: Mapping[str, object]
     key: str
     snapshot: int
-    operations: Sequence[Operation]
+    operations: Sequence[Operation] = ()
+    destination: Mapping[str, object] | None = None
 
     def write(self, path: str) -> None:
         """Write the journal durably in one atomic step."""
@@ -67,6 +71,7 @@ class Journal(NamedTuple):
             "backend": dict(self.backend),
             "key": self.key,
             "snapshot": self.snapshot,
+            "destination": None if self.destination is None else dict(self.destination),
         }
         lines = [json.dumps(head)] + [json.dumps(operation) for operation in self.operations]
         body = "".join(line + "\n" for line in lines).encode()

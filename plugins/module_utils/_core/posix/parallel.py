@@ -18,7 +18,6 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NoReturn, TypeVar
 
-from ..errors import DsgError
 from .durable import write_all
 
 T = TypeVar("T")
@@ -164,7 +163,7 @@ class _Crew:
             payload = bytes(received[start + _FRAME.size : stop])
             start = stop
             if count == _FAILED:
-                raise _decode_error(payload)
+                raise _decode(payload)
             self._done[number] = list(_unpack(payload, count))
         del received[:start]
 
@@ -243,7 +242,7 @@ def _work(
             count = len(results)
             write_all(out, _FRAME.pack(number, count, len(payload)) + payload)
     except BaseException as exc:
-        payload = _encode_error(exc)
+        payload = _encode(exc)
         write_all(out, _FRAME.pack(number, _FAILED, len(payload)) + payload)
 
 
@@ -259,48 +258,13 @@ def _unpack(payload: bytes, count: int) -> Iterator[bytes]:
         start += length
 
 
-def _encode_error(exc: BaseException) -> bytes:
-    """Write an exception as data; JSON's ASCII form carries undecodable file names as well."""
-    import json  # these two cost start-up time, and only failures need them
-    import traceback
+def _encode(exc: BaseException) -> bytes:
+    from .. import error_codec  # it costs start-up time, and only failures need it
 
-    if isinstance(exc, DsgError):
-        fields: list[object] = ["dsg", type(exc).__name__, exc.as_dict()]
-    elif isinstance(exc, OSError):
-        names = [os.fsdecode(n) if isinstance(n, bytes) else n for n in _names(exc)]
-        fields = ["os", exc.errno, exc.strerror, names]
-    else:
-        fields = ["other", "".join(traceback.format_exception(type(exc), exc, exc.__traceback__))]
-    return json.dumps(fields, default=str).encode()
+    return error_codec.encode(exc)
 
 
-def _names(exc: OSError) -> tuple[object, object]:
-    return exc.filename, exc.filename2
+def _decode(payload: bytes) -> Exception:
+    from .. import error_codec
 
-
-def _decode_error(payload: bytes) -> Exception:
-    import json
-
-    kind, *fields = json.loads(payload)
-    if kind == "os":
-        number, text, names = fields
-        return OSError(number, text, names[0], None, names[1])
-    if kind == "other":
-        return WorkerError(fields[0])
-    name, told = fields
-    found = next((c for c in _subclasses(DsgError) if c.__name__ == name), DsgError)
-    error = found(
-        told["message"],
-        object=told["object"],
-        unchanged=told["unchanged"],
-        next_step=told["next_step"],
-        details=told["details"],
-    )
-    error.code = told["code"]
-    return error
-
-
-def _subclasses(base: type[DsgError]) -> Iterator[type[DsgError]]:
-    for child in base.__subclasses__():
-        yield child
-        yield from _subclasses(child)
+    return error_codec.decode(payload, WorkerError)

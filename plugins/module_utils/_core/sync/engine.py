@@ -7,18 +7,19 @@
 from __future__ import annotations
 
 from ..backends.base import Repository
-from ..backends.registry import open_repository
 from ..client.working_copy import WorkingCopy, repository_key
 from ..errors import DriftError, Unfinished, from_oserror
 from ..manifest.header import Header
+from ..manifest.scan import Scan
 from ..plan.plan import Plan
 from ..plan.policy import PULL
+from ..transport.connect import repository_at
 from .operation import already_done, choose_operation
 from .recovery import recover_repository, recover_working_copy, unfinished
 from .request import CLONE, SyncRequest, SyncResult
 from .timing import Stopwatch
 from .txn import SyncTransaction
-from .view import View
+from .view import View, scan_working_copy
 
 _LISTED = 20
 
@@ -30,10 +31,10 @@ def run(request: SyncRequest) -> SyncResult:
     last-sync record are then as before.
     """
     request.validate()
-    repository = open_repository(request.backend, request.repository)
     try:
-        repository.check_source(request.src)
-        return _Run(request, repository).run()
+        with repository_at(request.destination, request.backend, request.repository) as repository:
+            repository.check_source(request.src)
+            return _Run(request, repository).run()
     except OSError as exc:
         raise from_oserror(exc, "the sync") from exc
 
@@ -45,11 +46,13 @@ class _Run:
         self.working_copy = WorkingCopy(request.src)
         self.key = repository_key(repository.name, repository.location)
         self.watch = Stopwatch()
+        self.scan: Scan | None = None
         self.result = SyncResult(operation=request.operation, seconds=self.watch.seconds)
 
     def run(self) -> SyncResult:
         if self.request.check:
             self._refuse_committed_leftovers()
+            self._scan_ahead()
             head = self.repository.head()
             self.result.operation = self._choose(head)
             if not self._already_done(head):
@@ -60,12 +63,21 @@ class _Run:
             self._choose(self._head())
             self.working_copy.create()
         with self.working_copy.lock(self.request.lock_timeout):
-            self.result.recovered += recover_working_copy(self.working_copy)
+            self.result.recovered += recover_working_copy(
+                self.working_copy, self.key, self.repository
+            )
+            self._scan_ahead()
             head = self._head()
             self.result.operation = self._choose(head)
             if not self._already_done(head):
                 self._sync(head)
         return self.result
+
+    def _scan_ahead(self) -> None:
+        """Scan while the connection to another host comes up."""
+        if self.request.destination is not None and self.working_copy.knows(self.key):
+            with self.watch.phase("scan"):
+                self.scan = scan_working_copy(self.request, self.working_copy, self.key)
 
     def _head(self) -> Header | None:
         """Return the head, after a recovery where it cannot be read, or is not what was committed.
@@ -100,7 +112,7 @@ class _Run:
 
     def _refuse_committed_leftovers(self) -> None:
         """Check mode cannot foresee what a sync does behind a recovery that changes files."""
-        pending = unfinished(self.working_copy)
+        pending = unfinished(self.working_copy, self.key, self.repository)
         if pending.goes_forward:
             raise Unfinished(
                 f"a committed transaction is not finished here: {pending.description}",
@@ -147,7 +159,8 @@ class _Run:
 
     def _look(self, head: Header | None) -> View:
         with self.watch.phase("scan"):
-            return View(self.request, self.working_copy, self.repository, self.key, head)
+            scan, self.scan = self.scan, None  # good for the first look only
+            return View(self.request, self.working_copy, self.repository, self.key, head, scan)
 
     def _look_again(self, view: View) -> View:
         """Return a view of the repository as it is under the lock."""

@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from ..backends.base import Repository
-from ..backends.registry import open_repository
 from ..client.journal import HERE, Journal
 from ..client.transaction import ClientTransaction, clean_staging, pending
-from ..client.working_copy import WorkingCopy
+from ..client.working_copy import WorkingCopy, repository_key
 from ..errors import ArgumentError, DsgError, Unfinished, from_oserror
+from ..transport.connect import repository_at
+from ..transport.destination import Destination, from_plain
 
 _REPEATABLE = "Nothing is lost: the next recovery goes on where this one stopped."
 
@@ -45,59 +46,83 @@ def _repeatable() -> Iterator[None]:
 
 @_repeatable()
 def recover(
-    src: str, repository: str, backend: Mapping[str, object], lock_timeout: float = 60.0
+    src: str,
+    repository: str,
+    backend: Mapping[str, object],
+    lock_timeout: float = 60.0,
+    destination: Destination | None = None,
 ) -> list[str]:
     """Recover a working copy ('' for none) and a repository; return what was done, as sentences.
 
     The same result however often it runs.
     """
-    held, working_copy = _opened(src, repository, backend)
-    done = []
-    if working_copy is not None and working_copy.has_metadata():
-        with working_copy.lock(lock_timeout):
-            done += recover_working_copy(working_copy)
-    with held.lock(lock_timeout):
-        return done + recover_repository(held)
+    with _opened(src, repository, backend, destination) as (held, working_copy):
+        done = []
+        if working_copy is not None and working_copy.has_metadata():
+            with working_copy.lock(lock_timeout):
+                done += recover_working_copy(working_copy, key_of(held), held)
+        with held.lock(lock_timeout):
+            return done + recover_repository(held)
 
 
-def preview(src: str, repository: str, backend: Mapping[str, object]) -> list[str]:
+def preview(
+    src: str,
+    repository: str,
+    backend: Mapping[str, object],
+    destination: Destination | None = None,
+) -> list[str]:
     """Describe what :func:`recover` would do, as sentences; changes nothing."""
-    held, working_copy = _opened(src, repository, backend)
     try:
-        return leftovers(working_copy, held)
+        with _opened(src, repository, backend, destination) as (held, working_copy):
+            return leftovers(working_copy, key_of(held), held)
     except OSError as exc:
         raise from_oserror(exc, "looking for unfinished transactions") from exc
 
 
-def leftovers(working_copy: WorkingCopy | None, repository: Repository) -> list[str]:
+def key_of(repository: Repository) -> str:
+    """Return the name under which a working copy records the repository."""
+    return repository_key(repository.name, repository.location)
+
+
+def leftovers(working_copy: WorkingCopy | None, key: str, repository: Repository) -> list[str]:
     """Describe what an interrupted run left on both sides; changes nothing."""
-    left = unfinished(working_copy).description if working_copy is not None else ""
+    left = unfinished(working_copy, key, repository).description if working_copy is not None else ""
     return ([left] if left else []) + repository.unfinished()
 
 
+@contextmanager
 def _opened(
-    src: str, repository: str, backend: Mapping[str, object]
-) -> tuple[Repository, WorkingCopy | None]:
+    src: str,
+    repository: str,
+    backend: Mapping[str, object],
+    destination: Destination | None,
+) -> Iterator[tuple[Repository, WorkingCopy | None]]:
     if src and not os.path.isabs(src):
         raise ArgumentError("src must be an absolute path", object=src)
-    return open_repository(backend, repository), WorkingCopy(src) if src else None
+    with repository_at(destination, backend, repository) as held:
+        yield held, WorkingCopy(src) if src else None
 
 
 @_repeatable()
-def recover_working_copy(working_copy: WorkingCopy) -> list[str]:
-    """Carry a committed transaction forward, undo one that did not commit; its lock is held."""
+def recover_working_copy(working_copy: WorkingCopy, key: str, repository: Repository) -> list[str]:
+    """Carry a committed transaction forward, undo one that did not commit; its lock is held.
+
+    ``repository`` (recorded as ``key``) is asked where it is the one that the transaction was with;
+    any other is reached as the journal says.
+    """
     journal = pending(working_copy)
     if journal is None:
         found = clean_staging(working_copy)
         return [f"removed the staging area of {txn_id}" for txn_id in found]
     transaction = ClientTransaction(working_copy, journal.txn_id)
-    if not _is_committed(journal):
+    if not _is_committed(journal, key, repository):
         transaction.rollback()
         clean_staging(working_copy)
         return [f"undid transaction {journal.txn_id} in the working copy: it did not commit"]
     try:
         if journal.decision != HERE:
-            _repository(journal).make_durable()
+            with _deciding(journal, key, repository) as held:
+                held.make_durable()
         put_off, backup = transaction.commit(journal)
     except OSError as exc:
         cause = from_oserror(exc, "applying")
@@ -117,13 +142,13 @@ def recover_repository(repository: Repository) -> list[str]:
     return repository.recover()
 
 
-def unfinished(working_copy: WorkingCopy) -> Leftover:
+def unfinished(working_copy: WorkingCopy, key: str, repository: Repository) -> Leftover:
     """Describe what :func:`recover_working_copy` would do; changes nothing."""
     if not working_copy.exists():
         return Leftover()
     journal = pending(working_copy)
     if journal is not None:
-        if _is_committed(journal):
+        if _is_committed(journal, key, repository):
             return Leftover(f"transaction {journal.txn_id} is to be finished", goes_forward=True)
         return Leftover(f"transaction {journal.txn_id} did not commit and is to be undone")
     try:
@@ -133,12 +158,20 @@ def unfinished(working_copy: WorkingCopy) -> Leftover:
     return Leftover(f"staging areas to be removed: {', '.join(staged)}") if staged else Leftover()
 
 
-def _is_committed(journal: Journal) -> bool:
+def _is_committed(journal: Journal, key: str, repository: Repository) -> bool:
     """Ask whoever decides; a repository that does not answer is an error, not a no."""
     if journal.decision == HERE:
         return True
-    return _repository(journal).committed(journal.txn_id, journal.snapshot)
+    with _deciding(journal, key, repository) as held:
+        return held.committed(journal.txn_id, journal.snapshot)
 
 
-def _repository(journal: Journal) -> Repository:
-    return open_repository(journal.backend, journal.repository)
+@contextmanager
+def _deciding(journal: Journal, key: str, repository: Repository) -> Iterator[Repository]:
+    """Give the repository that the journal's transaction was with."""
+    if journal.key == key:
+        yield repository
+        return
+    destination = None if journal.destination is None else from_plain(journal.destination)
+    with repository_at(destination, journal.backend, journal.repository) as other:
+        yield other

@@ -15,6 +15,7 @@ from ..errors import ArgumentError
 from ..manifest.header import check_line, check_message
 from ..plan.plan import Plan
 from ..plan.policy import Policy
+from ..transport.destination import Destination
 
 AUTO, INIT, CLONE, SYNC = "auto", "init", "clone", "sync"
 OPERATIONS = (AUTO, INIT, CLONE, SYNC)
@@ -27,7 +28,8 @@ class SyncRequest(NamedTuple):
 
     ``backend`` is plain data (``{"type": "directory", "base": "/srv/dsg"}``). ``checksum`` re-hashes
     every file on both sides instead of trusting the stat index. ``lock_timeout`` is in seconds.
-    With ``check`` nothing is changed anywhere and the plan is what a run would do.
+    With ``check`` nothing is changed anywhere and the plan is what a run would do. ``destination``
+    is the host that holds the repository, None for this one.
     """
 
     src: str
@@ -41,6 +43,7 @@ class SyncRequest(NamedTuple):
     check: bool = False
     user: str = ""
     lock_timeout: float = 60.0
+    destination: Destination | None = None
 
     def validate(self, *, src_required: bool = True) -> None:
         """Refuse what is not supported before anything is touched."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..backends.registry import open_repository
+from ..backends.base import Repository
 from ..client.working_copy import WorkingCopy, repository_key
 from ..errors import from_oserror
 from ..plan.plan import Plan
+from ..transport.connect import repository_at
 from .recovery import leftovers
 from .request import SyncRequest
 from .view import View
@@ -55,7 +56,11 @@ def inspect(request: SyncRequest) -> Status:
 
 
 def _inspect(request: SyncRequest) -> Status:
-    repository = open_repository(request.backend, request.repository)
+    with repository_at(request.destination, request.backend, request.repository) as repository:
+        return _look(request, repository)
+
+
+def _look(request: SyncRequest, repository: Repository) -> Status:
     working_copy = WorkingCopy(request.src)
     key = repository_key(repository.name, repository.location)
     status = Status(working_copy_exists=working_copy.exists())
@@ -76,5 +81,5 @@ def _inspect(request: SyncRequest) -> Status:
         view = View(request, working_copy, repository, key, head)
         status.plan = view.plan()
         status.in_sync = head is not None and not status.plan.steps
-    status.unfinished = leftovers(working_copy, repository) + repository.open_transactions()
+    status.unfinished = leftovers(working_copy, key, repository) + repository.open_transactions()
     return status

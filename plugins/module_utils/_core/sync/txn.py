@@ -20,6 +20,7 @@ from ..manifest.entry import DIRECTORY, FILE, Entry
 from ..manifest.scan import Scan
 from ..plan.plan import Plan, merged_cache, merged_remote
 from ..plan.states import DELETE_REMOTE, DOWNLOAD, UPLOAD, by_path
+from ..transport.destination import Destination
 from .client_plan import operations_of
 from .request import SyncRequest, SyncResult
 from .timing import Stopwatch
@@ -110,6 +111,7 @@ class SyncTransaction:
                 key=self.view.key,
                 snapshot=0 if self.view.head is None else self.view.head.snapshot,
                 operations=operations_of(self.plan, self.view, self.client),
+                destination=_plain(self.request.destination),
             )
             self.client.prepare(journal, self._new_cache(manifest))
             return journal
@@ -197,6 +199,10 @@ def new_txn_id() -> str:
 def utc_now() -> str:
     """Return the time as manifests write it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _plain(destination: Destination | None) -> dict[str, object] | None:
+    return None if destination is None else destination.plain()
 
 
 def _identity(scan: Scan, entry: Entry) -> tuple[int, int, int]:

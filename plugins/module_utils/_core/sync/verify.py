@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..backends.registry import open_repository
+from ..backends.base import Repository
 from ..errors import RepositoryError, from_oserror
 from ..manifest.compare import Difference, compare_trees
-from ..manifest.scan import scan_tree
+from ..transport.connect import repository_at
+from ..transport.destination import Destination
 
 
 @dataclass
@@ -32,26 +33,31 @@ class Verification:
         return not (self.difference or self.chain_problems)
 
 
-def verify_repository(repository: str, backend: Mapping[str, object]) -> Verification:
+def verify_repository(
+    repository: str, backend: Mapping[str, object], destination: Destination | None = None
+) -> Verification:
     """Re-hash every published file of the newest snapshot; changes nothing."""
-    held = open_repository(backend, repository)
     try:
-        if held.head() is None:
-            raise RepositoryError(
-                "the repository does not exist",
-                object=repository,
-                next_step="Correct repository or backend.",
-            )
-        manifest = held.manifest()
-        scan = scan_tree(held.tree(), checksum=True)
-        header = manifest.header
-        return Verification(
-            snapshot=header.snapshot,
-            digest=header.digest,
-            files=header.files,
-            bytes=header.bytes,
-            difference=compare_trees(manifest.entries, scan.entries),
-            chain_problems=held.chain_problems(),
-        )
+        with repository_at(destination, backend, repository) as held:
+            return _verify(held)
     except OSError as exc:
         raise from_oserror(exc, "verifying") from exc
+
+
+def _verify(held: Repository) -> Verification:
+    if held.head() is None:
+        raise RepositoryError(
+            "the repository does not exist",
+            object=held.name,
+            next_step="Correct repository or backend.",
+        )
+    manifest = held.manifest()
+    header = manifest.header
+    return Verification(
+        snapshot=header.snapshot,
+        digest=header.digest,
+        files=header.files,
+        bytes=header.bytes,
+        difference=compare_trees(manifest.entries, held.rehashed()),
+        chain_problems=held.chain_problems(),
+    )

@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 from ..backends.base import Repository
 from ..client.working_copy import WorkingCopy
-from ..errors import DriftError
+from ..errors import DriftError, TreeError
 from ..manifest import ignore as ignores
 from ..manifest import index as indexes
 from ..manifest.codec import Manifest
@@ -20,6 +20,7 @@ from ..manifest.entry import DIRECTORY, FILE, Entry
 from ..manifest.hashing import hash_paths
 from ..manifest.header import Header
 from ..manifest.ignore import Ignore
+from ..manifest.paths import MAX_DETAILS
 from ..manifest.scan import Scan, scan_tree
 from ..plan.plan import Plan, Step, check_deletions, make_plan
 from ..plan.states import CONFLICT, Entries, by_path
@@ -40,31 +41,15 @@ class View:
         repository: Repository,
         key: str,
         head: Header | None,
+        scan: Scan | None = None,
     ) -> None:
         self.request = request
         self.working_copy = working_copy
         self.repository = repository
         self.key = key
         self.head = head
-        self.ignore = self._load_ignore()
-        self.scan = self._scan()
-
-    def _load_ignore(self) -> Ignore:
-        if not self.working_copy.exists():
-            return Ignore(self.request.ignore)
-        return ignores.load(self.working_copy.root, self.request.ignore)
-
-    def _scan(self) -> Scan | None:
-        if not self.working_copy.exists():
-            return None
-        return scan_tree(
-            self.working_copy.root,
-            ignore=self.ignore,
-            index=indexes.load(self.working_copy.index),
-            must_hash=None if self.request.check else self._is_known,
-            checksum=self.request.checksum,
-            clock_directory=None if self.request.check else self.working_copy.metadata,
-        )
+        self.ignore = _load_ignore(request, working_copy)
+        self.scan = scan or _scan(request, working_copy, self.ignore, self._is_known)
 
     def _is_known(self, path: str) -> bool:
         """Tell whether C or R has the path: only then its hash decides anything."""
@@ -78,13 +63,17 @@ class View:
         """
         if self.head is None:
             return None
-        manifest = self.repository.manifest()
+        manifest = self.repository.manifest(self._known_manifest)
         if manifest.header.repository_id != self.head.repository_id:
             raise DriftError(
                 "it was replaced by another repository just now", object=self.request.repository
             )
         self.head = manifest.header
         return manifest
+
+    def _known_manifest(self) -> Manifest | None:
+        """Return C for a transport that sends what differs from it."""
+        return self.working_copy.cache(self.key)
 
     @cached_property
     def cache_manifest(self) -> Manifest | None:
@@ -108,8 +97,25 @@ class View:
     @cached_property
     def local(self) -> Entries:
         """Return L as path → entry; users come from C and R, as a scan cannot know them."""
+        self._hash_known()
         entries = [] if self.scan is None else self.scan.entries
         return {e.path: self._attributed(e) for e in entries if not self._is_hollow(e)}
+
+    def _hash_known(self) -> None:
+        """Hash what a scan that did not know R left unhashed although R has it."""
+        scan = self.scan
+        if scan is None or scan.digest:
+            return
+        unknown = [
+            (entry.path, scan.identity(entry.path))
+            for entry in scan.entries
+            if entry.kind == FILE and not entry.sha256 and self._is_known(entry.path)
+        ]
+        digests, unreadable = hash_paths(self.working_copy.root, unknown)
+        if unreadable:
+            raise TreeError("files cannot be read", details=unreadable[:MAX_DETAILS])
+        for (path, _unused), digest in zip(unknown, digests):
+            scan.set_hash(path, digest.hex())
 
     def _is_hollow(self, entry: Entry) -> bool:
         """Tell whether a directory only looks empty, as what it holds is ignored.
@@ -192,6 +198,42 @@ class View:
 
     def _ignored(self, entry: Entry) -> bool:
         return self.ignore.covers(entry.path, entry.kind == DIRECTORY)
+
+
+def scan_working_copy(request: SyncRequest, working_copy: WorkingCopy, key: str) -> Scan | None:
+    """Scan before anything is known of R: what C does not have may be left unhashed."""
+    known: list[Entries] = []
+
+    def is_known(path: str) -> bool:
+        if not known:  # most scans ask nothing, and reading it takes longer than they do
+            known.append(_indexed(working_copy.cache(key)))
+        return path in known[0]
+
+    return _scan(request, working_copy, _load_ignore(request, working_copy), is_known)
+
+
+def _load_ignore(request: SyncRequest, working_copy: WorkingCopy) -> Ignore:
+    if not working_copy.exists():
+        return Ignore(request.ignore)
+    return ignores.load(working_copy.root, request.ignore)
+
+
+def _scan(
+    request: SyncRequest,
+    working_copy: WorkingCopy,
+    ignore: Ignore,
+    is_known: Callable[[str], bool],
+) -> Scan | None:
+    if not working_copy.exists():
+        return None
+    return scan_tree(
+        working_copy.root,
+        ignore=ignore,
+        index=indexes.load(working_copy.index),
+        must_hash=None if request.check else is_known,
+        checksum=request.checksum,
+        clock_directory=None if request.check else working_copy.metadata,
+    )
 
 
 def _with_hash(step: Step, found: Mapping[str, str]) -> Step:

@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ...errors import ArgumentError, RepositoryError
 from ...manifest.codec import Manifest
 from ...manifest.entry import Entry
 from ...manifest.header import Header
+from ...manifest.scan import scan_tree
 from ...posix.beneath import Beneath
 from ...posix.durable import discard, sync_directory
 from ...posix.lock import locked
@@ -21,7 +22,7 @@ from ...posix.owner import leave_to_owner
 from ...posix.present import is_directory, is_present
 from ...posix.remove import remove_tree_at
 from .. import published, tree
-from ..base import Held
+from ..base import Carry, Held
 from ..holding import refuse_held
 from . import held
 from .held import HeldTransaction
@@ -55,7 +56,7 @@ class DirectoryRepository:
         self._require_directory()
         return published.read_header(self.layout.live, self.name)
 
-    def manifest(self) -> Manifest:
+    def manifest(self, known: Callable[[], Manifest | None] | None = None) -> Manifest:
         """Return the newest snapshot's manifest, checked."""
         self._require_directory()
         return published.read_manifest(self.layout.live, self.name)
@@ -179,9 +180,9 @@ class DirectoryRepository:
         refuse_held(self.held(), self.location)
         return DirectoryTransaction(self.layout, txn_id, base)
 
-    def fetch(self, entries: Sequence[Entry], directory: str) -> None:
+    def fetch(self, entries: Sequence[Entry], directory: str, carry: Carry | None = None) -> None:
         """Copy entries, verified, to ``directory/0``, ``directory/1``, … in their order."""
-        tree.fetch(self.layout.live, directory, entries)
+        (carry or tree.fetch)(self.layout.live, directory, entries)
 
     def tree(self) -> str:
         """Return the published tree's root."""
@@ -206,3 +207,11 @@ class DirectoryRepository:
         with Beneath(self.layout.live) as live:
             found = tree.drift(live, manifest.entries)
             return found or (tree.damage(live, manifest.entries) if checksum else [])
+
+    def history(self, snapshot: int) -> bytes:
+        """Return what a snapshot changed, as it was recorded."""
+        return published.read_history(self.layout.live, snapshot)
+
+    def rehashed(self) -> list[Entry]:
+        """Return the published tree's entries as they are now, every file hashed anew."""
+        return scan_tree(self.layout.live, checksum=True).entries

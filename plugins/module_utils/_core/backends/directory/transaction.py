@@ -19,7 +19,7 @@ from ...posix.owner import leave_to_owner
 from ...posix.remove import remove_tree_at
 from ...posix.syscalls import is_unsupported, rename_exchange, rename_noreplace
 from .. import published, tree
-from ..base import Upload
+from ..base import Land, Upload
 from ..holding import new_held
 from . import mark
 from .layout import Layout
@@ -39,7 +39,13 @@ class DirectoryTransaction:
         self.stage_root = layout.stage(txn_id)
         self.manifest: Manifest | None = None
 
-    def stage(self, source: str, uploads: Sequence[Upload], deletes: set[str]) -> list[Entry]:
+    def stage(
+        self,
+        source: str,
+        uploads: Sequence[Upload],
+        deletes: set[str],
+        land: Land | None = None,
+    ) -> list[Entry]:
         """Build the new tree: what stays is linked from the live one, uploads are copied."""
         if self.base is not None:
             require_unchanged(self.layout, self.base)
@@ -47,7 +53,7 @@ class DirectoryTransaction:
         if self.base is not None:
             replaced = {upload.entry.path for upload in uploads} | deletes
             self._link_base(self.base, replaced)
-        landed = tree.upload(source, self.stage_root, uploads)
+        landed = (land or tree.upload)(source, self.stage_root, uploads)
         with Beneath(self.stage_root) as stage:
             tree.give_to_owner(stage, (entry.path for entry in landed))
         return landed

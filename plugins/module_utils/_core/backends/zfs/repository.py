@@ -7,19 +7,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ...errors import ArgumentError, RepositoryError, Unfinished
 from ...manifest.codec import Manifest
 from ...manifest.entry import Entry
 from ...manifest.header import Header
+from ...manifest.scan import scan_tree
 from ...posix.beneath import Beneath
 from ...posix.lock import locked
 from ...zfs import datasets, mounts
 from ...zfs.command import Runner
 from .. import published, tree
-from ..base import Held
+from ..base import Carry, Held
 from ..holding import refuse_held
 from . import held, lease, recovery
 from .delegated import privileges
@@ -99,7 +100,7 @@ class ZfsRepository:
         path = self._readable(self._state())
         return published.read_header(path, self.name) if path else None
 
-    def manifest(self) -> Manifest:
+    def manifest(self, known: Callable[[], Manifest | None] | None = None) -> Manifest:
         """Return the newest snapshot's manifest, checked."""
         return published.read_manifest(self.tree(), self.name)
 
@@ -174,9 +175,9 @@ class ZfsRepository:
         refuse_held(held.find(self._last or self._state()), self.location)
         return ZfsTransaction(self.runner, self.layout, self.privileged, txn_id, base)
 
-    def fetch(self, entries: Sequence[Entry], directory: str) -> None:
+    def fetch(self, entries: Sequence[Entry], directory: str, carry: Carry | None = None) -> None:
         """Copy entries, verified, to ``directory/0``, ``directory/1``, … in their order."""
-        tree.fetch(self.tree(), directory, entries)
+        (carry or tree.fetch)(self.tree(), directory, entries)
 
     def snapshots(self) -> list[int]:
         """Return the numbers of the snapshots that are there, the newest (published) one last."""
@@ -207,3 +208,11 @@ class ZfsRepository:
         with Beneath(self.tree()) as live:
             found = tree.drift(live, manifest.entries)
             return found or (tree.damage(live, manifest.entries) if checksum else [])
+
+    def history(self, snapshot: int) -> bytes:
+        """Return what a snapshot changed, as it was recorded."""
+        return published.read_history(self.tree(), snapshot)
+
+    def rehashed(self) -> list[Entry]:
+        """Return the published tree's entries as they are now, every file hashed anew."""
+        return scan_tree(self.tree(), checksum=True).entries

@@ -18,7 +18,7 @@ from ...zfs import datasets, mounts
 from ...zfs.command import CommandFailed, Runner
 from ...zfs.datasets import NOTHING
 from .. import published, tree
-from ..base import Upload
+from ..base import Land, Upload
 from ..holding import new_held
 from . import commit, held, record, untouched
 from .base import Base
@@ -54,14 +54,20 @@ class ZfsTransaction:
         self.live = Base("", "", "", "")
         self.published: State | None = None
 
-    def stage(self, source: str, uploads: Sequence[Upload], deletes: set[str]) -> list[Entry]:
+    def stage(
+        self,
+        source: str,
+        uploads: Sequence[Upload],
+        deletes: set[str],
+        land: Land | None = None,
+    ) -> list[Entry]:
         """Fill a new dataset, or change a clone of the newest snapshot."""
         self.begin()
         if self.base is not None:
             replaced = {upload.entry.path for upload in uploads} | deletes
             with Beneath(self.work) as work:
                 tree.clear(work, self.base.entries, replaced)
-        landed = tree.upload(source, self.work, uploads)
+        landed = (land or tree.upload)(source, self.work, uploads)
         with Beneath(self.work) as work:
             tree.give_to_owner(work, (entry.path for entry in landed))
         return landed

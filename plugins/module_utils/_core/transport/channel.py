@@ -1,0 +1,110 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a connection to a host's agent is made of, whatever program or library makes it."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from ..errors import DsgError
+from . import boot
+from .destination import Destination
+from .errors import BecomeError, ConnectError, InterpreterError
+from .frames import Bytes
+from .package import Package
+
+_NOISE = 1 << 16
+
+
+class Channel(Protocol):
+    """A started remote command: bytes in and out, and what it said beside."""
+
+    def read(self, size: int) -> bytes:
+        """Return exactly ``size`` bytes, fewer only at the end."""
+
+    def read_line(self, limit: int) -> bytes:
+        """Return a line, or what there is of it at the end."""
+
+    def write(self, *buffers: Bytes) -> None:
+        """Write all of the buffers."""
+
+    def has_input(self) -> bool:
+        """Tell whether something has come in, or the channel has ended."""
+
+    def wait_input(self, seconds: float) -> bool:
+        """Wait until :meth:`has_input`; tell whether it is so."""
+
+    def said(self) -> str:
+        """Return the end of what the command wrote to its standard error."""
+
+    def failure(self) -> DsgError:
+        """Tell why the channel ended before the agent answered."""
+
+    def close(self) -> None:
+        """End the command."""
+
+
+def start(channel: Channel, destination: Destination, package: Package, ahead: bytes) -> None:
+    """Bring the agent up; ``ahead`` are the first frames, which need no answer to be sent."""
+    become = destination.become
+    password = None if become is None else become.password
+    channel.write(ahead if password is None else password.encode() + b"\n")
+    deadline = time.monotonic() + 60 + destination.timeout
+    while True:
+        word, _unused, rest = _next_word(
+            channel, destination, deadline, password is not None
+        ).partition(b" ")
+        if word == boot.WAIT:
+            channel.write(boot.GO, ahead)
+        elif word == boot.NEED:
+            channel.write(len(package.content).to_bytes(8, "big"), package.content)
+        elif word == boot.READY:
+            return
+        else:
+            raise _refusal(destination, word, rest.decode("ascii", "replace"))
+
+
+def _next_word(channel: Channel, destination: Destination, deadline: float, asks: bool) -> bytes:
+    """Return what the boot code says; skip what a login shell says before."""
+    noise = 0
+    while noise < _NOISE:
+        _wait(channel, destination, deadline, asks)
+        line = channel.read_line(_NOISE)
+        if not line:
+            raise channel.failure()
+        if line.startswith(boot.MARK):
+            return line[len(boot.MARK) :].strip()
+        noise += len(line)
+    raise ConnectError(
+        "the host says a lot, but the agent does not start",
+        object=destination.name,
+        next_step="See that the login shell of the user prints nothing and runs commands.",
+    )
+
+
+def _wait(channel: Channel, destination: Destination, deadline: float, asks: bool) -> None:
+    while not channel.wait_input(0.05 if asks else 1.0):
+        if asks and channel.said().count(boot.PROMPT) > 1:
+            raise BecomeError(
+                "the password to become another user was refused", object=destination.name
+            )
+        if time.monotonic() > deadline:
+            raise ConnectError(
+                "the host let us in, but the agent did not start in time",
+                object=destination.name,
+                details=channel.said().splitlines()[-5:],
+            )
+
+
+def _refusal(destination: Destination, word: bytes, rest: str) -> DsgError:
+    if word == boot.NONE:
+        wanted = destination.interpreter or "python3"
+        return InterpreterError(f"{wanted} was not found", object=destination.name)
+    if word == boot.OLD:
+        return InterpreterError(
+            f"its Python is {rest}, the agent needs 3.9 or newer", object=destination.name
+        )
+    return ConnectError("the agent's code arrived damaged", object=destination.name)

@@ -1,0 +1,49 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From a destination to a repository: where the work is done here, or asked of a host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from ..backends.base import Repository
+from ..backends.registry import check_backend, open_repository
+from .channel import Channel
+from .destination import Destination
+from .openssh import OpenSsh
+from .remote import Progress, RemoteRepository
+
+
+@contextmanager
+def repository_at(
+    destination: Destination | None,
+    backend: Mapping[str, object],
+    name: str,
+    progress: Progress | None = None,
+) -> Iterator[Repository]:
+    """Give the repository for the block: on this host (None), or on another one.
+
+    A connection is begun at once and awaited with the first question; it ends with the block.
+    """
+    if destination is None:
+        yield open_repository(backend, name)
+        return
+    destination.check()
+    check_backend(backend)
+    remote = RemoteRepository(destination, backend, name, connect, progress)
+    try:
+        yield remote
+    finally:
+        remote.close()
+
+
+def connect(destination: Destination, key: str, ahead: int) -> Channel:
+    """Start the agent's command on the host; OpenSSH's client where no password is given."""
+    if destination.password is None:
+        return OpenSsh(destination, key, ahead)
+    from .paramiko_channel import ParamikoChannel  # an optional package, for passwords only
+
+    return ParamikoChannel(destination, key, ahead)

@@ -1,0 +1,151 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The channel that OpenSSH's client makes: the user's configuration, agent and known_hosts count."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+import time
+
+from ..errors import DsgError
+from . import boot
+from .destination import Become, Destination
+from .errors import AuthenticationError, BecomeError, ConnectError, HostKeyError
+from .pipe import FdPipe
+
+_TAIL = 8192
+_LINES = 8
+_GRACE = 5.0
+
+_HOST_KEY = ("Host key verification failed", "HOST IDENTIFICATION HAS CHANGED", "host key is known")
+_REFUSED = ("Permission denied", "Too many authentication failures", "No supported authentication")
+_SUDO = ("sudo:", "is not in the sudoers file", "a password is required")
+
+
+def arguments(destination: Destination) -> list[str]:
+    """Return the client's argument list, without the remote command.
+
+    What stands first wins: host keys are checked, and nothing is ever asked on a terminal.
+    """
+    found = [destination.executable, "-T", "-x"]
+    for option in (
+        "BatchMode=yes",
+        "StrictHostKeyChecking=yes",
+        "ClearAllForwardings=yes",
+        f"ConnectTimeout={max(1, round(destination.timeout))}",
+    ):
+        found += ["-o", option]
+    if destination.port is not None:
+        found += ["-p", str(destination.port)]
+    if destination.user:
+        found += ["-l", destination.user]
+    if destination.key_file:
+        found += ["-i", destination.key_file]
+    # Last, so that whoever set them otherwise has his way.
+    alive = ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
+    return [*found, *destination.options, *alive, "--", destination.host]
+
+
+def become_prefix(become: Become | None) -> list[str]:
+    """Return what stands before a command to run it as another user."""
+    if become is None:
+        return []
+    asks = ["-n"] if become.password is None else ["-S", "-p", f"{boot.PROMPT}\n"]
+    return [become.executable, "-H", *become.flags, *asks, "-u", become.user, "--"]
+
+
+def remote_command(destination: Destination, key: str, ahead: int) -> str:
+    """Return the one text that the host's shell gets, every word of it quoted."""
+    asks = destination.become is not None and destination.become.password is not None
+    words = boot.command(key, ahead, destination.interpreter, wait=asks)
+    return shlex.join(["exec", *become_prefix(destination.become), *words])
+
+
+class OpenSsh:
+    """A running ``ssh``. It has a session of its own: a terminal's ^C is for us, who roll back."""
+
+    def __init__(self, destination: Destination, key: str, ahead: int) -> None:
+        self.destination = destination
+        # No pipe: a master that stays behind may keep it open.
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115
+        command = [*arguments(destination), remote_command(destination, key, ahead)]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._said,
+                start_new_session=True,
+                bufsize=0,
+            )
+        except OSError as exc:
+            raise ConnectError(
+                f"{destination.executable} could not be started: {exc.strerror}",
+                object=destination.name,
+            ) from exc
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._pipe = FdPipe(
+            os.dup(self._process.stdout.fileno()), os.dup(self._process.stdin.fileno())
+        )
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self.read = self._pipe.read
+        self.read_line = self._pipe.read_line
+        self.has_input = self._pipe.has_input
+
+    def write(self, *buffers: bytes | bytearray | memoryview) -> None:
+        """Write all of the buffers."""
+        self._pipe.write(*buffers)
+
+    def wait_input(self, seconds: float) -> bool:
+        """Wait until something comes in; tell whether it did."""
+        return self._pipe.wait_input(seconds)
+
+    def said(self) -> str:
+        """Return the end of what ssh and the remote command wrote to standard error."""
+        size = os.fstat(self._said.fileno()).st_size
+        data = os.pread(self._said.fileno(), _TAIL, max(0, size - _TAIL))
+        return data.decode("utf-8", "replace")
+
+    def failure(self) -> DsgError:
+        """Tell why the command ended."""
+        status = self._end()
+        lines = [line for line in self.said().splitlines() if line.strip()][-_LINES:]
+        text = "\n".join(lines)
+        name = self.destination.name
+        if any(mark in text for mark in _HOST_KEY):
+            return HostKeyError("its host key is not the known one", object=name, details=lines)
+        if status == 255 and any(mark in text for mark in _REFUSED):
+            return AuthenticationError("the host refused the user", object=name, details=lines)
+        if status != 255 and any(mark in text for mark in _SUDO):
+            return BecomeError("could not become another user there", object=name, details=lines)
+        if status == 255:
+            return ConnectError("ssh could not reach the host", object=name, details=lines)
+        return ConnectError(
+            f"the agent ended before it answered (status {status})", object=name, details=lines
+        )
+
+    def close(self) -> None:
+        """End the command: it sees the end of its input, and has some seconds to go."""
+        self._pipe.end_output()
+        self._end()
+        self._pipe.close()
+        self._said.close()
+
+    def _end(self) -> int:
+        deadline = time.monotonic() + _GRACE
+        try:
+            return self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGTERM)
+        try:
+            return self._process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            return self._process.wait()

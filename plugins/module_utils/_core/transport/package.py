@@ -1,0 +1,61 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The core's own sources as one package, to be sent to a host: as they run in this process."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import pkgutil
+import sys
+import zlib
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from .boot import NAME
+
+_ROOT = __name__.rpartition(".")[0].rpartition(".")[0]
+
+
+class Package(NamedTuple):
+    """Compressed sources, and their SHA-256."""
+
+    content: bytes
+    key: str
+
+
+@lru_cache(maxsize=1)
+def package() -> Package:
+    """Return the package; equal sources give equal bytes."""
+    content = zlib.compress(json.dumps(sources(), sort_keys=True).encode(), 9)
+    return Package(content, hashlib.sha256(content).hexdigest())
+
+
+def sources() -> dict[str, str]:
+    """Return file name → source of every module of the core."""
+    found = {}
+    for name in _modules():
+        inside, is_package, source = _read(name)
+        path = inside.replace(".", "/")
+        found[f"{path}/__init__.py" if is_package else f"{path}.py"] = source
+    return found
+
+
+def _modules() -> Iterator[str]:
+    yield _ROOT
+    for info in pkgutil.walk_packages(sys.modules[_ROOT].__path__, f"{_ROOT}."):
+        yield info.name
+
+
+def _read(name: str) -> tuple[str, bool, str]:
+    """Return a module's name in the package, whether it is a package itself, and its source."""
+    spec = importlib.util.find_spec(name)
+    loader: Any = None if spec is None else spec.loader
+    if spec is None or loader is None:
+        raise ImportError(f"{name} has no source here")
+    inside = NAME + name[len(_ROOT) :]
+    return inside, spec.submodule_search_locations is not None, loader.get_source(name) or ""

@@ -1,0 +1,152 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The channel for passwords, and where there is no OpenSSH client: by the package paramiko."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+from typing import Any
+
+from ..errors import ArgumentError, DsgError
+from .destination import Destination
+from .errors import AuthenticationError, BecomeError, ConnectError, HostKeyError
+from .frames import Bytes
+from .openssh import remote_command
+
+_CHUNK = 1 << 18
+_SYSTEM_KEYS = "/etc/ssh/ssh_known_hosts"
+_TAIL = 8192
+
+
+class ParamikoChannel:
+    """A remote command by paramiko; host keys come from the user's and the system's known_hosts."""
+
+    def __init__(self, destination: Destination, key: str, ahead: int) -> None:
+        self.destination = destination
+        self._refuse_options(destination)
+        self._client = _connected(destination)
+        transport = self._client.get_transport()
+        transport.set_keepalive(15)
+        self._channel = transport.open_session(window_size=1 << 24)
+        self._said = bytearray()
+        self._buffer = b""
+        self._channel.exec_command(remote_command(destination, key, ahead))
+
+    @staticmethod
+    def _refuse_options(destination: Destination) -> None:
+        if destination.options:
+            raise ArgumentError(
+                "arguments for OpenSSH's client do not go with a password, which needs paramiko",
+                object=" ".join(destination.options),
+                next_step="Use a key, or leave ansible_ssh_common_args and its like empty.",
+            )
+
+    def read(self, size: int) -> bytes:
+        """Return exactly ``size`` bytes, fewer only at the end."""
+        parts = []
+        while size:
+            if not self._buffer and not self._fill():
+                break
+            part, self._buffer = self._buffer[:size], self._buffer[size:]
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def read_line(self, limit: int) -> bytes:
+        """Return a line, or what there is of it at the end."""
+        while b"\n" not in self._buffer and len(self._buffer) < limit and self._fill():
+            continue
+        end = self._buffer.find(b"\n") + 1 or len(self._buffer)
+        line, self._buffer = self._buffer[:end], self._buffer[end:]
+        return line
+
+    def _fill(self) -> bool:
+        data = bytes(self._channel.recv(_CHUNK))
+        self._buffer += data
+        return bool(data)
+
+    def write(self, *buffers: Bytes) -> None:
+        """Write all of the buffers."""
+        try:
+            for buffer in buffers:
+                self._channel.sendall(bytes(buffer))
+        except OSError as exc:
+            raise BrokenPipeError from exc
+
+    def has_input(self) -> bool:
+        """Tell whether something has come in, or the channel has ended."""
+        return bool(self._buffer or self._channel.recv_ready() or self._channel.closed)
+
+    def wait_input(self, seconds: float) -> bool:
+        """Wait until something comes in; tell whether it did."""
+        deadline = time.monotonic() + seconds
+        while not (self.has_input() or self._channel.eof_received):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
+    def said(self) -> str:
+        """Return the end of what the command wrote to its standard error."""
+        while self._channel.recv_stderr_ready():
+            self._said += self._channel.recv_stderr(_CHUNK)
+        del self._said[:-_TAIL]
+        return self._said.decode("utf-8", "replace")
+
+    def failure(self) -> DsgError:
+        """Tell why the channel ended before the agent answered."""
+        lines = [line for line in self.said().splitlines() if line.strip()][-8:]
+        name = self.destination.name
+        if any("sudo" in line for line in lines):
+            return BecomeError("could not become another user there", object=name, details=lines)
+        return ConnectError("the agent ended before it answered", object=name, details=lines)
+
+    def close(self) -> None:
+        """End the command."""
+        self._channel.close()
+        self._client.close()
+
+
+def _connected(destination: Destination) -> Any:
+    try:
+        paramiko: Any = importlib.import_module("paramiko")
+    except ImportError:
+        raise ArgumentError(
+            "a password for the connection needs the Python package paramiko here",
+            object=destination.name,
+            next_step="Install paramiko beside Ansible, or use a key.",
+        ) from None
+    client = paramiko.SSHClient()
+    client.load_system_host_keys()
+    if os.path.exists(_SYSTEM_KEYS):
+        client.load_system_host_keys(_SYSTEM_KEYS)
+    client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    name = destination.name
+    try:
+        client.connect(
+            destination.host,
+            port=destination.port or 22,
+            username=destination.user or None,
+            password=destination.password,
+            key_filename=destination.key_file or None,
+            timeout=destination.timeout,
+            banner_timeout=destination.timeout,
+            auth_timeout=destination.timeout * 3,
+            allow_agent=False,
+            look_for_keys=False,
+        )
+    except paramiko.AuthenticationException as exc:
+        raise AuthenticationError("the host refused the user", object=name) from exc
+    except paramiko.BadHostKeyException as exc:
+        raise HostKeyError("its host key is not the known one", object=name) from exc
+    except paramiko.SSHException as exc:
+        if "not found in known_hosts" in str(exc):
+            raise HostKeyError("its host key is not known", object=name) from exc
+        raise ConnectError(f"the connection failed: {exc}", object=name) from exc
+    except OSError as exc:
+        raise ConnectError(f"the host cannot be reached: {exc}", object=name) from exc
+    return client

@@ -1,0 +1,158 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The receiving side of file contents: written and hashed as they arrive, checked against the plan."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from ..errors import DriftError, SourceChanged, from_oserror
+from ..manifest.entry import DIRECTORY, FILE, LINK, Entry
+from ..posix.beneath import Beneath
+from ..posix.durable import write_all
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_LARGE = 1 << 22
+_QUEUED = 16
+
+Digest = Callable[[], str]
+
+
+class Receiver:
+    """Takes file contents from a stream's payloads.
+
+    ``progress`` is told of (files, bytes) that came in.
+    """
+
+    def __init__(
+        self,
+        payloads: Iterable[bytes],
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self._payloads = iter(payloads)
+        self._rest = memoryview(b"")
+        self._progress = progress or (lambda files, size: None)
+
+    def land(self, target: str, entries: Sequence[Entry]) -> list[Entry]:
+        """Make the entries below ``target``; return them as they landed, hashed."""
+        with Beneath(target) as tree:
+            landed = [self._land(tree, entry) for entry in entries]
+        self.end()
+        return landed
+
+    def fill(self, directory: str, entries: Sequence[Entry]) -> None:
+        """Write files and links, verified, to ``directory/0``, ``directory/1``, … in their order."""
+        with Beneath(directory) as tree:
+            for number, entry in enumerate(entries):
+                if entry.kind != DIRECTORY:
+                    landed = self._land_at(tree.fd, str(number), entry)
+                    if landed.sha256 != entry.sha256:
+                        raise DriftError(
+                            "the published file is not what the manifest says", object=entry.path
+                        )
+        self.end()
+
+    def end(self) -> None:
+        """Read the end of the stream."""
+        left = len(self._rest) + sum(len(payload) for payload in self._payloads)
+        if left:
+            raise SourceChanged(f"{left} bytes came in that belong to no file")
+
+    def _land(self, tree: Beneath, entry: Entry) -> Entry:
+        if entry.kind == DIRECTORY:
+            tree.directory(entry.path, make=True)
+            return entry
+        fd, name = tree.at(entry.path, make_parents=True)
+        landed = self._land_at(fd, name, entry)
+        if entry.sha256 and landed.sha256 != entry.sha256:
+            raise SourceChanged("its content is not what was planned", object=entry.path)
+        return landed
+
+    def _land_at(self, parent: int, name: str, entry: Entry) -> Entry:
+        try:
+            if entry.kind == LINK:
+                os.symlink(entry.target, name, dir_fd=parent)
+                return entry
+            return self._land_file(parent, name, entry)
+        except OSError as exc:
+            exc.filename = entry.path  # the call itself knew the last component only
+            raise from_oserror(exc, "writing") from exc
+
+    def _land_file(self, parent: int, name: str, entry: Entry) -> Entry:
+        fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
+        try:
+            sha256 = self._write(fd, entry.size)
+            os.fchmod(fd, entry.mode)
+            os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+            mtime_ns = os.fstat(fd).st_mtime_ns  # a file system may store it coarser
+        finally:
+            os.close(fd)
+        self._progress(1, 0)
+        return entry._replace(kind=FILE, sha256=sha256, mtime_ns=mtime_ns)
+
+    def _write(self, fd: int, size: int) -> str:
+        if size >= _LARGE:
+            return self._write_large(fd, size)
+        digest = hashlib.sha256()
+        for part in self._take(size):
+            digest.update(part)
+            write_all(fd, part)
+        return digest.hexdigest()
+
+    def _write_large(self, fd: int, size: int) -> str:
+        """Hash in a thread of its own: hashlib, read and write all release the interpreter lock."""
+        with Hashing() as hashing:
+            for part in self._take(size):
+                hashing.add(part)
+                write_all(fd, part)
+        return hashing.digest.hexdigest()
+
+    def _take(self, size: int) -> Iterator[memoryview]:
+        while size:
+            if not self._rest:
+                self._rest = memoryview(self._next())
+            part, self._rest = self._rest[:size], self._rest[size:]
+            size -= len(part)
+            self._progress(0, len(part))
+            yield part
+
+    def _next(self) -> bytes:
+        payload = next(self._payloads, None)
+        if payload is None:
+            raise SourceChanged("the contents ended before the last file did")
+        return payload
+
+
+class Hashing(threading.Thread):
+    """Hashes what is added, beside whatever the adder does; complete behind the ``with`` block."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.digest = hashlib.sha256()
+        self._queue: queue.Queue[memoryview | None] = queue.Queue(_QUEUED)
+
+    def add(self, part: memoryview) -> None:
+        """Hash a part, which nobody changes any more."""
+        self._queue.put(part)
+
+    def __enter__(self) -> Hashing:
+        self.start()
+        return self
+
+    def __exit__(self, *_unused: object) -> None:
+        self._queue.put(None)
+        self.join()
+
+    def run(self) -> None:
+        """Hash until the end."""
+        while True:
+            part = self._queue.get()
+            if part is None:
+                return
+            self.digest.update(part)

@@ -1,0 +1,326 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A repository on another host: what the backend's protocol asks for, asked of the host's agent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from ..backends.base import Carry, Held, Land, Upload
+from ..errors import DsgError
+from ..manifest.codec import Manifest
+from ..manifest.entry import Entry
+from ..manifest.header import Header
+from . import frames, wire
+from .destination import Destination
+from .errors import ConnectionLost
+from .receiving import Receiver
+from .sending import Item, Sender
+from .session import Connect, Session, encode_call
+
+Progress = Callable[[int, int], None]
+
+
+class RemoteRepository:
+    """``backend`` and ``name`` as on the host itself; the connection is made at once, and awaited late.
+
+    While it comes up, the caller may do something else: the first calls are sent with it.
+    """
+
+    def __init__(
+        self,
+        destination: Destination,
+        backend: Mapping[str, object],
+        name: str,
+        connect: Connect,
+        progress: Progress | None = None,
+    ) -> None:
+        self.name = name
+        self.backend = backend
+        self.destination = destination
+        self.location = f"{destination.name}:{_place(backend)}/{name}"
+        self._connect = connect
+        self._progress = progress
+        self._opening: Session | None = None
+        self._awaited: list[str] = []
+        self._head: list[Header | None] = []
+
+    @property
+    def _session(self) -> Session:
+        """Return the session, with every answer read to what was sent ahead."""
+        if self._opening is None:
+            self._opening = self._opened([])
+        session = self._opening
+        while self._awaited:
+            self._take(session, self._awaited.pop(0))
+        return session
+
+    def _opened(self, calls: Sequence[tuple[str, dict[str, object]]]) -> Session:
+        """Begin a connection and send the first calls with it."""
+        first: tuple[str, dict[str, object]] = (
+            "open",
+            {"backend": dict(self.backend), "name": self.name},
+        )
+        sent = [first, *calls]
+        self._awaited = [verb for verb, _unused in sent]
+        ahead = b"".join(encode_call(verb, 0, arguments) for verb, arguments in sent)
+        return Session(self.destination, self._connect, ahead)
+
+    def _take(self, session: Session, verb: str) -> None:
+        try:
+            answer = session.answer()
+        except DsgError:
+            self._skip(session)
+            raise
+        if verb == "head":
+            self._head.append(wire.header_in(answer))
+
+    def _skip(self, session: Session) -> None:
+        """Drop the answers behind a failed one: they only follow from it."""
+        while self._awaited and not session.lost:
+            self._awaited.pop(0)
+            try:
+                session.answer()
+            except DsgError:
+                continue
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._opening is not None:
+            self._opening.close()
+
+    def check_source(self, src: str) -> None:
+        """Refuse an overlapping working copy where both are on one host.
+
+        This is how a run begins: the connection is, too, and the refusal comes with the first answer.
+        """
+        calls: list[tuple[str, dict[str, object]]] = []
+        if os.path.isdir(src):
+            found = os.stat(src)
+            calls.append(("check_source", {"src": src, "dev": found.st_dev, "ino": found.st_ino}))
+        if self._opening is None:
+            self._opening = self._opened([*calls, ("head", {})])
+            return
+        for verb, arguments in calls:
+            self._session.call(verb, **arguments)
+
+    def head(self) -> Header | None:
+        """Return the newest snapshot's header, None where the repository provably is absent."""
+        session = self._session
+        if self._head:
+            return self._head.pop()
+        return wire.header_in(session.call("head"))
+
+    def manifest(self, known: Callable[[], Manifest | None] | None = None) -> Manifest:
+        """Return the newest snapshot's manifest, checked; of a known one only what changed since."""
+        base = None if known is None else known()
+        header = None if base is None else base.header
+        session = self._session
+        session.post(
+            "manifest",
+            known=0 if header is None else header.snapshot,
+            known_id="" if header is None else header.id,
+        )
+        content = list(session.stream())
+        if session.answer() == wire.DELTA and base is not None:
+            return wire.history_in(content, base, self.location)
+        return wire.manifest_in(content, None, self.location)
+
+    def history(self, snapshot: int) -> bytes:
+        """Return what a snapshot changed, as it was recorded."""
+        session = self._session
+        session.post("history", snapshot=snapshot)
+        content = b"".join(session.stream())
+        session.answer()
+        return content
+
+    def committed(self, txn_id: str, since: int) -> bool:
+        """Tell whether a transaction committed; a lost connection is made anew to ask."""
+        if self._opening is not None and self._opening.lost:
+            self._opening.close()
+            self._opening = self._opened([])
+        return bool(self._session.call("committed", txn_id=txn_id, since=since))
+
+    def make_durable(self) -> None:
+        """Have what is published on stable storage."""
+        self._session.call("make_durable")
+
+    @contextmanager
+    def lock(self, timeout: float, *, shared: bool = False) -> Iterator[None]:
+        """Hold the repository; the host lets go by itself when the connection ends."""
+        self._session.call("lock", timeout=timeout, shared=shared)
+        session = self._session
+        try:
+            yield
+        finally:
+            if session is self._opening and not session.lost:
+                session.call("unlock")
+
+    def unfinished(self) -> list[str]:
+        """Describe what :meth:`recover` would do; changes nothing."""
+        return list(self._session.call("unfinished"))
+
+    def open_transactions(self) -> list[str]:
+        """Describe the transactions that :meth:`recover` leaves alone for now."""
+        return list(self._session.call("open_transactions"))
+
+    def held(self) -> list[Held]:
+        """Return the transactions that wait for a decision."""
+        return [Held(*fields) for fields in self._session.call("held")]
+
+    def resume(self, txn_id: str) -> RemotePrepared | None:
+        """Return a held transaction to be decided, None where there is none."""
+        return (
+            RemotePrepared(self._session) if self._session.call("resume", txn_id=txn_id) else None
+        )
+
+    def recover(self) -> list[str]:
+        """Finish or undo what dead transactions left; the lock must be held."""
+        return list(self._session.call("recover"))
+
+    def begin(self, txn_id: str, base: Manifest | None) -> RemoteTransaction:
+        """Open a transaction upon ``base`` (None: the repository is to be created)."""
+        self._session.call("begin", txn_id=txn_id, base_id="" if base is None else base.header.id)
+        return RemoteTransaction(self._session, base, self._progress)
+
+    def fetch(self, entries: Sequence[Entry], directory: str, carry: Carry | None = None) -> None:
+        """Copy entries, verified, to ``directory/0``, ``directory/1``, … in their order."""
+        session = self._session
+        session.post("fetch", wire.entries_out(entries))
+        Receiver(session.files(), self._progress).fill(directory, entries)
+        session.answer()
+
+    def require_unchanged(self, manifest: Manifest) -> None:
+        """Raise :class:`DriftError` where a transaction upon ``manifest`` would be refused."""
+        self._session.call("require_unchanged", manifest_id=manifest.header.id)
+
+    def drift(self, manifest: Manifest, *, checksum: bool) -> list[str]:
+        """Name the differences between the published tree and its manifest."""
+        return list(self._session.call("drift", manifest_id=manifest.header.id, checksum=checksum))
+
+    def rehashed(self) -> list[Entry]:
+        """Return the published tree's entries as they are now, every file hashed anew."""
+        session = self._session
+        session.post("rehashed")
+        entries = wire.entries_in(session.stream())
+        session.answer()
+        return entries
+
+    def snapshots(self) -> list[int]:
+        """Return the numbers of the snapshots that are there, the newest (published) one last."""
+        return list(self._session.call("snapshots"))
+
+    def chain_problems(self) -> list[str]:
+        """Check the chain of manifests; one line per problem."""
+        return list(self._session.call("chain_problems"))
+
+
+class RemotePrepared:
+    """A transaction that only has to be decided."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def commit(self) -> None:
+        """Check that the repository is still the base, then publish in one atomic step."""
+        self._session.call("commit")
+
+    def finish(self) -> list[str]:
+        """Tidy up behind the commit point; return what has to wait, one sentence each."""
+        try:
+            return list(self._session.call("finish"))
+        except ConnectionLost as exc:
+            return [f"tidying up on {exc.object}: the connection was lost"]
+
+    def rollback(self) -> None:
+        """Remove the work area; an agent without a channel has done so, or recovery does."""
+        if not self._session.lost:
+            self._session.call("rollback")
+
+
+class RemoteTransaction(RemotePrepared):
+    """One change of a repository on another host."""
+
+    def __init__(self, session: Session, base: Manifest | None, progress: Progress | None) -> None:
+        super().__init__(session)
+        self._base = base
+        self._progress = progress
+
+    def stage(
+        self,
+        source: str,
+        uploads: Sequence[Upload],
+        deletes: set[str],
+        land: Land | None = None,
+    ) -> list[Entry]:
+        """Send the change; return the uploads as they landed, hashed over there."""
+        session = self._session
+        known = (wire.strings_out(sorted(deletes)), wire.uploads_out(uploads))
+        session.announce("stage", len(known) + 1, known, {})
+        if self._send(source, uploads):
+            with session.on_line():
+                session.channel.write(frames.pack(frames.END, b""))
+            landed = wire.landed_in(uploads, self._content())
+            session.answer()
+            return landed
+        session.answer()  # raises what the agent gave up for
+        raise frames.ProtocolError("the agent spoke while it should listen")
+
+    def _content(self) -> list[bytes]:
+        return list(self._session.stream())
+
+    def _send(self, source: str, uploads: Sequence[Upload]) -> bool:
+        """Send the contents; tell whether the agent took them all so far."""
+        session = self._session
+        sender = Sender(session.channel, source, self._progress, self._listen)
+        try:
+            with session.on_line():
+                sender.send([Item(item.entry, item.identity) for item in uploads])
+            return True
+        except _Stopped:
+            self._abort()
+            return False
+        except BaseException:
+            if not session.lost:
+                self._abort()
+                self._drop_answer()
+            raise
+
+    def _listen(self) -> None:
+        if self._session.channel.has_input():
+            raise _Stopped
+
+    def _abort(self) -> None:
+        with self._session.on_line():
+            self._session.channel.write(frames.pack(frames.ABORT, b""))
+
+    def _drop_answer(self) -> None:
+        """Read the agent's word that it was told to stop; the reason is known here."""
+        try:
+            self._session.answer()
+        except DsgError:
+            return
+        except Exception:  # whatever the agent says of it, our own error is the cause
+            return
+
+    def prepare(self, manifest: Manifest) -> None:
+        """Send the manifest, as its difference to the base."""
+        self._session.call("prepare", wire.manifest_out(manifest, self._base))
+
+    def hold(self, note: str) -> None:
+        """Keep what is prepared, behind the connection."""
+        self._session.call("hold", note=note)
+
+
+class _Stopped(Exception):
+    """The agent has something to say while it is sent to: it failed, or is gone."""
+
+
+def _place(backend: Mapping[str, object]) -> str:
+    kind = str(backend.get("type"))
+    places = [str(value) for key, value in sorted(backend.items()) if key != "type" and value]
+    return ":".join([kind, *places])

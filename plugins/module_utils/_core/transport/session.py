@@ -1,0 +1,139 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Calls to a host's agent and their answers, in order; several may be under way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from json import dumps, loads
+from typing import Any
+
+from .. import error_codec
+from ..errors import DsgError, from_oserror
+from . import channel as channels
+from . import frames
+from .channel import Channel
+from .destination import Destination
+from .errors import ConnectionLost
+from .frames import CALL, FAILURE, REPLY, pack
+from .package import package
+
+Connect = Callable[[Destination, str, int], Channel]
+
+
+class AgentFault(RuntimeError):
+    """The agent met what it did not expect: a fault of the program, with its traceback."""
+
+
+class Session:
+    """One channel to one agent. ``lost`` tells that it ended without having been closed."""
+
+    def __init__(self, destination: Destination, connect: Connect, ahead: bytes = b"") -> None:
+        self.destination = destination
+        self.lost = False
+        self._started = False
+        self._ahead = ahead
+        self.channel = connect(destination, package().key, len(ahead))
+
+    def start(self) -> None:
+        """Wait until the agent is there; it was called already."""
+        if not self._started:
+            channels.start(self.channel, self.destination, package(), self._ahead)
+            self._started = True
+
+    def call(self, verb: str, *streams: Iterable[bytes], **arguments: object) -> Any:
+        """Call a verb and return its answer."""
+        self.post(verb, *streams, **arguments)
+        return self.answer()
+
+    def post(self, verb: str, *streams: Iterable[bytes], **arguments: object) -> None:
+        """Call a verb; the answer is to be read later."""
+        self.announce(verb, len(streams), streams, arguments)
+
+    def announce(
+        self,
+        verb: str,
+        count: int,
+        streams: Iterable[Iterable[bytes]],
+        arguments: Mapping[str, object],
+    ) -> None:
+        """Call a verb that takes ``count`` streams, and send the first ones of them."""
+        self.start()
+        with self.on_line():
+            self.channel.write(encode_call(verb, count, arguments))
+            for stream in streams:
+                frames.send_stream(self.channel, stream)
+
+    def stream(self) -> Iterator[bytes]:
+        """Yield a text that comes before the answer."""
+        with self.on_line():
+            yield from frames.receive_stream(self.channel)
+
+    def files(self) -> Iterator[bytes]:
+        """Yield contents of files that come before the answer."""
+        with self.on_line():
+            yield from frames.raw_stream(self.channel)
+
+    def answer(self) -> Any:
+        """Return the next answer, or raise the error that it is."""
+        self.start()
+        with self.on_line():
+            frame = frames.read_frame(self.channel)
+            if frame is None:
+                raise EOFError
+            if frame.kind == FAILURE:
+                raise frames.Failed(frame.payload)
+            if frame.kind != REPLY:
+                raise frames.ProtocolError(f"a frame of kind {frame.kind!r} instead of an answer")
+        return loads(frame.payload)
+
+    def on_line(self) -> _OnLine:
+        """Return what turns a channel that ends within the block into :class:`ConnectionLost`."""
+        return _OnLine(self)
+
+    def close(self) -> None:
+        """End the channel."""
+        self.channel.close()
+
+    def failed(self, payload: bytes) -> Exception:
+        """Return the error that the agent told of, with the host's name."""
+        error = error_codec.decode(payload, AgentFault)
+        if isinstance(error, OSError):
+            error = from_oserror(error, "the storage host's part")
+        if isinstance(error, DsgError):
+            error.host = error.host or self.destination.name
+        return error
+
+    def went(self) -> ConnectionLost:
+        """Return the error that the connection is lost."""
+        self.lost = True
+        lines = [line for line in self.channel.said().splitlines() if line.strip()]
+        return ConnectionLost(
+            "the connection to the host was lost", object=self.destination.name, details=lines[-5:]
+        )
+
+
+class _OnLine:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __enter__(self) -> None:
+        if self._session.lost:
+            raise self._session.went()
+
+    def __exit__(self, kind: object, value: BaseException | None, trace: object) -> None:
+        if isinstance(value, frames.Failed):
+            raise self._session.failed(value.payload) from None
+        ended = (EOFError, BrokenPipeError, ConnectionResetError, frames.ProtocolError)
+        if isinstance(value, ended):
+            raise self._session.went() from value
+
+
+def encode_call(verb: str, streams: int, arguments: Mapping[str, object]) -> bytes:
+    """Return the frame that calls a verb."""
+    fields = {"do": verb, **arguments}
+    if streams:
+        fields["streams"] = streams
+    return pack(CALL, dumps(fields).encode())
