@@ -46,7 +46,7 @@ if sys.argv[3]:
         byte = os.read(0, 1)
         if not byte:
             sys.exit(4)
-        line = byte if line.endswith(b"\n") else line + byte
+        line = byte if line.endswith(b"\\n") else line + byte
 import hashlib, shutil, stat, tempfile, zlib
 key, ahead = sys.argv[1], int(sys.argv[2])
 root = os.path.join(os.path.expanduser("~"), ".cache", "dsg-storage")

@@ -47,11 +47,31 @@ class Channel(Protocol):
         """End the command."""
 
 
-def start(channel: Channel, destination: Destination, package: Package, ahead: bytes) -> None:
-    """Bring the agent up; ``ahead`` are the first frames, which need no answer to be sent."""
-    become = destination.become
-    password = None if become is None else become.password
-    channel.write(ahead if password is None else password.encode() + b"\n")
+def begin(channel: Channel, destination: Destination, ahead: bytes) -> None:
+    """Send what needs no answer: the first frames ``ahead``, or a password that sudo may ask for."""
+    password = _password(destination)
+    try:
+        channel.write(ahead if password is None else password.encode() + b"\n")
+    except BrokenPipeError:
+        return  # it ended already; why, is told when it is waited for
+
+
+def _password(destination: Destination) -> str | None:
+    return None if destination.become is None else destination.become.password
+
+
+def await_agent(channel: Channel, destination: Destination, package: Package, ahead: bytes) -> None:
+    """Wait until the agent is up; send what it still lacks."""
+    try:
+        _await_agent(channel, destination, package, ahead)
+    except BrokenPipeError:
+        raise channel.failure() from None
+
+
+def _await_agent(
+    channel: Channel, destination: Destination, package: Package, ahead: bytes
+) -> None:
+    password = _password(destination)
     deadline = time.monotonic() + 60 + destination.timeout
     while True:
         word, _unused, rest = _next_word(

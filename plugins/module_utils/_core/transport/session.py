@@ -36,12 +36,18 @@ class Session:
         self._started = False
         self._ahead = ahead
         self.channel = connect(destination, package().key, len(ahead))
+        channels.begin(self.channel, destination, ahead)
 
     def start(self) -> None:
         """Wait until the agent is there; it was called already."""
-        if not self._started:
-            channels.start(self.channel, self.destination, package(), self._ahead)
-            self._started = True
+        if self._started:
+            return
+        try:
+            channels.await_agent(self.channel, self.destination, package(), self._ahead)
+        except BaseException:
+            self.lost = True
+            raise
+        self._started = True
 
     def call(self, verb: str, *streams: Iterable[bytes], **arguments: object) -> Any:
         """Call a verb and return its answer."""
