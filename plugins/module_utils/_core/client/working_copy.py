@@ -26,7 +26,8 @@ class WorkingCopy:
 
     ``.dsg/repositories/<key>/manifest.jsonl`` is C, the manifest of the last sync with a repository;
     ``index`` the stat index; ``journal`` the transaction that is being applied; ``staging/<txn>``
-    its files; ``backup/<txn>`` local versions that lost a conflict; ``lock`` stays for good.
+    its files; ``backup/<txn>`` local versions that lost a conflict; ``fleet/<id>`` the transactions
+    over many hosts that are not ended; ``lock`` and ``fleet.lock`` stay for good.
     """
 
     def __init__(self, root: str) -> None:
@@ -37,6 +38,7 @@ class WorkingCopy:
         self.staging = os.path.join(self.metadata, "staging")
         self.backups = os.path.join(self.metadata, "backup")
         self.repositories = os.path.join(self.metadata, "repositories")
+        self.fleets = os.path.join(self.metadata, "fleet")
 
     def exists(self) -> bool:
         """Tell whether there is a directory; refuse anything else at that path."""
@@ -73,10 +75,10 @@ class WorkingCopy:
                 ) from None
 
     @contextmanager
-    def lock(self, timeout: float) -> Iterator[None]:
-        """Hold the working copy; ``timeout`` in seconds."""
+    def lock(self, timeout: float, *, shared: bool = False) -> Iterator[None]:
+        """Hold the working copy; ``timeout`` in seconds. Shared: its tree is only read."""
         path = os.path.join(self.metadata, "lock")
-        with locked(path, timeout=timeout, what=self.root):
+        with locked(path, timeout=timeout, shared=shared, what=self.root):
             yield
 
     def record(self, key: str) -> str:

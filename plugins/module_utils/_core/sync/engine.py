@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 from ..backends.base import Repository
+from ..backends.holding import refuse_held
+from ..client.fleet import COMMIT
 from ..client.working_copy import WorkingCopy, repository_key
 from ..errors import DriftError, Unfinished, from_oserror
 from ..manifest.header import Header
@@ -14,8 +16,9 @@ from ..manifest.scan import Scan
 from ..plan.plan import Plan
 from ..plan.policy import PULL
 from ..transport.connect import repository_at
+from .fleet.pending import pending, refuse_running, settle
 from .operation import already_done, choose_operation
-from .recovery import recover_repository, recover_working_copy, unfinished
+from .recovery import Leftover, recover_repository, recover_working_copy, unfinished
 from .request import CLONE, SyncRequest, SyncResult
 from .timing import Stopwatch
 from .txn import SyncTransaction
@@ -34,12 +37,14 @@ def run(request: SyncRequest) -> SyncResult:
     try:
         with repository_at(request.destination, request.backend, request.repository) as repository:
             repository.check_source(request.src)
-            return _Run(request, repository).run()
+            return Run(request, repository).run()
     except OSError as exc:
         raise from_oserror(exc, "the sync") from exc
 
 
-class _Run:
+class Run:
+    """One run on one host; what it did is in ``result``."""
+
     def __init__(self, request: SyncRequest, repository: Repository) -> None:
         self.request = request
         self.repository = repository
@@ -50,8 +55,10 @@ class _Run:
         self.result = SyncResult(operation=request.operation, seconds=self.watch.seconds)
 
     def run(self) -> SyncResult:
+        """Do it."""
         if self.request.check:
             self._refuse_committed_leftovers()
+            refuse_running(self.working_copy, self.repository)
             self._scan_ahead()
             head = self.repository.head()
             self.result.operation = self._choose(head)
@@ -65,6 +72,9 @@ class _Run:
         with self.working_copy.lock(self.request.lock_timeout):
             self.result.recovered += recover_working_copy(
                 self.working_copy, self.key, self.repository
+            )
+            self.result.recovered += settle(
+                self.working_copy, self.repository, self.request.lock_timeout
             )
             self._scan_ahead()
             head = self._head()
@@ -112,10 +122,16 @@ class _Run:
 
     def _refuse_committed_leftovers(self) -> None:
         """Check mode cannot foresee what a sync does behind a recovery that changes files."""
-        pending = unfinished(self.working_copy, self.key, self.repository)
-        if pending.goes_forward:
+        left = [unfinished(self.working_copy, self.key, self.repository)]
+        left += [
+            Leftover(str(one), goes_forward=one.decision == COMMIT)
+            for one in pending(self.working_copy, self.repository)
+        ]
+        for one in left:
+            if not one.goes_forward:
+                continue
             raise Unfinished(
-                f"a committed transaction is not finished here: {pending.description}",
+                f"a committed transaction is not finished here: {one.description}",
                 object=self.request.src,
                 next_step="Run `dsg.storage.recover` first, then the dry run is exact.",
             )
@@ -125,8 +141,16 @@ class _Run:
         plan = self._plan(view)
         plan.require_no_conflict()
         view.check_deletions(plan)
+        if plan.changes_remote or view.head is None:
+            self._refuse_held()
         if plan.changes_remote and view.remote_manifest is not None:
             self.repository.require_unchanged(view.remote_manifest)
+
+    def _refuse_held(self) -> None:
+        """Check mode refuses what a run would, but for what that would have undone before."""
+        undone = {one.part.txn_id for one in pending(self.working_copy, self.repository)}
+        held = [one for one in self.repository.held() if one.txn_id not in undone]
+        refuse_held(held, self.repository.location)
 
     def _sync(self, head: Header | None) -> None:
         view = self._look(head)

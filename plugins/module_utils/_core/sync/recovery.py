@@ -18,6 +18,8 @@ from ..client.working_copy import WorkingCopy, repository_key
 from ..errors import ArgumentError, DsgError, Unfinished, from_oserror
 from ..transport.connect import repository_at
 from ..transport.destination import Destination, from_plain
+from .fleet.pending import pending as pending_parts
+from .fleet.pending import settle
 
 _REPEATABLE = "Nothing is lost: the next recovery goes on where this one stopped."
 
@@ -51,18 +53,31 @@ def recover(
     backend: Mapping[str, object],
     lock_timeout: float = 60.0,
     destination: Destination | None = None,
+    abandon: str = "",
 ) -> list[str]:
     """Recover a working copy ('' for none) and a repository; return what was done, as sentences.
 
-    The same result however often it runs.
+    The same result however often it runs. ``abandon`` is a transaction that the repository holds, to be
+    rolled back although whoever would decide it was not asked.
     """
     with _opened(src, repository, backend, destination) as (held, working_copy):
         done = []
         if working_copy is not None and working_copy.has_metadata():
             with working_copy.lock(lock_timeout):
                 done += recover_working_copy(working_copy, key_of(held), held)
+            with working_copy.lock(lock_timeout, shared=True):
+                done += settle(working_copy, held, lock_timeout, explicit=True)
         with held.lock(lock_timeout):
-            return done + recover_repository(held)
+            done += recover_repository(held)
+            return done + (_abandon(held, abandon) if abandon else [])
+
+
+def _abandon(repository: Repository, txn_id: str) -> list[str]:
+    prepared = repository.resume(txn_id)
+    if prepared is None:
+        return []
+    prepared.rollback()
+    return [f"abandoned transaction {txn_id}, which was prepared and held"]
 
 
 def preview(
@@ -86,8 +101,11 @@ def key_of(repository: Repository) -> str:
 
 def leftovers(working_copy: WorkingCopy | None, key: str, repository: Repository) -> list[str]:
     """Describe what an interrupted run left on both sides; changes nothing."""
-    left = unfinished(working_copy, key, repository).description if working_copy is not None else ""
-    return ([left] if left else []) + repository.unfinished()
+    if working_copy is None:
+        return repository.unfinished()
+    left = unfinished(working_copy, key, repository).description
+    fleets = [str(one) for one in pending_parts(working_copy, repository, explicit=True)]
+    return ([left] if left else []) + fleets + repository.unfinished()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pwd
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from ..client.fleet import DECISIONS, check_fleet_id
 from ..errors import ArgumentError
 from ..manifest.header import check_line, check_message
 from ..plan.plan import Plan
@@ -20,7 +21,12 @@ from ..transport.destination import Destination
 AUTO, INIT, CLONE, SYNC = "auto", "init", "clone", "sync"
 OPERATIONS = (AUTO, INIT, CLONE, SYNC)
 
+FULL, PREPARE = "full", "prepare"
+PHASES = (FULL, PREPARE, *DECISIONS)
+"""All at once, or a step of a transaction over many hosts."""
+
 MAX_USER = 255
+MAX_HOST = 255
 
 
 class SyncRequest(NamedTuple):
@@ -29,7 +35,9 @@ class SyncRequest(NamedTuple):
     ``backend`` is plain data (``{"type": "directory", "base": "/srv/dsg"}``). ``checksum`` re-hashes
     every file on both sides instead of trusting the stat index. ``lock_timeout`` is in seconds.
     With ``check`` nothing is changed anywhere and the plan is what a run would do. ``destination``
-    is the host that holds the repository, None for this one.
+    is the host that holds the repository, None for this one. A ``phase`` that is not full is that of the
+    transaction ``fleet`` on ``host``, a name that tells it from the others; ``coordinator`` is the number
+    of the process that will decide it (0: unknown here).
     """
 
     src: str
@@ -44,6 +52,10 @@ class SyncRequest(NamedTuple):
     user: str = ""
     lock_timeout: float = 60.0
     destination: Destination | None = None
+    phase: str = FULL
+    fleet: str = ""
+    host: str = ""
+    coordinator: int = 0
 
     def validate(self, *, src_required: bool = True) -> None:
         """Refuse what is not supported before anything is touched."""
@@ -58,6 +70,17 @@ class SyncRequest(NamedTuple):
         if self.lock_timeout < 0:
             raise ArgumentError("lock_timeout must not be negative")
         self.policy.check()
+        self._check_phase()
+
+    def _check_phase(self) -> None:
+        if self.phase not in PHASES:
+            raise ArgumentError(f"phase is {self.phase!r}: supported are {', '.join(PHASES)}")
+        if self.phase == FULL:
+            if self.fleet:
+                raise ArgumentError("a fleet is for the phases prepare, commit and rollback")
+            return
+        check_fleet_id(self.fleet)
+        check_line(self.host, "the host", MAX_HOST)
 
     def user_name(self) -> str:
         """Return who is recorded as having changed content."""

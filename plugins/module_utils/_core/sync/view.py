@@ -31,7 +31,8 @@ from .request import SyncRequest
 class View:
     """L, C and R of one working copy and one repository.
 
-    R's header is given; manifests are only read, and paths only compared, where digests differ.
+    R's header is given; manifests are only read, and paths only compared, where digests differ. The
+    working copy is scanned, unless ``scan`` is given.
     """
 
     def __init__(

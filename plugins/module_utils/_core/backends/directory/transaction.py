@@ -38,6 +38,7 @@ class DirectoryTransaction:
         self.base = base
         self.stage_root = layout.stage(txn_id)
         self.manifest: Manifest | None = None
+        self.is_held = False
 
     def stage(
         self,
@@ -80,6 +81,7 @@ class DirectoryTransaction:
     def hold(self, note: str) -> None:
         """Keep the work area until somebody decides; it was made durable before."""
         base = None if self.base is None else self.base.header
+        self.is_held = True
         held = new_held(self.txn_id, note, 0 if base is None else base.snapshot)
         mark.write(self.layout, Mark(held, "" if base is None else base.id))
 
@@ -133,6 +135,8 @@ class DirectoryTransaction:
 
     def rollback(self) -> None:
         """Remove the work area."""
+        if self.is_held:
+            mark.drop(self.layout, self.txn_id)
         remove_tree_at(self.stage_root)
 
 

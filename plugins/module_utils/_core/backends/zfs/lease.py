@@ -16,6 +16,7 @@ import time
 from typing import NamedTuple
 
 from ...errors import ManifestError
+from ...posix.process import boot_id
 from ...zfs.command import Runner
 from .layout import HELD, OPEN
 from .state import Dataset, State
@@ -43,8 +44,7 @@ class Mark(NamedTuple):
 
 def this_boot() -> str:
     """Return what tells this boot of the host from any other."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
-        return stream.read().strip()
+    return boot_id()
 
 
 def write(runner: Runner, dataset: str, mark: Mark) -> None:

@@ -155,8 +155,12 @@ class ZfsRepository:
         self._seen = None
         if txn_id not in {one.txn_id for one in self.held()}:
             return None
-        base = None if self.head() is None else self.manifest()
-        return HeldTransaction(self.runner, self.layout, self.privileged, txn_id, base)
+        return HeldTransaction(
+            self.runner, self.layout, self.privileged, txn_id, self._present_manifest
+        )
+
+    def _present_manifest(self) -> Manifest | None:
+        return None if self.head() is None else self.manifest()
 
     def recover(self, *, open_too: bool = False, own: str = "") -> list[str]:
         """Finish or undo what dead transactions left; the lock must be held.

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...errors import RepositoryError
 from ...manifest.codec import Manifest
 from ...zfs.command import Runner
@@ -16,7 +18,7 @@ from .privileged import Privileged
 
 
 class HeldTransaction:
-    """``base`` is the manifest of the repository as it is now, None where there is none."""
+    """``base`` returns the manifest of the repository as it is now, None where there is none."""
 
     def __init__(
         self,
@@ -24,7 +26,7 @@ class HeldTransaction:
         layout: Layout,
         privileged: Privileged,
         txn_id: str,
-        base: Manifest | None,
+        base: Callable[[], Manifest | None],
     ) -> None:
         self.runner = runner
         self.layout = layout
@@ -36,7 +38,7 @@ class HeldTransaction:
     def commit(self) -> None:
         """Check that the repository is still the base, then publish in one atomic step."""
         self.transaction = opened.resume(
-            self.runner, self.layout, self.privileged, self.txn_id, self.base
+            self.runner, self.layout, self.privileged, self.txn_id, self.base()
         )
         if self.transaction is None:
             raise RepositoryError(

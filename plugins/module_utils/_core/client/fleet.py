@@ -1,0 +1,260 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The record of a fleet transaction in the working copy: who takes part, and what was decided.
+
+``.dsg/fleet/<id>/`` holds ``head`` (who coordinates, and which tree), a directory for each repository
+that takes part (``participant``, and C as it is to be), and ``decision``, which is made once and never
+changed. All of it is durable when a call returns. A repository's part is only touched by who holds
+that repository's lock; :meth:`FleetRecord.lock` is for the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
+
+from ..errors import ArgumentError, WorkingCopyError
+from ..manifest import codec
+from ..manifest.codec import Manifest
+from ..posix import durable
+from ..posix.lock import locked
+from ..posix.present import is_directory, is_present
+from ..posix.process import Process
+from ..posix.remove import remove_tree_at
+from .working_copy import WorkingCopy
+
+COMMIT, ROLLBACK = "commit", "rollback"
+DECISIONS = (COMMIT, ROLLBACK)
+PREPARING, PREPARED = "preparing", "prepared"
+
+_FORMAT = 1
+_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
+_HEAD, _DECISION, _PARTICIPANT, _RECORD = "head", "decision", "participant", "record"
+_MANIFEST = "manifest.jsonl"
+
+_T = TypeVar("_T")
+
+
+class Head(NamedTuple):
+    """What all participants share; ``digest`` is that of the working copy's tree.
+
+    ``coordinator`` is None where nobody said who it is.
+    """
+
+    coordinator: Process | None
+    digest: str
+
+
+class Participant(NamedTuple):
+    """One repository's part: ``base`` and ``snapshot`` are its number before (0: none) and behind a commit.
+
+    While ``state`` is preparing nobody knows whether the repository holds the transaction.
+    """
+
+    host: str
+    repository: str
+    backend: Mapping[str, object]
+    key: str
+    txn_id: str
+    base: int
+    snapshot: int
+    digest: str
+    state: str = PREPARING
+
+
+def check_fleet_id(fleet: str) -> str:
+    """Return the id, or raise :class:`ArgumentError` unless it can be a file's name."""
+    if not _ID.fullmatch(fleet):
+        raise ArgumentError("a fleet id has 1 to 64 letters, digits and '-'", object=fleet)
+    return fleet
+
+
+class FleetRecord:
+    """The record of one fleet transaction; ``fleet`` is its id."""
+
+    def __init__(self, working_copy: WorkingCopy, fleet: str) -> None:
+        self.working_copy = working_copy
+        self.fleet = check_fleet_id(fleet)
+        self.root = os.path.join(working_copy.fleets, fleet)
+
+    @contextmanager
+    def lock(self, timeout: float) -> Iterator[None]:
+        """Hold all fleet records of the working copy, for a short time."""
+        path = os.path.join(self.working_copy.metadata, "fleet.lock")
+        with locked(path, timeout=timeout, what=self.working_copy.fleets):
+            yield
+
+    # --- the head
+
+    def open(self, head: Head) -> None:
+        """Begin the record; the lock is held, and there is none yet."""
+        for directory in (self.working_copy.fleets, self.root):
+            if not is_directory(directory):
+                os.mkdir(directory, 0o700)
+                durable.sync_directory(os.path.dirname(directory))
+        coordinator = None if head.coordinator is None else head.coordinator._asdict()
+        self._write(_HEAD, {"coordinator": coordinator, "digest": head.digest})
+
+    def head(self) -> Head | None:
+        """Return the head, None where there is no such record."""
+        return self._read(_HEAD, _parse_head)
+
+    # --- participants
+
+    def participant(self, key: str) -> Participant | None:
+        """Return a repository's part, None where it takes no part (any more)."""
+        return self._read(os.path.join(key, _PARTICIPANT), _parse_participant)
+
+    def participants(self) -> list[Participant]:
+        """Return all parts that are not done, in the order of their keys."""
+        found = [self.participant(key) for key in self._keys()]
+        return [one for one in found if one is not None]
+
+    def _keys(self) -> list[str]:
+        try:
+            names = sorted(os.listdir(self.root))
+        except FileNotFoundError:
+            return []
+        return [name for name in names if is_directory(os.path.join(self.root, name))]
+
+    def add(self, participant: Participant, cache: Manifest) -> None:
+        """Record a part before the repository is asked to hold it; ``cache`` is C behind a commit."""
+        directory = os.path.join(self.root, participant.key)
+        remove_tree_at(directory)  # of somebody who died before there was a part
+        record = os.path.join(directory, _RECORD)
+        try:
+            os.mkdir(directory, 0o700)
+        except FileNotFoundError:
+            raise WorkingCopyError(
+                f"fleet transaction {self.fleet} was ended meanwhile",
+                object=self.working_copy.root,
+                next_step="Run again.",
+            ) from None
+        os.mkdir(record, 0o700)
+        durable.write_new(os.path.join(record, _MANIFEST), codec.write(cache))
+        durable.sync_directory(record)
+        self._write_participant(participant)
+        durable.sync_directory(self.root)
+
+    def mark_prepared(self, participant: Participant) -> None:
+        """Record that the repository holds the transaction."""
+        self._write_participant(participant._replace(state=PREPARED))
+
+    def _write_participant(self, participant: Participant) -> None:
+        fields = {**participant._asdict(), "backend": dict(participant.backend)}
+        self._write(os.path.join(participant.key, _PARTICIPANT), fields)
+
+    def install(self, participant: Participant) -> None:
+        """Make the new C of a committed part the working copy's record; may be repeated."""
+        record = os.path.join(self.root, participant.key, _RECORD)
+        target = self.working_copy.record(participant.key)
+        if not is_present(os.path.join(record, _MANIFEST)):
+            return  # done before a crash
+        if is_directory(target):
+            os.rename(os.path.join(record, _MANIFEST), os.path.join(target, _MANIFEST))
+            durable.sync_directory(target)
+        else:
+            os.rename(record, target)
+            durable.sync_directory(self.working_copy.repositories)
+
+    def remove(self, participant: Participant) -> None:
+        """Forget a part that is done."""
+        directory = os.path.join(self.root, participant.key)
+        durable.discard(os.path.join(directory, _PARTICIPANT))
+        durable.sync_directory(directory)
+        remove_tree_at(directory)
+        durable.sync_directory(self.root)
+
+    # --- the decision
+
+    def decision(self) -> str:
+        """Return commit, rollback, or '' while nothing is decided."""
+        return self._read(_DECISION, _parse_decision) or ""
+
+    def decide(self, decision: str) -> str:
+        """Decide, unless that was done; return what stands. There must be a record."""
+        temporary = os.path.join(self.root, f"{_DECISION}.{os.getpid()}.new")
+        durable.discard(temporary)
+        durable.write_new(temporary, [_encode({"decision": decision})], mode=0o600)
+        try:
+            os.link(temporary, os.path.join(self.root, _DECISION))
+        except FileExistsError:
+            pass
+        finally:
+            durable.discard(temporary)
+        durable.sync_directory(self.root)
+        return self.decision()
+
+    def end(self) -> bool:
+        """Remove the record if nobody takes part any more; the lock is held. Tell whether it is gone."""
+        if self.participants():
+            return False
+        remove_tree_at(self.root)
+        try:
+            os.rmdir(self.working_copy.fleets)
+        except FileNotFoundError:
+            return True
+        except OSError:  # other fleets
+            durable.sync_directory(self.working_copy.fleets)
+        durable.sync_directory(self.working_copy.metadata)
+        return True
+
+    # --- files
+
+    def _write(self, name: str, fields: Mapping[str, object]) -> None:
+        durable.replace(os.path.join(self.root, name), [_encode(fields)], mode=0o600)
+
+    def _read(self, name: str, parse: Callable[[dict[str, Any]], _T]) -> _T | None:
+        path = os.path.join(self.root, name)
+        try:
+            with open(path, "rb") as stream:
+                content = stream.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            fields = json.loads(content)
+            if fields.pop("format") != _FORMAT:
+                raise ValueError("format")
+            return parse(fields)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise WorkingCopyError(
+                "the record of a fleet transaction is damaged, or of another version",
+                object=path,
+                next_step="Restore it from a backup of the working copy; do not delete it.",
+            ) from None
+
+
+def fleets(working_copy: WorkingCopy) -> list[FleetRecord]:
+    """Return the records of all fleet transactions that are not ended."""
+    if not working_copy.exists():
+        return []
+    try:
+        names = sorted(os.listdir(working_copy.fleets))
+    except FileNotFoundError:
+        return []
+    return [FleetRecord(working_copy, name) for name in names if _ID.fullmatch(name)]
+
+
+def _encode(fields: Mapping[str, object]) -> bytes:
+    return json.dumps({"format": _FORMAT, **fields}).encode() + b"\n"
+
+
+def _parse_head(fields: dict[str, Any]) -> Head:
+    coordinator = fields["coordinator"]
+    return Head(None if coordinator is None else Process(**coordinator), fields["digest"])
+
+
+def _parse_participant(fields: dict[str, Any]) -> Participant:
+    return Participant(**fields)
+
+
+def _parse_decision(fields: dict[str, Any]) -> str:
+    if fields["decision"] not in DECISIONS:
+        raise ValueError(fields["decision"])
+    return str(fields["decision"])

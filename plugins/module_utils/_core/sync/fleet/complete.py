@@ -1,0 +1,84 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a decision means for one repository: carried out, recorded, forgotten; and again, if need be."""
+
+from __future__ import annotations
+
+from ...backends.base import Prepared, Repository
+from ...client.fleet import PREPARING, FleetRecord, Participant
+from ...errors import DsgError, RepositoryError, Unfinished
+from ..txn import brief
+
+STAYS_PREPARED = "The transaction stays prepared, and the decision stands: nothing is lost."
+
+
+def complete(
+    repository: Repository, record: FleetRecord, part: Participant, *, commit: bool
+) -> list[str]:
+    """Carry the decision out on a repository, whose lock is held; return what was done and what waits.
+
+    Raises :class:`DsgError` with the part still recorded where it could not be, for another time; and
+    :class:`RepositoryError` once where a prepared part was rolled back by hand, which cannot be mended.
+    """
+    done = repository.recover()
+    return done + (_forward if commit else _back)(repository, record, part)
+
+
+def _forward(repository: Repository, record: FleetRecord, part: Participant) -> list[str]:
+    prepared = repository.resume(part.txn_id)
+    waiting = []
+    if prepared is not None:
+        _commit(repository, prepared, part)
+        waiting = prepared.finish()
+    elif repository.committed(part.txn_id, part.base):
+        repository.make_durable()
+    else:
+        record.remove(part)
+        if part.state == PREPARING:
+            return [f"transaction {part.txn_id} was never prepared: nothing is published"]
+        raise RepositoryError(
+            f"transaction {part.txn_id} was to be committed, but somebody has rolled it back there",
+            object=repository.location,
+            unchanged="Other hosts of the fleet are not concerned.",
+            next_step="Sync again: what is missing there is published then.",
+        )
+    record.install(part)
+    record.remove(part)
+    return [f"committed transaction {part.txn_id} as s{part.snapshot}", *waiting]
+
+
+def _commit(repository: Repository, prepared: Prepared, part: Participant) -> None:
+    try:
+        prepared.commit()
+    except BaseException as exc:
+        if _is_committed(repository, part, exc):
+            raise Unfinished(
+                f"transaction {part.txn_id} committed, then failed: {brief(exc)}",
+                object=repository.location,
+            ) from exc
+        if isinstance(exc, DsgError):
+            exc.unchanged = STAYS_PREPARED
+            exc.next_step = f"{exc.next_step} Then run `dsg.storage.recover`."
+        raise
+
+
+def _is_committed(repository: Repository, part: Participant, cause: BaseException) -> bool:
+    try:
+        return repository.committed(part.txn_id, part.base)
+    except (DsgError, OSError) as exc:
+        raise Unfinished(
+            f"the repository did not answer whether transaction {part.txn_id} committed: "
+            + brief(exc),
+            object=repository.location,
+            unchanged=STAYS_PREPARED,
+        ) from cause
+
+
+def _back(repository: Repository, record: FleetRecord, part: Participant) -> list[str]:
+    prepared = repository.resume(part.txn_id)
+    if prepared is not None:
+        prepared.rollback()
+    record.remove(part)
+    return [f"rolled back transaction {part.txn_id}: the fleet did not commit"]

@@ -1,0 +1,433 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One transaction over several repositories: prepared, decided, and the same everywhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from _core.client.fleet import COMMIT, ROLLBACK, FleetRecord, fleets
+from _core.client.working_copy import WorkingCopy
+from _core.errors import DsgError
+from _core.manifest.scan import scan_tree
+from _core.posix.process import identify
+from _core.sync.fleet import prepare as preparation
+from _core.sync.fleet.decision import decide
+from _core.sync.recovery import preview, recover
+from _core.sync.status import inspect
+
+from tests.integration.children import in_child
+from tests.integration.fleets import FLEET, Fleet
+from tests.integration.support import put, read
+
+OLD = {"f": "old", "d/g": "g", "gone": "x"}
+NEW = {"f": "new", "d/g": "g", "more": "y"}
+EDIT = {"f": "new", "gone": None, "more": "y"}
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    """Three hosts that hold nothing yet."""
+    made = Fleet(str(tmp_path))
+    made.edit(OLD)
+    return made
+
+
+@pytest.fixture
+def old(fleet: Fleet) -> Fleet:
+    """Three hosts at s1, and an edited working copy."""
+    for host in fleet.sites:
+        fleet.full(host)
+    fleet.edit(EDIT)
+    return fleet
+
+
+@pytest.fixture
+def dead() -> int:
+    """The number of a process that has ended."""
+    return _ended()
+
+
+def _ended() -> int:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    return child.pid
+
+
+def refused(code: str, work: Callable[[], object]) -> DsgError:
+    with pytest.raises(DsgError) as caught:
+        work()
+    assert caught.value.code == code, caught.value
+    assert caught.value.next_step
+    return caught.value
+
+
+# --- the way it goes
+
+
+def test_first_publication(fleet):
+    results = fleet.prepare_all()
+    assert all(one.changed and one.operation == "init" for one in results)
+    assert fleet.published() == [None] * 3
+    assert fleet.decide(COMMIT, results) == COMMIT
+    assert all(one.changed and one.snapshot == 1 for one in fleet.finish_all())
+    assert fleet.published() == [OLD] * 3
+    assert fleet.known() == [1] * 3
+    fleet.check_tidy()
+    for host in fleet.sites:
+        assert not fleet.full(host).changed
+
+
+def test_a_later_publication_and_its_repetition(old):
+    results = old.prepare_all()
+    assert [one.txn_id for one in old.prepare_all()] == [one.txn_id for one in results]
+    assert old.published() == [OLD] * 3
+    assert old.decide(COMMIT, results) == COMMIT
+    assert old.decide(ROLLBACK) == COMMIT, "what is decided stays decided"
+    old.finish("h1")
+    assert not old.finish("h1").changed
+    old.finish_all()
+    assert [one.changed for one in old.finish_all()] == [False] * 3
+    assert old.published() == [NEW] * 3
+    assert old.snapshots() == old.known() == [2] * 3
+    old.check_tidy()
+
+
+def test_rollback(old):
+    old.prepare_all()
+    assert old.decide(ROLLBACK) == ROLLBACK
+    refused("DSG-ARGUMENT", lambda: old.finish("h1", COMMIT))
+    for _unused in range(2):
+        assert not any(one.changed for one in old.finish_all(ROLLBACK))
+    assert old.published() == [OLD] * 3
+    assert old.snapshots() == old.known() == [1] * 3
+    old.check_tidy()
+
+
+def test_nothing_to_do(old):
+    for host in old.sites:
+        old.full(host)
+    results = old.prepare_all()
+    assert not any(one.changed or one.txn_id for one in results)
+    assert old.decide(COMMIT, results) == COMMIT
+    old.finish_all()
+    assert old.snapshots() == [2] * 3
+    old.check_tidy()
+
+
+def test_only_some_have_something_to_do(old):
+    old.full("h2")
+    results = old.prepare_all()
+    assert [one.changed for one in results] == [True, False, True]
+    assert old.decide(COMMIT, results) == COMMIT
+    old.finish_all()
+    assert old.published() == [NEW] * 3
+    assert old.known() == [2] * 3
+    old.check_tidy()
+
+
+def test_a_host_that_only_has_to_be_known(fleet):
+    """It holds the same tree by another working copy: the record is all that is missing."""
+    fleet.full("h1")
+    other = Fleet(fleet.root)
+    other.src = os.path.join(fleet.root, "other")
+    other.edit(OLD)
+    first, *rest = other.prepare_all()
+    assert first.changed
+    assert not first.txn_id
+    assert other.known() == [1, None, None]
+    assert other.decide(COMMIT, rest) == COMMIT
+    other.finish_all()
+    assert other.known() == [1] * 3
+    other.check_tidy()
+
+
+def test_the_tree_is_hashed_once(fleet, monkeypatch):
+    hashed = []
+
+    def spy(*args, **options):
+        found = scan_tree(*args, **options)
+        hashed.append(found.hashed)
+        return found
+
+    monkeypatch.setattr(preparation, "scan_tree", spy)
+    age(fleet.src)
+    fleet.prepare_all()
+    assert hashed == [len(OLD), 0, 0]
+
+
+def age(root: str) -> None:
+    """Wait until the file system's clock has gone on: what is younger is hashed again."""
+    probe = os.path.join(root, ".dsg")
+    os.makedirs(probe, exist_ok=True)
+    newest = max(
+        os.lstat(os.path.join(top, name)).st_ctime_ns
+        for top, _unused, names in os.walk(root)
+        for name in names
+    )
+    while True:
+        put(probe, "probe", "")
+        now = os.lstat(os.path.join(probe, "probe")).st_mtime_ns
+        os.unlink(os.path.join(probe, "probe"))
+        if now > newest + 20_000_000:
+            return
+
+
+# --- what is refused
+
+
+def test_a_tree_that_changed_meanwhile(old):
+    old.prepare("h1")
+    put(old.src, "f", "newer")
+    refused("DSG-SOURCE-CHANGED", lambda: old.prepare("h2"))
+    assert old.decide(ROLLBACK) == ROLLBACK
+    old.finish_all(ROLLBACK)
+    assert old.published() == [OLD] * 3
+    old.check_tidy()
+
+
+def test_what_would_have_to_be_downloaded_first(old):
+    bob = os.path.join(old.root, "bob")
+    site = old.sites["h2"]
+    site.sync(bob)
+    put(bob, "bobs", "1")
+    site.sync(bob)
+    old.prepare("h1")
+    for check in (True, False):
+        error = refused("DSG-ARGUMENT", lambda check=check: old.prepare("h2", check=check))
+        assert "pull" in error.next_step
+    old.decide(ROLLBACK)
+    old.finish_all(ROLLBACK)
+    old.full("h2", direction="pull")
+    again = "again"
+    results = old.prepare_all(fleet=again)
+    assert decide(old.src, again, COMMIT, [one.txn_id for one in results]) == COMMIT
+    old.finish_all(fleet=again)
+    assert old.published() == [{**NEW, "bobs": "1"}] * 3
+    old.check_tidy()
+
+
+def test_a_conflict_on_one_host_leaves_all_as_they_are(old):
+    bob = os.path.join(old.root, "bob")
+    old.sites["h3"].sync(bob)
+    put(bob, "f", "bob's")
+    old.sites["h3"].sync(bob)
+    old.prepare("h1")
+    old.prepare("h2")
+    refused("DSG-CONFLICT", lambda: old.prepare("h3"))
+    assert old.decide(ROLLBACK) == ROLLBACK
+    old.finish_all(ROLLBACK)
+    assert old.published() == [OLD, OLD, {**OLD, "f": "bob's"}]
+    old.check_tidy()
+
+
+def test_the_same_repository_twice(old):
+    old.prepare("h1")
+    old.sites["h2"] = old.sites["h1"]
+    error = refused("DSG-REPOSITORY", lambda: old.prepare("h2"))
+    assert "h1 and h2" in error.message
+
+
+def test_pull_and_clone_prepare_nothing(old):
+    refused("DSG-ARGUMENT", lambda: old.prepare("h1", direction="pull"))
+    old.src = os.path.join(old.root, "empty")
+    os.mkdir(old.src)
+    refused("DSG-ARGUMENT", lambda: old.prepare("h1"))
+
+
+def test_a_fleet_that_is_decided_takes_nobody_in(old):
+    old.prepare("h1")
+    old.decide(ROLLBACK)
+    refused("DSG-HELD", lambda: old.prepare("h2"))
+    refused("DSG-HELD", lambda: old.prepare("h1"))
+
+
+def test_phases_want_a_fleet_and_full_does_not(old):
+    for phase in ("prepare", "commit", "rollback"):
+        refused("DSG-ARGUMENT", lambda phase=phase: old.full("h1", phase=phase, fleet="a b"))
+    refused("DSG-ARGUMENT", lambda: old.full("h1", phase="later"))
+    refused("DSG-ARGUMENT", lambda: old.full("h1", fleet=FLEET))
+
+
+def test_nothing_is_finished_before_it_is_decided(old):
+    old.prepare("h1")
+    for phase in (COMMIT, ROLLBACK):
+        refused("DSG-ARGUMENT", lambda phase=phase: old.finish("h1", phase))
+
+
+# --- who dies, and who comes meanwhile
+
+
+def test_other_syncs_wait_for_the_decision(old):
+    old.prepare("h1")
+    for check in (True, False):
+        refused("DSG-HELD", lambda check=check: old.full("h1", check=check))
+    bob = os.path.join(old.root, "bob")
+    site = old.sites["h1"]
+    site.sync(bob)
+    put(bob, "bobs", "1")
+    site.refused("DSG-HELD", bob)
+    assert old.full("h2").changed, "it takes no part"
+    refused("DSG-HELD", lambda: old.recover("h1"))
+    (said,) = preview(old.src, site.name, site.backend)
+    assert "waits for the decision" in said
+    status = inspect(old.request("h1"))
+    assert any("held since" in line for line in status.unfinished)
+    old.decide(COMMIT)
+    old.finish("h1")
+    put(bob, "bobs", "2")
+    site.sync(bob)
+    old.full("h1", direction="pull")
+    assert read(old.src)["bobs"] == "2"
+
+
+@pytest.mark.parametrize("by", ["recover", "the next sync"])
+def test_a_coordinator_that_died_before_it_decided(old, dead, by):
+    in_child(lambda: old.prepare_all(coordinator=dead) and None)
+    record = FleetRecord(WorkingCopy(old.src), FLEET)
+    head = record.head()
+    assert head is not None
+    assert head.coordinator is None, "there is no such process"
+    _forge_coordinator(record, dead)
+    site = old.sites["h1"]
+    (said,) = preview(old.src, site.name, site.backend)
+    assert "rolled back" in said
+    if by == "recover":
+        assert old.recover_all()
+        assert old.recover_all() == []
+        assert old.published() == [OLD] * 3
+        assert old.snapshots() == old.known() == [1] * 3
+    else:
+        assert old.full("h1", check=True).changed
+        old.full("h1")
+        assert old.published() == [NEW, OLD, OLD]
+        assert decide(old.src, FLEET, COMMIT) == ROLLBACK
+        old.recover_all()
+    old.check_tidy()
+
+
+def _forge_coordinator(record: FleetRecord, pid: int) -> None:
+    """Have the record name a process of this boot that is gone."""
+    me = identify(os.getpid())
+    head = record.head()
+    assert me is not None
+    assert head is not None
+    record.open(head._replace(coordinator=me._replace(pid=pid)))
+
+
+@pytest.mark.parametrize("by", ["recover", "the next sync"])
+def test_a_coordinator_that_died_behind_its_decision(old, by):
+    results = old.prepare_all()
+    assert old.decide(COMMIT, results) == COMMIT
+    old.finish("h2")
+    if by == "recover":
+        assert old.recover_all()
+        assert old.recover_all() == []
+    else:
+        for host in ("h1", "h3"):
+            refused("DSG-UNFINISHED", lambda host=host: old.full(host, check=True))
+            assert not old.full(host).changed
+    assert old.published() == [NEW] * 3
+    assert old.snapshots() == old.known() == [2] * 3
+    old.check_tidy()
+
+
+def test_a_coordinator_that_cannot_be_seen(old):
+    """Nobody knows whether it still runs: only who asks for a recovery may decide."""
+    old.prepare_all(coordinator=0)
+    refused("DSG-HELD", lambda: old.full("h1"))
+    old.recover_all()
+    assert old.published() == [OLD] * 3
+    old.check_tidy()
+
+
+def test_a_host_whose_decision_is_carried_out_after_others_published(old):
+    """Its commit was not noted here; somebody has finished it, and published upon it."""
+    results = old.prepare_all()
+    old.decide(COMMIT, results)
+    site = old.sites["h1"]
+
+    def commit() -> None:
+        with site.repository.lock(0):
+            site.repository.resume(results[0].txn_id).commit()
+
+    in_child(commit)
+    bob = os.path.join(old.root, "bob")
+    site.sync(bob)
+    put(bob, "bobs", "1")
+    site.sync(bob)
+    old.finish_all()
+    assert old.known() == [2] * 3
+    assert old.snapshots() == [3, 2, 2]
+    assert old.published() == [{**NEW, "bobs": "1"}, NEW, NEW]
+    old.check_tidy()
+
+
+def test_abandoned_by_hand(old):
+    first, *_others = old.prepare_all()
+    site = old.sites["h1"]
+    assert recover("", site.name, site.backend, 10.0) == []
+    assert recover("", site.name, site.backend, 10.0, abandon=first.txn_id)
+    assert recover("", site.name, site.backend, 10.0, abandon=first.txn_id) == []
+    assert old.decide(COMMIT) == COMMIT
+    error = refused("DSG-REPOSITORY", lambda: old.finish("h1"))
+    assert "rolled it back" in error.message
+    assert not old.finish("h1").changed
+    old.finish_all()
+    assert old.published() == [OLD, NEW, NEW]
+    old.full("h1")
+    assert old.published() == [NEW] * 3
+    old.check_tidy()
+
+
+def test_a_commit_that_is_refused_stays_to_be_done(old):
+    results = old.prepare_all()
+    intruder = os.path.join(old.sites["h2"].live, "intruder")
+    put(old.sites["h2"].live, "intruder", "x")
+    old.decide(COMMIT, results)
+    old.finish("h1")
+    error = refused("DSG-DRIFT", lambda: old.finish("h2"))
+    assert "stays prepared" in error.unchanged
+    assert "recover" in error.next_step
+    old.finish("h3")
+    os.unlink(intruder)
+    old.recover_all()
+    assert old.published() == [NEW] * 3
+    assert old.known() == [2] * 3
+
+
+def test_a_decision_for_those_that_are_not_recorded_as_prepared_is_rollback(old):
+    results = old.prepare_all()
+    assert decide(old.src, FLEET, COMMIT, [results[0].txn_id, "another"]) == ROLLBACK
+    assert decide(old.src, "never-was", COMMIT) == ROLLBACK
+    old.finish_all(ROLLBACK)
+    assert fleets(WorkingCopy(old.src)) == []
+
+
+def test_many_prepare_at_once(tmp_path):
+    """Each in a process of its own, all at the same time: one scans, nobody waits for another's end."""
+    many = Fleet(str(tmp_path), hosts=8)
+    many.edit({f"d{n // 10}/f{n}": str(n) for n in range(100)})
+    children = []
+    for host in many.sites:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                many.prepare(host)
+                os._exit(0)
+            except BaseException as exc:
+                print(exc, file=sys.stderr)
+                os._exit(1)
+        children.append(pid)
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 8
+    assert decide(many.src, FLEET, COMMIT) == COMMIT
+    many.finish_all()
+    assert many.published() == [read(many.src)] * 8
+    many.check_tidy()
