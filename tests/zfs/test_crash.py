@@ -34,6 +34,18 @@ def test_every_point(guest: Guest, table: Table, say: Say, scenario: str, faults
     assert {row[-1] for row in done["rows"]} == {"old", "new"}
 
 
+@pytest.mark.parametrize("scenario", ["init", "sync"])
+def test_every_point_of_the_service_user(
+    guest: Guest, table: Table, say: Say, scenario: str
+) -> None:
+    """The same with grants and the helper in place of root's rights, at all that changes something."""
+    done = guest.do(
+        "crash.matrix", user="dsg", scenario=scenario, faults="changes", workers=WORKERS
+    )
+    check(done, table, say)
+    assert {row[-1] for row in done["rows"]} == {"old", "new"}
+
+
 def test_every_recovery(guest: Guest, table: Table, say: Say) -> None:
     """A recovery is killed or fails at each of its own steps, wherever the run before it died."""
     done = guest.do("crash.recoveries", workers=WORKERS)

@@ -13,9 +13,10 @@ import time
 import traceback
 from typing import Any, NamedTuple
 
-from guest.lab import Lab, in_parallel, provision
+from guest import delegation
+from guest.lab import PARENT, Lab, acting, in_parallel, provision
 from guest.points import FAULTS, edit, points, recorded
-from guest.tape import ERROR, FALSE_ERROR, KILL_AFTER, Fault, Outcome, attempt
+from guest.tape import ERROR, FALSE_ERROR, KILL_AFTER, Fault, Outcome
 
 Row = list[str]
 OLD, NEW = "old", "new"
@@ -26,6 +27,9 @@ def provision_workers(workers: int) -> None:
     """Make a publish parent for each worker."""
     for number in range(workers):
         provision_place(number)
+    if acting:
+        crash = [f"tank/crash{number}" for number in range(workers)]
+        delegation.provision_user([PARENT, *crash])
 
 
 def provision_place(number: int) -> None:
@@ -61,7 +65,7 @@ def matrix(scenario: str, faults: str, workers: int) -> dict[str, Any]:
     rows = [row for part in parts for row in part["rows"]]
     failures = [line for part in parts for line in part["failures"]]
     sides = [row[4] for row in rows]
-    if faults == "kill" and sides != sorted(sides, key=(OLD, NEW).index):
+    if faults != "error" and sides != sorted(sides, key=(OLD, NEW).index):
         failures.append(f"{scenario}: not one commit point: {sides}")
     return _told(rows, failures, began)
 
@@ -78,7 +82,7 @@ def _share(
                 walk = Walk(lab_of(f"{scenario}-{faults}-{number}", worker), scenario == "sync")
             row = walk.meet(fault)
             if row:
-                rows.append([scenario, *row])
+                rows.append([scenario + (" by the service user" if acting else ""), *row])
                 print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
             if row[-1:] == [NEW] and scenario == "init":
                 walk.lab.destroy()
@@ -89,9 +93,7 @@ def _share(
             if len(failures) > 2:
                 break
     if walk is not None:
-        walk.lab.sync()
-        walk.lab.clean()
-        walk.lab.destroy()
+        walk.end()
     return {"rows": rows, "failures": failures}
 
 
@@ -122,6 +124,12 @@ class Walk:
             self._edit()
         self.before = self._look()
 
+    def end(self) -> None:
+        """Publish what is to be published, and remove the repository."""
+        self.lab.sync()
+        self.lab.clean()
+        self.lab.destroy()
+
     def _edit(self) -> None:
         self.generation += 1
         edit(self.lab, self.generation)
@@ -131,7 +139,9 @@ class Walk:
 
     def meet(self, fault: Fault) -> Row:
         """Let it happen, recover twice, look, and go on; return the end of a row."""
-        end = attempt(self.lab.name, self.lab.sync, fault)
+        if fault.label == "helper locks":
+            self.lab.forget_lock()
+        end = self.lab.attempt(self.lab.sync, fault)
         if end.end == "done" and not end.hit:
             assert "zfs diff" in fault.label, f"{fault} was not met"
             self._edit()
@@ -227,7 +237,7 @@ def _recover_share(jobs: list[tuple[str, str, Fault]], worker: int) -> dict[str,
                 rows += [[title_of, *row] for row in _chain(walk, crash, kind)]
                 print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
                 if scenario == "init":
-                    walk.lab.destroy()
+                    walk.end()
             except Exception:
                 failures.append(f"{scenario}, {title}, {kind}: {traceback.format_exc()}")
                 walk = None
@@ -239,13 +249,13 @@ def _recover_share(jobs: list[tuple[str, str, Fault]], worker: int) -> dict[str,
 def _chain(walk: Walk, crash: Fault, kind: str) -> list[Row]:
     """Crash; then recover again and again, each time up to a step that none before came to."""
     lab, (old, new, _identity) = walk.lab, walk.before
-    died = attempt(lab.name, lab.sync, crash)
+    died = lab.attempt(lab.sync, crash)
     assert died.end == "killed", died
     met: list[Outcome] = []
     tree = old
     while True:
         known = frozenset(one.hit for one in met)
-        end = attempt(lab.name, lab.recover, Fault("", kind, known=known))
+        end = lab.attempt(lab.recover, Fault("", kind, known=known))
         assert end.end != "crashed" and "record are unchanged" not in end.text, end
         now = lab.published() or tree  # nothing is mounted yet: not in a sync, as readers tell
         assert now in (new, tree), {"old": old, "new": new, "now": now}
@@ -272,7 +282,7 @@ def alone(workers: int) -> dict[str, Any]:
         walk = Walk(lab_of(f"alone{worker}", worker), True)
         for title, crash in jobs[worker::workers]:
             try:
-                died = attempt(walk.lab.name, walk.lab.sync, crash)
+                died = walk.lab.attempt(walk.lab.sync, crash)
                 assert died.end == "killed", died
                 done = walk.lab.sync()
                 assert done.recovered, "it says what it recovered"
@@ -281,7 +291,7 @@ def alone(workers: int) -> dict[str, Any]:
             except Exception:
                 failures.append(f"{title}: {traceback.format_exc()}")
                 walk = Walk(lab_of(f"alone-{title.replace(' ', '-')}", worker), True)
-        walk.lab.destroy()
+        walk.end()
         return {"rows": rows, "failures": failures}
 
     parts = in_parallel(workers, share)

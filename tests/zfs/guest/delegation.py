@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from _core.backends.zfs.rights import REQUIRED
@@ -27,19 +27,20 @@ CONFIGURATION = "/etc/dsg/helper.json"
 SUDO_RULE = "/etc/sudoers.d/dsg-storage"
 
 
-def provision_user() -> None:
+def provision_user(parents: Sequence[str] = (PARENT,)) -> None:
     """Do by hand what the role ``delegation`` does."""
     os.makedirs("/etc/dsg", exist_ok=True)
     os.makedirs(os.path.dirname(PROGRAM), exist_ok=True)
     _write(PROGRAM, _program.build("/usr/bin/python3"), 0o755)
-    _configure({PARENT: USER})
+    _configure(dict.fromkeys(parents, USER))
     _write(SUDO_RULE, f"{USER} ALL=(root) NOPASSWD: {PROGRAM} helper\n".encode(), 0o440)
     sh("visudo", "-cf", SUDO_RULE)
-    _grant()
+    for parent in parents:
+        _grant(parent)
 
 
-def _grant() -> None:
-    sh("zfs", "allow", "-u", USER, ",".join(REQUIRED), PARENT)
+def _grant(parent: str = PARENT) -> None:
+    sh("zfs", "allow", "-u", USER, ",".join(REQUIRED), parent)
 
 
 def _configure(parents: dict[str, str]) -> None:

@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from _core.backends.zfs.layout import Layout
 from _core.errors import DsgError
 from _core.plan.policy import Policy
 from _core.sync.engine import run
@@ -24,6 +25,7 @@ from _core.sync.request import SyncRequest, SyncResult
 from _core.sync.verify import verify_repository
 from _core.zfs import mounts
 from guest.as_user import as_user, by_root, give
+from guest.tape import Fault, Outcome, attempt
 
 PARENT = "tank/dsg"
 MOUNTPOINT = "/srv/dsg"
@@ -165,14 +167,20 @@ class Lab:
     def sync(self, client: str = "wc", **more: Any) -> SyncResult:
         """Run the real engine."""
         request = self.request(client, **more)
-        return self._acting(lambda: run(request))
+        return self.acting(lambda: run(request))
 
-    def _acting(self, work: Callable[[], Any]) -> Any:
-        """Do the work as the user of this case."""
-        if not self.user:
+    def acting(self, work: Callable[[], Any]) -> Any:
+        """Do the work as the user of this case, who this process may be already."""
+        if not self.user or os.geteuid() != 0:
             return work()
         give(self.user, self.home)
         return as_user(self.user, work)
+
+    def attempt(self, work: Callable[[], Any], fault: Fault | None) -> Outcome:
+        """Do the work as that user in a child, with a fault."""
+        if self.user:
+            give(self.user, self.home)
+        return attempt(self.name, work, fault, self.user)
 
     def refused(self, code: str, *words: str, client: str = "wc", **more: Any) -> DsgError:
         """Run the engine, which has to refuse with that code and say those words."""
@@ -188,7 +196,7 @@ class Lab:
 
     def recover(self, client: str = "wc") -> list[str]:
         """Run recovery."""
-        return self._acting(lambda: recover(self.copy(client), self.name, self.backend))
+        return self.acting(lambda: recover(self.copy(client), self.name, self.backend))
 
     def published(self) -> dict[str, list[object]]:
         """Return the published tree."""
@@ -200,7 +208,7 @@ class Lab:
 
     def sound(self) -> None:
         """Assert that tree, manifest and history agree."""
-        found = self._acting(lambda: verify_repository(self.name, self.backend))
+        found = self.acting(lambda: verify_repository(self.name, self.backend))
         assert found.sound, found
 
     def facts(self) -> dict[str, dict[str, tuple[str, str]]]:
@@ -295,6 +303,12 @@ class Lab:
         listed = sh("zfs", "list", "-H", "-d", "1", "-t", "snapshot", "-o", "name", "-s",
                     "createtxg", self.live)  # fmt: skip
         return [line.partition("@")[2] for line in listed.splitlines()]
+
+    def forget_lock(self) -> None:
+        """Remove the lock file, as a reboot does: the next run has it made."""
+        lock = Layout(self.parent, self.name).lock
+        if os.path.exists(lock):
+            os.unlink(lock)
 
     def destroy(self) -> None:
         """Remove the repository altogether."""

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from guest.lab import Lab
+from guest.lab import Lab, acting
 from guest.tape import (
     ERROR,
     FALSE_ERROR,
@@ -20,15 +20,15 @@ from guest.tape import (
     STOP_AFTER,
     STOP_BEFORE,
     Fault,
-    attempt,
 )
 
 FAULTS = {
     "kill": (KILL_BEFORE, KILL_AFTER),
+    "changes": (KILL_BEFORE, KILL_AFTER),
     "error": (ERROR, FALSE_ERROR),
     "power": (STOP_BEFORE, STOP_AFTER),
 }
-_RECORDED = "/root/steps.json"
+_RECORDED = "/root/steps{user}.json"
 _COMMIT = "zfs set commit record"
 
 
@@ -57,13 +57,14 @@ def edit(lab: Lab, generation: int) -> None:
 
 def recorded(make: Callable[[], Lab]) -> dict[str, list[Step]]:
     """Return the calls of a first publication and of a sync, of which one is made and watched."""
-    if os.path.exists(_RECORDED):
-        with open(_RECORDED, encoding="utf-8") as stream:
+    place = _RECORDED.format(user="".join(acting))
+    if os.path.exists(place):
+        with open(place, encoding="utf-8") as stream:
             return {
                 key: [Step(*step) for step in steps] for key, steps in json.load(stream).items()
             }
     found = _watched(make())
-    with open(_RECORDED, "w", encoding="utf-8") as stream:
+    with open(place, "w", encoding="utf-8") as stream:
         json.dump(found, stream)
     return found
 
@@ -72,7 +73,7 @@ def _watched(lab: Lab) -> dict[str, list[Step]]:
     runs = []
     for generation in (1, 2, 3):  # whether a `zfs diff` is needed differs from sync to sync
         edit(lab, generation)
-        done = attempt(lab.name, lab.sync, None)
+        done = lab.attempt(lab.sync, None)
         assert done.end == "done", done
         runs.append(_steps(done.steps))
         if generation == 1:
@@ -105,6 +106,6 @@ def points(steps: list[Step], faults: str) -> Iterator[Fault]:
                 yield Fault(step.label, before, step.nth)
             if faults != "error" or step.label.startswith("zfs"):
                 yield Fault(step.label, after, step.nth)
-        elif faults != "power":
+        elif faults in ("kill", "error"):
             yield Fault(step.label, before, step.nth)
         committed = committed or step.label == _COMMIT

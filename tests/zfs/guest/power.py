@@ -16,7 +16,7 @@ from typing import Any
 from guest.crash import DECISIVE, NEW, OLD, Row, lab_of, provision_place
 from guest.lab import Lab, in_parallel, sh
 from guest.points import edit, points, recorded
-from guest.tape import STOP_AFTER, Fault, attempt
+from guest.tape import STOP_AFTER, Fault
 from host import _program
 
 PROGRAM = "/usr/local/sbin/dsg-storage"
@@ -66,7 +66,7 @@ def _bring(name: str, worker: int, place: int, scenario: str, fault: Fault) -> N
     _save(name, {**told, "fault": fault.kind, "old": lab.published(), "new": lab.local()})
     os.sync()  # the user's own files are not what this is about
     if scenario != "steady":
-        died = attempt(lab.name, lab.sync, fault)
+        died = lab.attempt(lab.sync, fault)
         assert died.end == "stopped", died
 
 
@@ -108,7 +108,7 @@ def second(workers: int, unit: str) -> dict[str, Any]:
                 cut["at boot"] = _name(at_boot, cut)
                 if cut["scenario"] == "steady":
                     assert at_boot == cut["old"], "mounted by its name alone"
-                end = attempt(lab.name, lab.recover, Fault("", STOP_AFTER, number % 4))
+                end = lab.attempt(lab.recover, Fault("", STOP_AFTER, number % 4))
                 assert end.end in ("stopped", "done"), end
                 stopped += end.end == "stopped"
                 _save(cut["name"], cut)

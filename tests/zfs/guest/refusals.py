@@ -30,7 +30,8 @@ def _refused(code: str, name: str, backend: dict[str, object], *words: str) -> N
     lab.put("a", "1")
     before = sh("zfs", "list", "-H", "-t", "all", "-o", "name", "-r", "tank") if words else ""
     try:
-        run(lab.request()._replace(repository=name, backend=backend))
+        request = lab.request()._replace(repository=name, backend=backend)
+        lab.acting(lambda: run(request))
     except DsgError as exc:
         assert exc.code == code, (name, backend, exc)
         assert exc.unchanged and exc.next_step, exc

@@ -14,9 +14,11 @@ import signal
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from _core.backends.zfs.delegated import Delegated
 from _core.errors import DsgError
 from _core.zfs import mounts
 from _core.zfs.command import CommandFailed, Runner
+from guest.as_user import become
 
 KILL_BEFORE, KILL_AFTER = "killed before", "killed behind"
 ERROR, FALSE_ERROR = "fails", "done, but reported as failed"
@@ -85,6 +87,17 @@ class Tape:
         Runner.run = recorded  # type: ignore[method-assign]
         for name in ("mount", "unmount", "put_beneath"):
             setattr(mounts, name, self._call(name, getattr(mounts, name)))
+        ask = Delegated._ask
+
+        def asked(user: Delegated, verb: str, **names: str) -> list[str]:
+            def fail() -> None:
+                raise OSError(errno.EIO, "injected", user.layout.live)
+
+            label = f"helper {verb}"
+            done = self._step(label, verb != "hello", lambda: ask(user, verb, **names), fail)
+            return [str(sentence) for sentence in done]
+
+        Delegated._ask = asked  # type: ignore[method-assign]
 
     def _call(self, name: str, function: Callable[..., None]) -> Callable[..., None]:
         def recorded(*arguments: str, **more: Any) -> None:
@@ -110,9 +123,11 @@ class Tape:
             os.kill(os.getpid(), _BEFORE[kind])
         if kind == ERROR:
             fail()
-        done = act()
-        if kind in _AFTER:
-            os.kill(os.getpid(), _AFTER[kind])
+        try:
+            done = act()
+        finally:  # an ordinary user's clone is made, and reported as failed
+            if kind in _AFTER:
+                os.kill(os.getpid(), _AFTER[kind])
         if kind == FALSE_ERROR:
             fail()
         return done
@@ -144,13 +159,13 @@ class Tape:
         return re.sub(r"(?<=@s)[0-9]+$", "N", text)
 
 
-def attempt(name: str, work: Callable[[], Any], fault: Fault | None) -> Outcome:
-    """Do the work in a child; a stopped one is left as it is."""
+def attempt(name: str, work: Callable[[], Any], fault: Fault | None, user: str = "") -> Outcome:
+    """Do the work in a child, which is that user ('' for root); a stopped one is left as it is."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-        _live(name, work, fault, writing)
+        _live(name, work, fault, user, writing)
     os.close(writing)
     # What it says fits into the pipe, so it can be waited for first.
     _unused, status = os.waitpid(pid, os.WUNTRACED)
@@ -166,10 +181,12 @@ def attempt(name: str, work: Callable[[], Any], fault: Fault | None) -> Outcome:
     return Outcome(end, text, [tuple(step) for step in steps], hit)
 
 
-def _live(name: str, work: Callable[[], Any], fault: Fault | None, answer: int) -> None:
+def _live(name: str, work: Callable[[], Any], fault: Fault | None, user: str, answer: int) -> None:
     tape = Tape(name, fault, answer)
     end, text = "done", ""
     try:
+        if user:
+            become(user)
         tape.install()
         work()
     except DsgError as exc:

@@ -14,7 +14,7 @@ from typing import Any
 
 from guest.lab import listing
 from guest.opened import Opened
-from guest.tape import KILL_AFTER, KILL_BEFORE, Fault, attempt
+from guest.tape import KILL_AFTER, KILL_BEFORE, Fault
 
 Row = list[str]
 Tree = dict[str, list[object]]
@@ -87,7 +87,7 @@ def _points(case: Opened, step: str) -> Iterator[Fault]:
     Reading changes nothing, and between two calls only a preparation writes to files.
     """
     _bring(case, step, 1000)
-    done = attempt(case.lab.name, _work(case, step), None)
+    done = case.lab.attempt(_work(case, step), None)
     assert done.end == "done", done
     for nth in range(sum(changes for _label, changes in done.steps)):
         if step == "prepare" or nth == 0:
@@ -102,7 +102,7 @@ def _point(case: Opened, step: str, fault: Fault, number: int) -> Row:
     lab = case.lab
     new = _bring(case, step, number)
     old = lab.published() if os.path.ismount(lab.path) else {}
-    died = attempt(lab.name, _work(case, step), fault)
+    died = lab.attempt(_work(case, step), fault)
     assert died.end == "killed", died
     shown = lab.published() if os.path.ismount(lab.path) else {}
     assert shown in (old, new), shown
