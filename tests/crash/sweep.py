@@ -47,7 +47,7 @@ class Operation:
 
     def __init__(self, lab: Lab, scenario: str) -> None:
         self.lab, self.scenario = lab, scenario
-        self.ends = SCENARIOS[scenario].ends
+        self.ends: tuple[str, ...] = ()
         self.tally: Counter[str] = Counter()
         self.failures: list[str] = []
         self.calls: list[Call] = []
@@ -58,6 +58,7 @@ class Operation:
     def prepare(self) -> None:
         """Learn the states before and after, and the calls between."""
         lab, scenario = self.lab, self.scenario
+        self.ends = SCENARIOS[scenario].ends
         self.old = self.sides(lab.do("build", scenario=scenario, root=lab.root, keep=lab.keep))
         done = lab.do("whole", scenario=scenario, root=lab.root)
         assert "result" in done, done

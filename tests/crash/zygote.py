@@ -23,7 +23,9 @@ import sys
 import traceback
 from typing import NoReturn
 
-from tests.crash import jobs
+from tests.crash import fleets, jobs
+
+_JOBS = {**jobs.JOBS, **fleets.JOBS}
 
 
 class Child:
@@ -87,7 +89,7 @@ def _live(name: str, arguments: dict[str, object], ready: int, gate: int, outcom
     """The child's whole life."""
     status = 1
     try:
-        work = jobs.JOBS[name](**arguments)
+        work = _JOBS[name](**arguments)
         os.write(ready, b"ready")
         os.close(ready)
         waiting = (

@@ -7,11 +7,12 @@
 ``.dsg/fleet/<id>/`` holds ``head`` (who coordinates, and which tree), a directory for each repository
 that takes part (``participant``, and C as it is to be), and ``decision``, which is made once and never
 changed. All of it is durable when a call returns. A repository's part is only touched by who holds
-that repository's lock; :meth:`FleetRecord.lock` is for the rest.
+that repository's lock; :func:`lock_fleets` is for the rest.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -82,13 +83,6 @@ class FleetRecord:
         self.working_copy = working_copy
         self.fleet = check_fleet_id(fleet)
         self.root = os.path.join(working_copy.fleets, fleet)
-
-    @contextmanager
-    def lock(self, timeout: float) -> Iterator[None]:
-        """Hold all fleet records of the working copy, for a short time."""
-        path = os.path.join(self.working_copy.metadata, "fleet.lock")
-        with locked(path, timeout=timeout, what=self.working_copy.fleets):
-            yield
 
     # --- the head
 
@@ -196,13 +190,7 @@ class FleetRecord:
         if self.participants():
             return False
         remove_tree_at(self.root)
-        try:
-            os.rmdir(self.working_copy.fleets)
-        except FileNotFoundError:
-            return True
-        except OSError:  # other fleets
-            durable.sync_directory(self.working_copy.fleets)
-        durable.sync_directory(self.working_copy.metadata)
+        durable.sync_directory(self.working_copy.fleets)
         return True
 
     # --- files
@@ -239,6 +227,26 @@ def fleets(working_copy: WorkingCopy) -> list[FleetRecord]:
     except FileNotFoundError:
         return []
     return [FleetRecord(working_copy, name) for name in names if _ID.fullmatch(name)]
+
+
+def remove_if_empty(working_copy: WorkingCopy, timeout: float) -> None:
+    """Remove the directory of all records where there is none in it."""
+    if not is_directory(working_copy.fleets) or os.listdir(working_copy.fleets):
+        return
+    with lock_fleets(working_copy, timeout):
+        try:
+            os.rmdir(working_copy.fleets)
+        except OSError as exc:  # another one was faster, or has begun a new one
+            if exc.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+                raise
+
+
+@contextmanager
+def lock_fleets(working_copy: WorkingCopy, timeout: float) -> Iterator[None]:
+    """Hold all fleet records of a working copy, for a short time."""
+    path = os.path.join(working_copy.metadata, "fleet.lock")
+    with locked(path, timeout=timeout, what=working_copy.fleets):
+        yield
 
 
 def _encode(fields: Mapping[str, object]) -> bytes:

@@ -9,7 +9,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ...backends.base import Repository
-from ...client.fleet import COMMIT, ROLLBACK, FleetRecord, Head, Participant, fleets
+from ...client.fleet import (
+    COMMIT,
+    ROLLBACK,
+    FleetRecord,
+    Head,
+    Participant,
+    fleets,
+    lock_fleets,
+    remove_if_empty,
+)
 from ...client.working_copy import WorkingCopy, repository_key
 from ...errors import HeldError
 from ...posix.process import is_alive
@@ -109,5 +118,6 @@ def end_all(
     for record in fleets(working_copy):
         if record.fleet == but or record.participants() or not _decision(record, explicit):
             continue
-        with record.lock(timeout):
+        with lock_fleets(working_copy, timeout):
             record.end()
+    remove_if_empty(working_copy, timeout)
