@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Fragments ``dsg.storage.repository`` and ``dsg.storage.repository.comparison``."""
+    """Fragments ``dsg.storage.repository``, and its parts ``comparison`` and ``storage_host``."""
 
     DOCUMENTATION = r"""
 options:
@@ -108,4 +108,94 @@ options:
         always complete.
     type: int
     default: 1000
+"""
+
+    STORAGE_HOST = r"""
+options:
+  transport:
+    description:
+      - How the repository is reached from the working copy.
+      - The working copy is on the control node, or on the host that C(delegate_to) names; the
+        repository is on the host of the inventory that the task is for.
+      - V(auto) works on one host where C(ansible_connection) is V(local) or the task is delegated to
+        the very host it is for, and over SSH otherwise.
+      - V(local) takes both from the host that the task runs on.
+      - V(ssh) insists on SSH.
+    type: str
+    choices:
+      - auto
+      - local
+      - ssh
+    default: auto
+  storage_host:
+    description:
+      - How to reach the host of the repository.
+      - Filled in from the inventory (address, port, user, key, arguments of the client, interpreter,
+        become), so it is only given for a host that the inventory does not have.
+      - Host keys are always checked, and nothing is ever asked on a terminal.
+    type: dict
+    suboptions:
+      name:
+        description: What messages and the working copy's records call the host.
+        type: str
+        default: ""
+      host:
+        description: Name or address, as OpenSSH's client knows it.
+        type: str
+        required: true
+      port:
+        description: Port of the SSH server, by default as OpenSSH's client is configured.
+        type: int
+      user:
+        description: User to log in as, by default as OpenSSH's client is configured.
+        type: str
+        default: ""
+      private_key_file:
+        description: Private key to log in with.
+        type: str
+        default: ""
+      ssh_args:
+        description: Further arguments of OpenSSH's client.
+        type: list
+        elements: str
+        default: []
+      ssh_executable:
+        description: OpenSSH's client.
+        type: str
+        default: ssh
+      interpreter:
+        description: Python on the storage host, 3.9 or newer. Looked for if it is empty.
+        type: str
+        default: ""
+      timeout:
+        description: How long to wait for the connection, in seconds.
+        type: float
+        default: 10.0
+      password:
+        description: Password to log in with. It needs the Python package paramiko.
+        type: str
+      become:
+        description: Whether to work on the storage host as another user.
+        type: bool
+        default: false
+      become_method:
+        description: How to become that user, which can only be V(sudo).
+        type: str
+        default: sudo
+      become_user:
+        description: The user to become.
+        type: str
+        default: root
+      become_exe:
+        description: The program that does it.
+        type: str
+        default: sudo
+      become_flags:
+        description: Further arguments of that program.
+        type: list
+        elements: str
+        default: []
+      become_password:
+        description: Password that the program asks for.
+        type: str
 """

@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - dsg.storage.attributes.platform_linux
   - dsg.storage.repository
   - dsg.storage.repository.comparison
+  - dsg.storage.repository.storage_host
 options:
   src:
     description:
@@ -179,7 +180,6 @@ error:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.dsg.storage.plugins.module_utils import _report, _shell
 from ansible_collections.dsg.storage.plugins.module_utils._core.errors import DsgError
 from ansible_collections.dsg.storage.plugins.module_utils._core.plan.policy import Policy
@@ -194,6 +194,7 @@ def argument_spec() -> dict[str, Any]:
         "repository": {"type": "str", "required": True},
         "backend": _shell.backend_option(required=True),
         **_shell.comparison_options(),
+        **_shell.storage_host_options(),
     }
 
 
@@ -213,10 +214,11 @@ def request_of(params: dict[str, Any]) -> SyncRequest:
         check=True,
         user=params["user"],
         lock_timeout=params["lock_timeout"],
+        destination=_shell.destination_of(params),
     )
 
 
-def look(module: AnsibleModule) -> _shell.Result:
+def look(module: _shell.Invocation) -> _shell.Result:
     """Inspect repository and working copy, and shape the result."""
     limit = _shell.limit_of(module.params)
     status = inspect(request_of(module.params))
@@ -257,15 +259,17 @@ def summary(status: Status, params: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def problem(module: AnsibleModule, error: DsgError) -> _shell.Result:
+def problem(module: _shell.Invocation, error: DsgError) -> _shell.Result:
     """Return a row for the table that names the error."""
     return {"summary": {"repository": module.params["repository"], "problem": error.code}}
 
 
+COMMAND = _shell.Command(argument_spec(), {}, look, problem)
+
+
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    _shell.run_module(module, look, problem)
+    _shell.run_command(COMMAND)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ description:
   - Paths that changed on both sides are conflicts. They stop the sync before anything is changed,
     until O(conflict) or O(conflict_paths) decide them.
   - Where nothing differs, nothing is changed and no snapshot is made.
+  - The working copy is on the control node (or where C(delegate_to) says), the repository on the
+    host of the inventory, which needs nothing but Python 3.9 and OpenSSH's server. C(become) and
+    C(become_user) are for the storage host.
   - What an earlier run could not finish (power loss, a killed process) is finished or undone first.
 extends_documentation_fragment:
   - dsg.storage.attributes
@@ -27,6 +30,7 @@ extends_documentation_fragment:
   - dsg.storage.attributes.platform_linux
   - dsg.storage.repository
   - dsg.storage.repository.comparison
+  - dsg.storage.repository.storage_host
 attributes:
   check_mode:
     support: full
@@ -293,6 +297,9 @@ error:
       description: Stable code, explained in docs/errors.md.
       type: str
       sample: DSG-CONFLICT
+    host:
+      description: The storage host concerned, empty for the host that the module ran on.
+      type: str
     object:
       description: The path, snapshot or repository concerned.
       type: str
@@ -313,7 +320,6 @@ error:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.dsg.storage.plugins.module_utils import _report, _shell
 from ansible_collections.dsg.storage.plugins.module_utils._core.errors import (
     ConflictError,
@@ -347,6 +353,7 @@ def argument_spec() -> dict[str, Any]:
         "operation": {"type": "str", "choices": [*OPERATIONS, RECOVER], "default": "auto"},
         "max_delete": {"type": "str", "default": DEFAULT_MAX_DELETE},
         "snapshot_message": {"type": "str", "default": ""},
+        **_shell.storage_host_options(),
         **_shell.comparison_options(),
     }
 
@@ -373,6 +380,7 @@ def request_of(params: dict[str, Any], *, check: bool) -> SyncRequest:
         check=check,
         user=params["user"],
         lock_timeout=params["lock_timeout"],
+        destination=_shell.destination_of(params),
     )
 
 
@@ -387,7 +395,7 @@ def differences_of(result: SyncResult, request: SyncRequest) -> _report.Differen
     return found
 
 
-def sync(module: AnsibleModule) -> _shell.Result:
+def sync(module: _shell.Invocation) -> _shell.Result:
     """Run one sync and shape its result."""
     limit = _shell.limit_of(module.params)
     request = request_of(module.params, check=module.check_mode)
@@ -413,13 +421,19 @@ def sync(module: AnsibleModule) -> _shell.Result:
     }
 
 
-def recover_only(module: AnsibleModule) -> _shell.Result:
+def recover_only(module: _shell.Invocation) -> _shell.Result:
     """Finish or undo what is left of an interrupted run; in check mode tell what that is."""
     request = request_of(module.params, check=module.check_mode)
     if module.check_mode:
-        done = preview(request.src, request.repository, request.backend)
+        done = preview(request.src, request.repository, request.backend, request.destination)
     else:
-        done = recover(request.src, request.repository, request.backend, request.lock_timeout)
+        done = recover(
+            request.src,
+            request.repository,
+            request.backend,
+            request.lock_timeout,
+            request.destination,
+        )
     differences = _report.Differences()
     for sentence in done:
         differences.add("recover", sentence)
@@ -432,7 +446,7 @@ def recover_only(module: AnsibleModule) -> _shell.Result:
     }
 
 
-def conflicts_of(module: AnsibleModule, error: DsgError) -> _shell.Result:
+def conflicts_of(module: _shell.Invocation, error: DsgError) -> _shell.Result:
     """Add both sides of every conflict to a failure for conflicts."""
     if not isinstance(error, ConflictError):
         return {}
@@ -440,13 +454,17 @@ def conflicts_of(module: AnsibleModule, error: DsgError) -> _shell.Result:
     return {"conflicts": _report.conflicts_data(plan, _shell.limit_of(module.params))}
 
 
+def carry_out(module: _shell.Invocation) -> _shell.Result:
+    """Do what the operation asks for."""
+    return recover_only(module) if module.params["operation"] == RECOVER else sync(module)
+
+
+COMMAND = _shell.Command(argument_spec(), {"required_if": REQUIRED_IF}, carry_out, conflicts_of)
+
+
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec=argument_spec(), required_if=REQUIRED_IF, supports_check_mode=True
-    )
-    action = recover_only if module.params["operation"] == RECOVER else sync
-    _shell.run_module(module, action, conflicts_of)
+    _shell.run_command(COMMAND)
 
 
 if __name__ == "__main__":

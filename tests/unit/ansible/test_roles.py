@@ -16,7 +16,8 @@ from ansible_collections.dsg.storage.plugins.module_utils._core.backends.zfs imp
 from ansible_collections.dsg.storage.plugins.modules import dsg_info, dsg_sync, dsg_zpool
 
 ROOT = Path(__file__).resolve().parents[3]
-OF_THE_SHELL = {"paths_limit", "operation", "repository"}
+OF_THE_HOST = {"transport", "storage_host"}  # one for all definitions, or the inventory's own
+OF_THE_SHELL = {"paths_limit", "operation", "repository", *OF_THE_HOST}
 OF_PROVISIONING = {"owner", "group", "mode", "mountpoint", "name"}
 OTHER_WORD = {"snapshot_message": "message"}  # Ansible keeps `message` for itself in modules
 
@@ -62,7 +63,7 @@ def test_roles_and_modules_place_a_backend_by_the_same_options() -> None:
 def test_the_role_hands_every_option_of_a_definition_to_the_module() -> None:
     (task,) = _load("roles/sync/tasks/main.yml")
     handed = task["dsg.storage.dsg_sync"]
-    assert set(handed) == set(dsg_sync.argument_spec()) - {"paths_limit"}
+    assert set(handed) == set(dsg_sync.argument_spec()) - {"paths_limit", "storage_host"}
     for name in set(_definition("sync")) - OF_PROVISIONING:
         option = next((key for key, word in OTHER_WORD.items() if word == name), name)
         assert f"item.{name}" in handed[option], name
@@ -71,7 +72,7 @@ def test_the_role_hands_every_option_of_a_definition_to_the_module() -> None:
 def test_status_looks_with_the_options_that_sync_acts_with() -> None:
     (play,) = _load("playbooks/status.yml")
     handed = play["tasks"][0]["block"][0]["dsg.storage.dsg_info"]
-    assert set(handed) == set(dsg_info.argument_spec()) - {"paths_limit"}
+    assert set(handed) == set(dsg_info.argument_spec()) - {"paths_limit", "storage_host"}
 
 
 def test_the_role_grants_what_a_transaction_needs() -> None:

@@ -61,4 +61,6 @@ def _read(name: str) -> tuple[str, bool, str]:
     if spec is None or loader is None:
         raise ImportError(f"{name} has no source here")
     inside = NAME + name[len(_ROOT) :]
-    return inside, spec.submodule_search_locations is not None, loader.get_source(name) or ""
+    source = loader.get_source(name) or ""
+    text = source.decode() if isinstance(source, bytes) else str(source)  # Ansible's gives bytes
+    return inside, spec.submodule_search_locations is not None, text

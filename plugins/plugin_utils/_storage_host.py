@@ -1,0 +1,129 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From the inventory to the connection with a storage host: what Ansible resolved, as plain data.
+
+Private to the collection: it may change at any time.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from ansible import constants as C
+from ansible.plugins.loader import become_loader, connection_loader
+from ansible_collections.dsg.storage.plugins.module_utils._core.errors import ArgumentError
+
+LOCAL = ("local", "ansible.builtin.local", "ansible.legacy.local")
+SSH = ("ssh", "ansible.builtin.ssh", "ansible.legacy.ssh", "smart")
+PARAMIKO = ("paramiko", "paramiko_ssh", "ansible.builtin.paramiko_ssh")
+
+_DEFAULT_ARGUMENTS = "-C -o ControlMaster=auto -o ControlPersist=60s"
+_DISCOVER = ("auto", "auto_silent", "auto_legacy", "auto_legacy_silent")
+
+
+def connection_name(task_vars: Mapping[str, Any], templar: Any, fallback: str) -> str:
+    """Return the name of the connection plugin that the inventory gives the host."""
+    return str(templar.template(task_vars.get("ansible_connection", fallback)))
+
+
+def of_connection(
+    connection: Any, play_context: Any, name: str, task_vars: Mapping[str, Any], templar: Any
+) -> dict[str, Any]:
+    """Return the options of ``storage_host`` from a connection that Ansible has set up."""
+    found = _of_options(connection.get_option, name, task_vars)
+    found["interpreter"] = _interpreter(task_vars, templar)
+    found.update(_of_become(connection.become, play_context))
+    return found
+
+
+def of_variables(
+    name: str, task_vars: Mapping[str, Any], templar: Any, task: Any, play_context: Any
+) -> dict[str, Any]:
+    """Return the same for a host whose task was delegated: Ansible has set up the other connection."""
+    plugin = connection_loader.get("ansible.builtin.ssh", play_context)
+    plugin.set_options(var_options=_variables("connection", "ssh", task_vars, templar))
+    found = _of_options(plugin.get_option, name, task_vars)
+    found["interpreter"] = _interpreter(task_vars, templar)
+    become = None
+    if _is_true(templar.template(task_vars.get("ansible_become", task.become))):
+        method = str(templar.template(task_vars.get("ansible_become_method", task.become_method)))
+        become = become_loader.get(method)
+        if become is None:
+            raise ArgumentError("there is no such become method", object=method)
+        keys = {key: getattr(task, key) for key in ("become_user", "become_flags", "become_exe")}
+        become.set_options(
+            task_keys=keys, var_options=_variables("become", become._load_name, task_vars, templar)
+        )
+    found.update(_of_become(become, play_context))
+    return found
+
+
+def _variables(kind: str, name: str, task_vars: Mapping[str, Any], templar: Any) -> dict[str, Any]:
+    wanted = C.config.get_plugin_vars(kind, name)
+    return {key: templar.template(task_vars[key]) for key in wanted if key in task_vars}
+
+
+def _of_options(get: Any, name: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    user = get("remote_user")
+    port = get("port")
+    return {
+        "name": name,
+        "host": get("host") or task_vars.get("inventory_hostname", name),
+        "port": int(port) if port else None,
+        "user": user or "",
+        "private_key_file": os.path.expanduser(get("private_key_file") or ""),
+        "ssh_args": _arguments(get),
+        "ssh_executable": get("ssh_executable") or "ssh",
+        "timeout": float(get("timeout") or 10),
+        "password": get("password") or None,
+    }
+
+
+def _arguments(get: Any) -> list[str]:
+    """Return what the user gave the ssh client; Ansible's own defaults without the compression."""
+    given = get("ssh_args")
+    if given in (None, _DEFAULT_ARGUMENTS):
+        found = ["-o", "ControlMaster=auto", "-o", "ControlPersist=60s"]
+        directory = os.path.expanduser(get("control_path_dir") or "~/.ansible/cp")
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        found += ["-o", f"ControlPath={get('control_path') or f'{directory}/dsg-%C'}"]
+    else:
+        found = shlex.split(given)
+    for option in ("ssh_common_args", "ssh_extra_args"):
+        found += shlex.split(get(option) or "")
+    if get("password"):  # paramiko takes none of these; what nobody asked for is left out
+        return [word for word in found if given not in (None, _DEFAULT_ARGUMENTS)]
+    return found
+
+
+def _interpreter(task_vars: Mapping[str, Any], templar: Any) -> str:
+    value = str(templar.template(task_vars.get("ansible_python_interpreter", "auto")))
+    return "" if value in _DISCOVER else value
+
+
+def _of_become(become: Any, play_context: Any) -> dict[str, Any]:
+    if become is None:
+        return {"become": False}
+
+    def get(option: str) -> Any:
+        return become.get_option(option, playcontext=play_context)
+
+    flags = shlex.split(get("become_flags") or "")
+    return {
+        "become": True,
+        "become_method": become.name.rpartition(".")[2],
+        "become_user": get("become_user") or "root",
+        "become_password": get("become_pass") or None,
+        "become_exe": get("become_exe") or "sudo",
+        # How to ask, and whose home directory to take, is for the connection to say.
+        "become_flags": [flag for flag in flags if flag not in ("-H", "-S", "-n")],
+    }
+
+
+def _is_true(value: Any) -> bool:
+    return str(value).lower() in ("true", "yes", "on", "1")
