@@ -2,12 +2,13 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Grounds to run the backends' contract on: the machine's own file system, mounted images, or ZFS.
+"""Grounds to run the backends' contract on: the machine's own file system, mounted images, ssh, or ZFS.
 
 With ``DSG_CONTRACT_POOL`` in the environment (tests/zfs does that, inside a virtual host) the ground
 is a dataset of that pool, and the backend is ``zfs``. Otherwise the backend is ``directory``: an
 image is a sparse file, made, mounted and unmounted by root for one worker of pytest; the loop device
-goes with the mount. Tests on one ground run in one worker, so that it is mounted once.
+goes with the mount. On ``ssh`` the repository is another host's, behind a real sshd on loopback. Tests
+on one ground run in one worker, so that it is mounted once.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +28,7 @@ from tests.contract.trees import ONE, remake
 from tests.integration.support import AnySite, Site
 
 POOL = os.environ.get("DSG_CONTRACT_POOL", "")
+SSH = "ssh"
 MKFS = {"xfs": ["mkfs.xfs", "-q"], "btrfs": ["mkfs.btrfs", "-q"]}
 _SIZE = 512 * 1024 * 1024
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -83,7 +86,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]
         yield Grounds()
 
 
-@pytest.fixture(params=_on(["own", *MKFS]))
+@pytest.fixture(params=_on(["own", *MKFS, SSH]))
 def ground(
     request: pytest.FixtureRequest, images: dict[str, Path], tmp_path: Path
 ) -> Iterator[Path]:
@@ -100,7 +103,7 @@ def image_ground(
 
 
 def _ground(kind: str, images: dict[str, Path], tmp_path: Path) -> Iterator[Path]:
-    if kind in ("own", POOL):
+    if kind in ("own", SSH, POOL):
         yield tmp_path
         return
     ground = images[kind] / str(uuid.uuid4())
@@ -109,10 +112,22 @@ def _ground(kind: str, images: dict[str, Path], tmp_path: Path) -> Iterator[Path
     _do("rm", "-rf", str(ground))  # some trees are too deep for shutil
 
 
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """A real sshd on loopback."""
+    from tests.tools.sshd import sshd
+
+    with sshd(tmp_path_factory.mktemp("ssh")) as running:
+        yield running
+
+
 @pytest.fixture
-def site(ground: Path) -> Iterator[AnySite]:
+def site(ground: Path, request: pytest.FixtureRequest) -> Iterator[AnySite]:
     """A provisioned repository on the ground."""
-    yield from _site(ground)
+    if request.node.callspec.params["ground"] == SSH:
+        yield from _remote_site(ground, request.getfixturevalue("server"))
+    else:
+        yield from _site(ground)
 
 
 @pytest.fixture
@@ -130,6 +145,14 @@ def _site(ground: Path) -> Iterator[AnySite]:
     made = ZfsSite(str(ground), pool=POOL)
     yield made
     made.dispose()
+
+
+def _remote_site(ground: Path, server: Any) -> Iterator[AnySite]:
+    from tests.transport.remote_site import ContractSite, destination_of, multiplexed
+
+    made = ContractSite(str(ground), destination_of(server, options=multiplexed(server)))
+    yield made
+    made.repository.close()
 
 
 @pytest.fixture

@@ -190,6 +190,8 @@ class AnySite:
     backend: dict[str, object] = field(default_factory=dict)
     swaps = 30
     """How many commits a reader watches."""
+    always_locks = False
+    """Whether a transaction cannot begin without the lock, whoever asks."""
 
     def __post_init__(self) -> None:
         self.repository: Repository = self.provisioned()

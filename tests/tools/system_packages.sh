@@ -16,7 +16,9 @@ needs=(git:git)
 if [ "$purpose" = test ]; then
   needs+=(
     bsdtar:libarchive-tools
+    fish:fish
     hashdeep:hashdeep
+    ip:iproute2
     losetup:mount
     mkfs.btrfs:btrfs-progs
     mkfs.ext4:e2fsprogs
@@ -27,7 +29,11 @@ if [ "$purpose" = test ]; then
     rsync:rsync
     sha256sum:coreutils
     shellcheck:shellcheck
+    ssh:openssh-client
+    sshd:openssh-server
     strace:strace
+    sudo:sudo
+    tcsh:tcsh
   )
 fi
 

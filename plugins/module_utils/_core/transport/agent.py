@@ -14,8 +14,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from json import dumps, loads
+from contextlib import AbstractContextManager, nullcontext
+from json import dumps
 from typing import Any
 
 from .. import error_codec
@@ -24,48 +24,33 @@ from ..backends.registry import open_repository
 from ..errors import ArgumentError, DriftError, RepositoryError
 from ..manifest.codec import Manifest
 from . import frames, wire
-from .frames import CALL, END, FAILURE, REPLY, Bytes, Pipe, pack
-from .pipe import FdPipe
+from .frames import CALL, END, FAILURE, REPLY, pack
+from .pipe import FdPipe, Silence
 
 _SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+_ENDED = (BrokenPipeError, ConnectionResetError, EOFError, frames.ProtocolError)
 _MOST_STEPS = 200
 
 Verb = Callable[..., Any]
 Chunks = Iterator[bytes]
 
 
-class Early:
-    """A pipe whose first bytes were read already."""
-
-    def __init__(self, early: bytes, pipe: FdPipe) -> None:
-        self._early = early
-        self._pipe = pipe
-
-    def read(self, size: int) -> bytes:
-        """Return exactly ``size`` bytes, fewer only at the end."""
-        if not self._early:
-            return self._pipe.read(size)
-        part, self._early = self._early[:size], self._early[size:]
-        return part if len(part) == size else part + self._pipe.read(size - len(part))
-
-    def write(self, *buffers: Bytes) -> None:
-        """Write all of the buffers."""
-        self._pipe.write(*buffers)
-
-
 def main(early: bytes) -> int:
     """Serve on this process's standard streams until the channel ends."""
     output = os.dup(1)
     os.dup2(2, 1)  # whatever prints must not come between frames
-    pipe = FdPipe(os.dup(0), output)
+    pipe = FdPipe(os.dup(0), output, early)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number in _SIGNALS:
         signal.signal(number, _leave)
-    agent = Agent(Early(early, pipe))
+    agent = Agent(pipe)
     try:
         agent.serve()
         return 0
-    except (BrokenPipeError, ConnectionResetError):
+    except Silence:
+        os.write(2, b"the agent heard nothing from its client for too long, and gave up\n")
+        return 1
+    except _ENDED:
         return 1  # nobody is there to be told
     finally:
         agent.close()
@@ -78,7 +63,7 @@ def _leave(number: int, _frame: object) -> None:
 class Agent:
     """Carries out calls on one repository, in the order in which they come."""
 
-    def __init__(self, pipe: Pipe) -> None:
+    def __init__(self, pipe: FdPipe) -> None:
         self._pipe = pipe
         self._repository: Repository | None = None
         self._lock: AbstractContextManager[None] | None = None
@@ -96,12 +81,12 @@ class Agent:
                 return
             if frame.kind != CALL:
                 raise frames.ProtocolError(f"a frame of kind {frame.kind!r} instead of a call")
-            call = loads(frame.payload)
+            call = frames.parsed(frame.payload)
             self._streams = call.pop("streams", 0)
             try:
                 answer = self._verb(call.pop("do"))(**call)
                 self._pipe.write(pack(REPLY, dumps(answer).encode()))
-            except (BrokenPipeError, ConnectionResetError, EOFError, SystemExit):
+            except _ENDED:
                 raise
             except Exception as exc:
                 self._fail(exc)
@@ -204,9 +189,15 @@ class Agent:
         """Send one step of the history."""
         frames.send_stream(self._pipe, [self._held_repository().history(snapshot)])
 
-    def committed(self, txn_id: str, since: int) -> bool:
-        """Tell whether a transaction committed."""
-        return self._held_repository().committed(txn_id, since)
+    def committed(self, txn_id: str, since: int, timeout: float) -> bool:
+        """Tell whether a transaction committed.
+
+        The agent that carries it out may outlive its client for a while: until it has ended, and let
+        go of the repository, nobody knows.
+        """
+        repository = self._held_repository()
+        with nullcontext() if self._lock else repository.lock(timeout, shared=True):
+            return repository.committed(txn_id, since)
 
     def make_durable(self) -> None:
         """Have what is published on stable storage."""
@@ -269,17 +260,23 @@ class Agent:
 
     # --- verbs: changing ---
 
-    def lock(self, timeout: float, shared: bool) -> None:
-        """Hold the repository until :meth:`unlock` or the end of the channel."""
+    def lock(self, timeout: float, shared: bool, patience: float) -> None:
+        """Hold the repository until :meth:`unlock` or the end of the channel.
+
+        A client that vanished without a word must not hold it for ever: the channel also ends when
+        ``patience`` seconds long nothing came in.
+        """
         if self._lock is not None:
             raise ArgumentError("the repository is locked already")
         lock = self._held_repository().lock(timeout, shared=shared)
         lock.__enter__()
         self._lock = lock
+        self._pipe.expect_signs(patience)
 
     def unlock(self) -> None:
         """Let go of the repository."""
         lock, self._lock = self._lock, None
+        self._pipe.expect_signs(0)
         if lock is not None:
             lock.__exit__(None, None, None)
 

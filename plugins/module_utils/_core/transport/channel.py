@@ -31,6 +31,9 @@ class Channel(Protocol):
     def write(self, *buffers: Bytes) -> None:
         """Write all of the buffers."""
 
+    def offer(self, data: bytes) -> None:
+        """Write a few bytes if that needs no waiting, and nobody else is writing; from any thread."""
+
     def has_input(self) -> bool:
         """Tell whether something has come in, or the channel has ended."""
 

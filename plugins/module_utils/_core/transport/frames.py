@@ -13,7 +13,8 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol, Union
+from json import loads
+from typing import Any, NamedTuple, Protocol, Union
 
 CALL, REPLY, FAILURE = b"C", b"R", b"X"
 DATA, END, ABORT = b"D", b"E", b"A"
@@ -94,9 +95,22 @@ def _send_data(pipe: Pipe, data: bytes) -> None:
 def receive_stream(pipe: Pipe) -> Iterator[bytes]:
     """Yield the content of a compressed stream."""
     unpacker = zlib.decompressobj()
-    for data in raw_stream(pipe):
-        yield unpacker.decompress(data)
-    yield unpacker.flush()
+    try:
+        for data in raw_stream(pipe):
+            yield unpacker.decompress(data)
+        yield unpacker.flush()
+    except zlib.error as exc:
+        raise ProtocolError(f"a stream is damaged: {exc}") from None
+    if not unpacker.eof:
+        raise ProtocolError("a stream is cut off")
+
+
+def parsed(payload: bytes) -> Any:
+    """Return what a payload of JSON says."""
+    try:
+        return loads(payload)
+    except ValueError:
+        raise ProtocolError("a frame's payload is damaged") from None
 
 
 def raw_stream(pipe: Pipe) -> Iterator[bytes]:
@@ -126,6 +140,10 @@ class Failed(Exception):
     def __init__(self, payload: bytes) -> None:
         super().__init__()
         self.payload = payload
+
+
+class Stopped(Exception):
+    """The other side has something to say while it is sent to: it failed, or is gone."""
 
 
 def drain(pipe: Pipe) -> None:

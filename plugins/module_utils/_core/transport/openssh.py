@@ -103,6 +103,10 @@ class OpenSsh:
         """Write all of the buffers."""
         self._pipe.write(*buffers)
 
+    def offer(self, data: bytes) -> None:
+        """Write a few bytes if that needs no waiting; from any thread."""
+        self._pipe.offer(data)
+
     def wait_input(self, seconds: float) -> bool:
         """Wait until something comes in; tell whether it did."""
         return self._pipe.wait_input(seconds)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 import time
 from typing import Any
 
@@ -34,6 +35,7 @@ class ParamikoChannel:
         self._channel = transport.open_session(window_size=1 << 24)
         self._said = bytearray()
         self._buffer = b""
+        self._writing = threading.Lock()
         self._channel.exec_command(remote_command(destination, key, ahead))
 
     @staticmethod
@@ -72,10 +74,23 @@ class ParamikoChannel:
     def write(self, *buffers: Bytes) -> None:
         """Write all of the buffers."""
         try:
-            for buffer in buffers:
-                self._channel.sendall(bytes(buffer))
+            with self._writing:
+                for buffer in buffers:
+                    self._channel.sendall(bytes(buffer))
         except OSError as exc:
             raise BrokenPipeError from exc
+
+    def offer(self, data: bytes) -> None:
+        """Write a few bytes if that needs no waiting; from any thread."""
+        if not self._writing.acquire(blocking=False):
+            return
+        try:
+            if self._channel.send_ready():
+                self._channel.sendall(data)
+        except OSError:  # whoever writes or reads next is told
+            return
+        finally:
+            self._writing.release()
 
     def has_input(self) -> bool:
         """Tell whether something has come in, or the channel has ended."""

@@ -15,7 +15,7 @@ from ..errors import DsgError
 from ..manifest.codec import Manifest
 from ..manifest.entry import Entry
 from ..manifest.header import Header
-from . import frames, wire
+from . import alive, frames, wire
 from .destination import Destination
 from .errors import ConnectionLost
 from .receiving import Receiver
@@ -23,6 +23,9 @@ from .sending import Item, Sender
 from .session import Connect, Session, encode_call
 
 Progress = Callable[[int, int], None]
+
+_SETTLED = 120.0
+"""Seconds to wait for an agent that outlived its connection, until it has let go."""
 
 
 class RemoteRepository:
@@ -143,7 +146,7 @@ class RemoteRepository:
         if self._opening is not None and self._opening.lost:
             self._opening.close()
             self._opening = self._opened([])
-        return bool(self._session.call("committed", txn_id=txn_id, since=since))
+        return bool(self._session.call("committed", txn_id=txn_id, since=since, timeout=_SETTLED))
 
     def make_durable(self) -> None:
         """Have what is published on stable storage."""
@@ -152,13 +155,21 @@ class RemoteRepository:
     @contextmanager
     def lock(self, timeout: float, *, shared: bool = False) -> Iterator[None]:
         """Hold the repository; the host lets go by itself when the connection ends."""
-        self._session.call("lock", timeout=timeout, shared=shared)
         session = self._session
+        session.call("lock", timeout=timeout, shared=shared, patience=alive.PATIENCE)
+        with alive.Alive(session.channel, alive.EVERY):
+            try:
+                yield
+            finally:
+                self._unlock(session)
+
+    def _unlock(self, session: Session) -> None:
+        if session.lost or session is not self._opening:
+            return
         try:
-            yield
-        finally:
-            if session is self._opening and not session.lost:
-                session.call("unlock")
+            session.call("unlock")
+        except ConnectionLost:  # the host has let go by itself, and nothing else hangs on it
+            return
 
     def unfinished(self) -> list[str]:
         """Describe what :meth:`recover` would do; changes nothing."""
@@ -191,7 +202,11 @@ class RemoteRepository:
         """Copy entries, verified, to ``directory/0``, ``directory/1``, … in their order."""
         session = self._session
         session.post("fetch", wire.entries_out(entries))
-        Receiver(session.files(), self._progress).fill(directory, entries)
+        try:
+            Receiver(session.files(), self._progress).fill(directory, entries)
+        except BaseException:
+            session.lost = True  # what is still on its way cannot be told from what is asked next
+            raise
         session.answer()
 
     def require_unchanged(self, manifest: Manifest) -> None:
@@ -281,7 +296,7 @@ class RemoteTransaction(RemotePrepared):
             with session.on_line():
                 sender.send([Item(item.entry, item.identity) for item in uploads])
             return True
-        except _Stopped:
+        except frames.Stopped:
             self._abort()
             return False
         except BaseException:
@@ -292,7 +307,7 @@ class RemoteTransaction(RemotePrepared):
 
     def _listen(self) -> None:
         if self._session.channel.has_input():
-            raise _Stopped
+            raise frames.Stopped
 
     def _abort(self) -> None:
         with self._session.on_line():
@@ -314,10 +329,6 @@ class RemoteTransaction(RemotePrepared):
     def hold(self, note: str) -> None:
         """Keep what is prepared, behind the connection."""
         self._session.call("hold", note=note)
-
-
-class _Stopped(Exception):
-    """The agent has something to say while it is sent to: it failed, or is gone."""
 
 
 def _place(backend: Mapping[str, object]) -> str:

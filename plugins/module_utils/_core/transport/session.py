@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from json import dumps, loads
+from json import dumps
 from typing import Any
 
 from .. import error_codec
@@ -93,10 +93,14 @@ class Session:
                 raise frames.Failed(frame.payload)
             if frame.kind != REPLY:
                 raise frames.ProtocolError(f"a frame of kind {frame.kind!r} instead of an answer")
-        return loads(frame.payload)
+            return frames.parsed(frame.payload)
 
     def on_line(self) -> _OnLine:
-        """Return what turns a channel that ends within the block into :class:`ConnectionLost`."""
+        """Return what turns a channel that ends within the block into :class:`ConnectionLost`.
+
+        Whoever is interrupted in the middle of a frame cannot go on with the next: the connection is
+        as good as lost then, too.
+        """
         return _OnLine(self)
 
     def close(self) -> None:
@@ -135,6 +139,8 @@ class _OnLine:
         ended = (EOFError, BrokenPipeError, ConnectionResetError, frames.ProtocolError)
         if isinstance(value, ended):
             raise self._session.went() from value
+        if not (value is None or isinstance(value, (DsgError, frames.Stopped))):
+            self._session.lost = True
 
 
 def encode_call(verb: str, streams: int, arguments: Mapping[str, object]) -> bytes:

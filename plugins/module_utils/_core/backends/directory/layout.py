@@ -22,7 +22,10 @@ MARKER = "format.json"
 MARKER_CONTENT = {"format": 1, "type": "directory"}
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_TXN = re.compile(r"[0-9A-Za-z-]{1,64}")
+_TXN = re.compile(r"(?!lock$)[0-9A-Za-z-]{1,64}")
+"""The lock of a repository ``T.stage`` must not be taken for a work area of ``T``."""
+_OURS = re.compile(rf".*\.(lock|stage\..*|held\..*)|{re.escape(MARKER)}")
+"""Names in the work container that are no repository's, whose older snapshots are there as well."""
 _SNAPSHOT = re.compile(r"s([1-9][0-9]{0,9})")
 
 
@@ -37,6 +40,10 @@ class Layout:
                 "a repository name has letters, digits, '.', '_' and '-', starts with a letter "
                 "or digit, and has at most 64 characters",
                 object=name,
+            )
+        if _OURS.fullmatch(name):
+            raise ArgumentError(
+                "this name is the directory backend's own, for its records", object=name
             )
         self.base = base
         self.name = name

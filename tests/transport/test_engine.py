@@ -1,0 +1,130 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the engine promises of a repository at hand, it keeps for one on another host."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+from _core.sync.status import inspect
+from _core.sync.verify import verify_repository
+from _core.transport.destination import Destination
+from hypothesis import settings
+from hypothesis.stateful import initialize
+
+from tests.integration import test_engine, test_model, test_states, test_two_clients
+from tests.integration.support import make, put, read
+from tests.transport.remote_site import SshSite
+
+
+@pytest.fixture(autouse=True)
+def fewer_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(test_two_clients, "ROUNDS", 2)
+
+
+@pytest.mark.parametrize(("exists", "copy"), test_engine.OPERATIONS)
+def test_which_operation_a_run_is(site, exists, copy):
+    test_engine.test_which_operation_a_run_is(site, exists, copy, 0)
+
+
+def test_the_report_of_a_run(site):
+    test_engine.test_the_report_of_a_run(site)
+
+
+@pytest.mark.parametrize(("kinds", "direction"), [("kinds", "both"), ("modes", "pull")])
+def test_the_fifteen_states(site, kinds, direction):
+    test_states.test_states_without_conflict(site, direction, kinds)
+
+
+@pytest.mark.parametrize(("choice", "kinds"), [("local", "files"), ("remote", "other kinds")])
+def test_conflicts(site, choice, kinds):
+    test_states.test_a_choice_for_the_run_takes_effect(site, choice, "both", kinds)
+
+
+@pytest.mark.parametrize("timeout", [30.0, 0.0])
+def test_two_clients_that_change_different_things(site, timeout):
+    test_two_clients.test_two_clients_that_change_different_things(site, timeout)
+
+
+def test_two_clients_that_change_the_same_file(site):
+    test_two_clients.test_two_clients_that_change_the_same_file(site)
+
+
+def test_two_runs_on_one_working_copy(site):
+    test_two_clients.test_two_runs_on_one_working_copy(site)
+
+
+def test_pulls_while_somebody_publishes(site):
+    test_two_clients.test_pulls_while_somebody_publishes(site)
+
+
+def test_status_and_verification_ask_the_host(site):
+    ann = site.copy("ann", {"a": "a", "d/b": "b"})
+    request = site.request(ann)
+    assert not inspect(request).repository_exists
+    site.sync(ann)
+    put(ann, "a", "changed")
+    status = inspect(request)
+    assert (status.snapshot, status.last_sync, status.snapshots) == (1, 1, [1])
+    assert status.plan.counts()["upload"] == 1
+    assert verify_repository(site.name, site.backend, site.destination).sound
+    with open(os.path.join(site.live, "d/b"), "r+") as stream:
+        stream.write("x")
+    assert not verify_repository(site.name, site.backend, site.destination).sound
+
+
+def test_a_host_is_a_part_of_what_a_working_copy_knows(site):
+    """The same path on another host is another repository."""
+    ann = site.copy("ann", {"a": "a"})
+    site.sync(ann)
+    elsewhere = SshSite(site.root, site.destination._replace(label="store2"))
+    assert elsewhere.key != site.key
+    assert elsewhere.cache(ann) == {}
+    site.refused("DSG-REPOSITORY", ann, operation="init", destination=elsewhere.destination)
+
+
+def test_only_what_changed_since_travels(site):
+    """Of a manifest that is known up to some snapshots, the steps since then make the newest."""
+    ann, bob = site.copy("ann", {f"d/{n}": str(n) for n in range(50)}), site.copy("bob")
+    site.sync(ann)
+    site.sync(bob)
+    for number in range(5):
+        make(ann, {f"d/{number}": "new", f"more/{number}": "m", f"d/{number + 10}": None})
+        site.sync(ann)
+    put(bob, "mine", "b")
+    assert site.sync(bob).snapshot == 7
+    assert read(bob) == read(site.live)
+    site.check_sound()
+
+
+_reached: list[Destination] = []
+
+
+@pytest.fixture(autouse=True)
+def reached(shared: Destination) -> Iterator[None]:
+    _reached.append(shared)
+    yield
+    _reached.clear()
+
+
+class Model(test_model.Model):
+    """Random edits, clients and crashes of the client, whose agent outlives it for a moment."""
+
+    @initialize()
+    def set_up(self) -> None:
+        self.site = SshSite(
+            tempfile.mkdtemp(prefix="dsg-model-", dir=test_model.MEMORY), _reached[0]
+        )
+        self.known = dict.fromkeys(("ann", "bob", "cyd"))
+        self.remote = None
+        self.snapshots = []
+
+
+TestModel = Model.TestCase
+TestModel.settings = settings(
+    max_examples=6, stateful_step_count=12, deadline=None, derandomize=True, database=None
+)
