@@ -74,7 +74,12 @@ class StorageGround:
         names = hosts or {"ann": {}, "ben": {}}
         storage = {
             "hosts": {name: {**one, **own} for name, own in names.items()},
-            "vars": {**reached["vars"], "dsg_repositories": list(definitions), **variables},
+            "vars": {
+                **reached["vars"],
+                "dsg_repositories": list(definitions),
+                "dsg_transport": "local",
+                **variables,
+            },
         }
         self.inventory.write_text(json.dumps({"storage": storage}))
 
