@@ -103,7 +103,7 @@ def test_a_later_publication_and_its_repetition(old):
 def test_rollback(old):
     old.prepare_all()
     assert old.decide(ROLLBACK) == ROLLBACK
-    refused("DSG-ARGUMENT", lambda: old.finish("h1", COMMIT))
+    refused("DSG-REPOSITORY", lambda: old.finish("h1", COMMIT))
     for _unused in range(2):
         assert not any(one.changed for one in old.finish_all(ROLLBACK))
     assert old.published() == [OLD] * 3
@@ -201,7 +201,7 @@ def test_what_would_have_to_be_downloaded_first(old):
     site.sync(bob)
     old.prepare("h1")
     for check in (True, False):
-        error = refused("DSG-ARGUMENT", lambda check=check: old.prepare("h2", check=check))
+        error = refused("DSG-BEHIND", lambda check=check: old.prepare("h2", check=check))
         assert "pull" in error.next_step
     old.decide(ROLLBACK)
     old.finish_all(ROLLBACK)
@@ -256,10 +256,38 @@ def test_phases_want_a_fleet_and_full_does_not(old):
     refused("DSG-ARGUMENT", lambda: old.full("h1", fleet=FLEET))
 
 
-def test_nothing_is_finished_before_it_is_decided(old):
-    old.prepare("h1")
-    for phase in (COMMIT, ROLLBACK):
-        refused("DSG-ARGUMENT", lambda phase=phase: old.finish("h1", phase))
+def test_the_first_who_is_asked_decides_for_all(old):
+    results = old.prepare_all()
+    assert old.finish("h2", COMMIT, txn_id=results[1].txn_id).changed
+    assert FleetRecord(WorkingCopy(old.src), FLEET).decision() == COMMIT
+    error = refused("DSG-REPOSITORY", lambda: old.finish("h1", ROLLBACK))
+    assert "decided otherwise: commit" in error.message
+    old.recover_all()
+    for host, result in zip(old.sites, results):
+        assert not old.finish(host, COMMIT, txn_id=result.txn_id).changed, "it is done"
+    assert old.published() == [NEW] * 3
+    old.check_tidy()
+
+
+def test_a_commit_of_what_was_rolled_back_is_an_error(old):
+    results = old.prepare_all(coordinator=0)
+    old.recover("h1")
+    for number, host in enumerate(("h1", "h2")):
+        txn_id = results[number].txn_id
+        refused("DSG-REPOSITORY", lambda h=host, t=txn_id: old.finish(h, COMMIT, txn_id=t))
+    refused("DSG-ARGUMENT", lambda: old.finish("h3", COMMIT, txn_id="another"))
+    for host in old.sites:
+        old.finish(host, ROLLBACK)
+    assert old.published() == [OLD] * 3
+    old.check_tidy()
+
+
+def test_a_record_without_parts_ends_with_whoever_finishes(old):
+    for host in old.sites:
+        old.full(host)
+    old.prepare_all()
+    assert not old.finish("h1", ROLLBACK).changed
+    old.check_tidy()
 
 
 # --- who dies, and who comes meanwhile

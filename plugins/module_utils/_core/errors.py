@@ -147,6 +147,13 @@ class LockedError(DsgError):
     next_step = "Wait for the other process, or raise `lock_timeout`; there is no lock to delete."
 
 
+class BehindError(DsgError):
+    """A repository of a fleet holds changes that the working copy does not have yet."""
+
+    code = "DSG-BEHIND"
+    next_step = "Run with direction pull first, or with direction push to leave them out."
+
+
 class HeldError(DsgError):
     """A prepared transaction waits for its decision, and nothing else may be published meanwhile."""
 

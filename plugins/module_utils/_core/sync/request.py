@@ -56,6 +56,7 @@ class SyncRequest(NamedTuple):
     fleet: str = ""
     host: str = ""
     coordinator: int = 0
+    txn_id: str = ""
 
     def validate(self, *, src_required: bool = True) -> None:
         """Refuse what is not supported before anything is touched."""

@@ -2,71 +2,106 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The second phase of a fleet transaction on one host: what was decided."""
+"""The second phase of a fleet transaction on one host: the decision, and what follows from it."""
 
 from __future__ import annotations
 
 from ...backends.base import Repository
-from ...client.fleet import COMMIT, FleetRecord
+from ...client.fleet import COMMIT, ROLLBACK, FleetRecord, Participant, lock_fleets
 from ...client.working_copy import WorkingCopy, repository_key
-from ...errors import ArgumentError, from_oserror
+from ...errors import ArgumentError, RepositoryError, from_oserror
 from ...transport.connect import repository_at
 from ..request import SYNC, SyncRequest, SyncResult
 from ..timing import Stopwatch
 from .complete import complete
+from .decision import decide
 from .pending import end_all
 
 
 def finish(request: SyncRequest) -> SyncResult:
-    """Carry the decision out on one host, which must be the one that the request's phase names.
+    """Commit a host's part, or roll it back, whichever the phase says; all hosts are to be asked the same.
 
-    A host that takes no part (any more) is left alone. May be repeated, and by several at once.
+    The first one that is asked decides for all, durably; whoever asks otherwise afterwards is refused.
+    ``request.txn_id`` is the transaction that this host prepared ('' where it had nothing to do): a commit
+    of one that is not there any more is an error. May be repeated, and by several at once.
     """
     request.validate()
     try:
         with repository_at(request.destination, request.backend, request.repository) as repository:
-            return _finish(request, repository)
+            return _Finish(request, repository).run()
     except OSError as exc:
         raise from_oserror(exc, "finishing the fleet transaction") from exc
 
 
-def _finish(request: SyncRequest, repository: Repository) -> SyncResult:
-    watch = Stopwatch()
-    result = SyncResult(operation=SYNC, seconds=watch.seconds)
-    working_copy = WorkingCopy(request.src)
-    record = FleetRecord(working_copy, request.fleet)
-    if record.head() is None:
-        return _described(repository, result)
-    key = repository_key(repository.name, repository.location)
-    _require_decided(request, record)
-    part = record.participant(key)
-    if request.check:
-        result.changed = part is not None and request.phase == COMMIT
-        return _described(repository, result)
-    with working_copy.lock(request.lock_timeout, shared=True), watch.phase("commit"):
-        if part is not None:
-            with repository.lock(request.lock_timeout):
-                part = record.participant(key)
-                if part is not None:
-                    commit = request.phase == COMMIT
-                    result.recovered = complete(repository, record, part, commit=commit)
-                    result.txn_id, result.changed = part.txn_id, commit
-        end_all(working_copy, request.lock_timeout)
-    return _described(repository, result)
+class _Finish:
+    def __init__(self, request: SyncRequest, repository: Repository) -> None:
+        self.request = request
+        self.repository = repository
+        self.working_copy = WorkingCopy(request.src)
+        self.record = FleetRecord(self.working_copy, request.fleet)
+        self.key = repository_key(repository.name, repository.location)
+        self.watch = Stopwatch()
+        self.result = SyncResult(operation=SYNC, seconds=self.watch.seconds)
 
+    def run(self) -> SyncResult:
+        part = self.record.participant(self.key)
+        if part is None:
+            self._require_done()
+        if self.request.check:
+            self.result.changed = part is not None and self.request.phase == COMMIT
+        elif self.record.head() is not None:
+            with self.working_copy.lock(self.request.lock_timeout, shared=True):
+                self._finish(part)
+                self._end()
+        self._describe()
+        return self.result
 
-def _require_decided(request: SyncRequest, record: FleetRecord) -> None:
-    decision = record.decision()
-    if decision != request.phase:
-        raise ArgumentError(
-            f"phase is {request.phase}, but fleet transaction {request.fleet} "
-            + (f"was decided otherwise: {decision}" if decision else "is not decided yet"),
-            object=request.src,
+    def _require_done(self) -> None:
+        """Refuse to commit what was prepared, and is neither here any more nor published."""
+        txn_id = self.request.txn_id
+        if self.request.phase == ROLLBACK or not txn_id or self.repository.committed(txn_id, 0):
+            return
+        raise RepositoryError(
+            f"transaction {txn_id} is not prepared any more: somebody has rolled it back",
+            object=self.repository.location,
+            next_step="Run the whole sync again.",
         )
 
+    def _finish(self, part: Participant | None) -> None:
+        if part is None:
+            return
+        self._decide(part)
+        with self.watch.phase("commit"), self.repository.lock(self.request.lock_timeout):
+            found = self.record.participant(self.key)  # another one may have been faster
+            if found is not None:
+                commit = self.request.phase == COMMIT
+                self.result.txn_id = found.txn_id
+                self.result.recovered = complete(self.repository, self.record, found, commit=commit)
+                self.result.changed = commit
 
-def _described(repository: Repository, result: SyncResult) -> SyncResult:
-    head = repository.head()
-    if head is not None:
-        result.snapshot, result.manifest_digest = head.snapshot, head.digest
-    return result
+    def _decide(self, part: Participant) -> None:
+        if self.request.txn_id not in ("", part.txn_id):
+            raise ArgumentError(
+                f"transaction {self.request.txn_id} is not the one that this host prepared, "
+                f"which is {part.txn_id}",
+                object=self.repository.location,
+            )
+        wanted = self.request.phase
+        stands = decide(self.request.src, self.request.fleet, wanted, [part.txn_id])
+        if stands != wanted:
+            raise RepositoryError(
+                f"fleet transaction {self.request.fleet} was decided otherwise: {stands}",
+                object=self.repository.location,
+                next_step="Run `dsg.storage.recover`, which carries that out, then sync again.",
+            )
+
+    def _end(self) -> None:
+        """Remove the record behind its last part, or where nobody ever had a part in it."""
+        with lock_fleets(self.working_copy, self.request.lock_timeout):
+            self.record.end()
+        end_all(self.working_copy, self.request.lock_timeout)
+
+    def _describe(self) -> None:
+        head = self.repository.head()
+        if head is not None:
+            self.result.snapshot, self.result.manifest_digest = head.snapshot, head.digest

@@ -14,6 +14,7 @@ from ...backends.holding import MAX_NOTE
 from ...client.fleet import PREPARED, FleetRecord, Head, Participant, lock_fleets
 from ...errors import (
     ArgumentError,
+    BehindError,
     DsgError,
     HeldError,
     LockedError,
@@ -53,7 +54,7 @@ def prepare(request: SyncRequest) -> SyncResult:
         raise ArgumentError("direction pull publishes nothing: there is nothing to prepare")
     if request.check:
         result = engine.run(request._replace(phase=FULL, fleet="", host=""))
-        _require_push_only(result)
+        _require_push_only(result, request.repository)
         return result
     try:
         with repository_at(request.destination, request.backend, request.repository) as repository:
@@ -178,7 +179,7 @@ class _Preparation(engine.Run):
                 return
             plan.require_no_conflict()
             view.check_deletions(plan)
-            _require_push_only(self.result)
+            _require_push_only(self.result, self.repository.location)
             if self.result.changed:
                 _FleetTransaction(self.request, view, plan, self.result, self.watch).run_in(
                     self.record
@@ -268,14 +269,14 @@ class _FleetTransaction(SyncTransaction):
             self.result.pending_cleanup.append(str(exc))
 
 
-def _require_push_only(result: SyncResult) -> None:
+def _require_push_only(result: SyncResult, location: str) -> None:
     """Refuse a plan that changes the working copy: other hosts are preparing the tree as it is."""
     if not result.plan.changes_local:
         return
     counts = result.plan.counts()
-    raise ArgumentError(
+    raise BehindError(
         "the repository holds changes that the working copy does not have "
         f"({counts['download']} to download, {counts['delete_local']} to delete here): a fleet is "
         "prepared from one and the same tree",
-        next_step="Run with direction pull first, or with direction push to leave them out.",
+        object=location,
     )
