@@ -70,6 +70,56 @@ options:
       - sync
       - recover
     default: auto
+  phase:
+    description:
+      - V(full) is a whole sync with one host. The others are the steps of a fleet transaction, by
+        which all hosts of a play publish the same tree or none of them does. The role
+        P(dsg.storage.sync#role) takes them in their order.
+      - V(prepare) stages and checks everything on a host and publishes nothing. Nothing else can be
+        published there then until the fleet transaction is decided. It fails where the host holds
+        changes that the working copy lacks.
+      - V(commit) publishes what was prepared, V(rollback) drops it. The first host that is asked
+        decides for all of them, durably; hosts that are asked otherwise afterwards fail.
+      - Whatever dies in between, O(operation=recover) leads all hosts to the same state.
+    type: str
+    choices:
+      - full
+      - prepare
+      - commit
+      - rollback
+    default: full
+    version_added: 1.0.0
+  txn_id:
+    description:
+      - The transaction that V(prepare) returned for this host, empty where it had nothing to do.
+      - With O(phase=commit) it is an error if that is not there any more.
+    type: str
+    default: ""
+  fleet:
+    description:
+      - Id of the fleet transaction, 1 to 64 letters, digits and C(-), the same for all hosts.
+      - Filled in for the phases that need one, as the same for all tasks of one C(ansible-playbook).
+    type: str
+    default: ""
+  fleet_host:
+    description:
+      - What tells this host from the others of the fleet. Filled in with the name in the inventory.
+    type: str
+    default: ""
+  fleet_coordinator:
+    description:
+      - Number of the process that decides. As long as it runs, nobody else does. Filled in.
+      - V(0) where it does not run on the host of the working copy; only O(operation=recover) decides
+        then in its place.
+    type: int
+    default: 0
+  abandon:
+    description:
+      - With O(operation=recover), the id of a transaction that a host has prepared and that waits for
+        a decision, to be rolled back there. Only meant for one whose working copy is gone for good,
+        as the other hosts of its fleet may have committed.
+    type: str
+    default: ""
   max_delete:
     description:
       - How many paths a run may delete on one side, as a number (V(25)) or as a percentage of the
@@ -149,6 +199,24 @@ EXAMPLES = r"""
     direction: push
     max_delete: 20
 
+- name: Be ready to publish on every host, and publish on none yet
+  dsg.storage.dsg_sync:
+    src: /home/alice/handbook
+    repository: handbook
+    backend:
+      base: /srv/dsg
+    phase: prepare
+  register: prepared
+
+- name: Publish on every host, now that all of them are ready
+  dsg.storage.dsg_sync:
+    src: /home/alice/handbook
+    repository: handbook
+    backend:
+      base: /srv/dsg
+    phase: commit
+    txn_id: "{{ prepared.txn_id }}"
+
 - name: Finish or undo what an interrupted run left
   dsg.storage.dsg_sync:
     src: /home/alice/handbook
@@ -164,6 +232,11 @@ operation:
   returned: success
   type: str
   sample: sync
+phase:
+  description: The phase that was asked for.
+  returned: success, unless O(operation=recover)
+  type: str
+  sample: full
 plan:
   description: What differed and what is done about it (in check mode, what would be done).
   returned: success, unless O(operation=recover)
@@ -321,6 +394,10 @@ error:
 from typing import Any
 
 from ansible_collections.dsg.storage.plugins.module_utils import _report, _shell
+from ansible_collections.dsg.storage.plugins.module_utils._core.client.fleet import (
+    COMMIT,
+    ROLLBACK,
+)
 from ansible_collections.dsg.storage.plugins.module_utils._core.errors import (
     ConflictError,
     DsgError,
@@ -329,13 +406,15 @@ from ansible_collections.dsg.storage.plugins.module_utils._core.plan.policy impo
     DEFAULT_MAX_DELETE,
     Policy,
 )
-from ansible_collections.dsg.storage.plugins.module_utils._core.sync.engine import run
+from ansible_collections.dsg.storage.plugins.module_utils._core.sync.phases import run
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.recovery import (
     preview,
     recover,
 )
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.request import (
+    FULL,
     OPERATIONS,
+    PHASES,
     SyncRequest,
     SyncResult,
 )
@@ -351,6 +430,12 @@ def argument_spec() -> dict[str, Any]:
         "repository": {"type": "str", "required": True},
         "backend": _shell.backend_option(required=True),
         "operation": {"type": "str", "choices": [*OPERATIONS, RECOVER], "default": "auto"},
+        "phase": {"type": "str", "choices": list(PHASES), "default": FULL},
+        "txn_id": {"type": "str", "default": ""},
+        "fleet": {"type": "str", "default": ""},
+        "fleet_host": {"type": "str", "default": ""},
+        "fleet_coordinator": {"type": "int", "default": 0},
+        "abandon": {"type": "str", "default": ""},
         "max_delete": {"type": "str", "default": DEFAULT_MAX_DELETE},
         "snapshot_message": {"type": "str", "default": ""},
         **_shell.storage_host_options(),
@@ -381,17 +466,24 @@ def request_of(params: dict[str, Any], *, check: bool) -> SyncRequest:
         user=params["user"],
         lock_timeout=params["lock_timeout"],
         destination=_shell.destination_of(params),
+        phase=params["phase"],
+        fleet=params["fleet"],
+        host=params["fleet_host"],
+        coordinator=params["fleet_coordinator"],
+        txn_id=params["txn_id"],
     )
 
 
 def differences_of(result: SyncResult, request: SyncRequest) -> _report.Differences:
     """Collect what a run did, or in check mode would do."""
     found = _report.Differences()
+    finishing = request.phase in (COMMIT, ROLLBACK)
     for done in result.recovered:
-        found.add("recover", done)
+        found.add(request.phase if finishing else "recover", done)
     found.add_plan(result.plan, set(result.put_off))
     if result.changed and not found.changed:  # an empty tree: only the sides come to know another
-        found.add(result.operation, request.repository, "no path to carry over")
+        what = "what is prepared" if finishing else "no path to carry over"
+        found.add(result.operation, request.repository, what)
     return found
 
 
@@ -406,6 +498,7 @@ def sync(module: _shell.Invocation) -> _shell.Result:
         "changed": differences.changed,
         "diff": differences.diff(header, limit),
         "operation": result.operation,
+        "phase": request.phase,
         "plan": _report.plan_data(result.plan, limit),
         "conflicts": _report.conflicts_data(result.plan, limit),
         "snapshot": result.snapshot,
@@ -433,6 +526,7 @@ def recover_only(module: _shell.Invocation) -> _shell.Result:
             request.backend,
             request.lock_timeout,
             request.destination,
+            module.params["abandon"],
         )
     differences = _report.Differences()
     for sentence in done:

@@ -15,7 +15,7 @@ from .scenarios import REPOSITORY
 Listing = dict[str, list[object]]
 
 _RECORDS = ".dsg/repositories"
-_CLIENT_KEEPS = {"lock", "fleet.lock", "index", "staging", "repositories", "backup"}
+_CLIENT_KEEPS = {"lock", "fleet.lock", "scan.lock", "index", "staging", "repositories", "backup"}
 _CONTAINER_KEEPS = {"format.json", f"{REPOSITORY}.lock", REPOSITORY}
 
 

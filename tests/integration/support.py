@@ -314,7 +314,7 @@ class AnySite:
     def check_tidy(self, src: str) -> None:
         """Nothing of a transaction is left in a working copy."""
         metadata = os.path.join(src, ".dsg")
-        known = {"backup", "fleet.lock", "index", "lock", "repositories", "staging"}
+        known = {"backup", "fleet.lock", "index", "lock", "repositories", "scan.lock", "staging"}
         assert set(os.listdir(metadata)) <= known
         staging = os.path.join(metadata, "staging")
         assert not os.path.isdir(staging) or os.listdir(staging) == []

@@ -439,23 +439,31 @@ def test_a_decision_for_those_that_are_not_recorded_as_prepared_is_rollback(old)
     assert fleets(WorkingCopy(old.src)) == []
 
 
-def test_many_prepare_at_once(tmp_path):
+def test_many_prepare_and_finish_at_once(tmp_path):
     """Each in a process of its own, all at the same time: one scans, nobody waits for another's end."""
     many = Fleet(str(tmp_path), hosts=8)
-    many.edit({f"d{n // 10}/f{n}": str(n) for n in range(100)})
+    for turn in range(5):
+        many.edit({f"d{n // 10}/f{n}": f"{n} {turn}" for n in range(100)})
+        at_once([lambda h=host: many.prepare(h) for host in many.sites])
+        phase = (COMMIT, ROLLBACK)[turn % 2]
+        at_once([lambda h=host, p=phase: many.finish(h, p) for host in many.sites])
+        assert many.published() == [read(many.src) if turn % 2 == 0 else many.published()[0]] * 8
+        assert fleets(WorkingCopy(many.src)) == []
+    assert many.snapshots() == [3] * 8
+    many.check_tidy()
+
+
+def at_once(works: list[Callable[[], object]]) -> None:
+    """Do all of them at the same time; each must succeed."""
     children = []
-    for host in many.sites:
+    for work in works:
         pid = os.fork()
         if pid == 0:
             try:
-                many.prepare(host)
+                work()
                 os._exit(0)
             except BaseException as exc:
-                print(exc, file=sys.stderr)
+                print(repr(exc), exc, file=sys.stderr)
                 os._exit(1)
         children.append(pid)
-    assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 8
-    assert decide(many.src, FLEET, COMMIT) == COMMIT
-    many.finish_all()
-    assert many.published() == [read(many.src)] * 8
-    many.check_tidy()
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * len(works)

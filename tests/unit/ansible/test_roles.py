@@ -17,7 +17,14 @@ from ansible_collections.dsg.storage.plugins.modules import dsg_info, dsg_sync, 
 
 ROOT = Path(__file__).resolve().parents[3]
 OF_THE_HOST = {"transport", "storage_host"}  # one for all definitions, or the inventory's own
-OF_THE_SHELL = {"paths_limit", "operation", "repository", *OF_THE_HOST}
+OF_THE_FLEET = {"fleet", "fleet_host", "fleet_coordinator"}  # filled in by the action
+OF_THE_STEP = {"phase", "txn_id", "abandon"}
+OF_THE_SHELL = {
+    *("paths_limit", "operation", "repository"),
+    *OF_THE_HOST,
+    *OF_THE_FLEET,
+    *OF_THE_STEP,
+}
 OF_PROVISIONING = {"owner", "group", "mode", "mountpoint", "name"}
 OTHER_WORD = {"snapshot_message": "message"}  # Ansible keeps `message` for itself in modules
 
@@ -61,9 +68,10 @@ def test_roles_and_modules_place_a_backend_by_the_same_options() -> None:
 
 
 def test_the_role_hands_every_option_of_a_definition_to_the_module() -> None:
-    (task,) = _load("roles/sync/tasks/main.yml")
+    (task,) = _load("roles/sync/tasks/carry.yml")
     handed = task["dsg.storage.dsg_sync"]
-    assert set(handed) == set(dsg_sync.argument_spec()) - {"paths_limit", "storage_host"}
+    elsewhere = {"paths_limit", "storage_host", "txn_id", *OF_THE_FLEET}
+    assert set(handed) == set(dsg_sync.argument_spec()) - elsewhere
     for name in set(_definition("sync")) - OF_PROVISIONING:
         option = next((key for key, word in OTHER_WORD.items() if word == name), name)
         assert f"item.{name}" in handed[option], name

@@ -19,7 +19,7 @@ from _core.client.fleet import (
     Head,
     Participant,
     fleets,
-    lock_fleets,
+    lock_scan,
     remove_if_empty,
 )
 from _core.client.working_copy import WorkingCopy
@@ -94,10 +94,10 @@ def test_a_record_ends_with_its_last_part(copy: WorkingCopy, record: FleetRecord
     record.remove(part())
     assert record.end()
     assert record.head() is None
-    with lock_fleets(copy, 0):
+    with lock_scan(copy):
         pass
-    remove_if_empty(copy, 0)
-    remove_if_empty(copy, 0)
+    remove_if_empty(copy)
+    remove_if_empty(copy)
     assert not os.path.exists(copy.fleets)
     with pytest.raises(WorkingCopyError, match="ended meanwhile"):
         record.add(part(), cache())

@@ -7,7 +7,7 @@
 ``.dsg/fleet/<id>/`` holds ``head`` (who coordinates, and which tree), a directory for each repository
 that takes part (``participant``, and C as it is to be), and ``decision``, which is made once and never
 changed. All of it is durable when a call returns. A repository's part is only touched by who holds
-that repository's lock; :func:`lock_fleets` is for the rest.
+that repository's lock; records come and go under a lock of their own.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ DECISIONS = (COMMIT, ROLLBACK)
 PREPARING, PREPARED = "preparing", "prepared"
 
 _FORMAT = 1
+_LOCK_SECONDS = 60.0
 _ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _HEAD, _DECISION, _PARTICIPANT, _RECORD = "head", "decision", "participant", "record"
 _MANIFEST = "manifest.jsonl"
@@ -87,13 +88,14 @@ class FleetRecord:
     # --- the head
 
     def open(self, head: Head) -> None:
-        """Begin the record; the lock is held, and there is none yet."""
-        for directory in (self.working_copy.fleets, self.root):
-            if not is_directory(directory):
-                os.mkdir(directory, 0o700)
-                durable.sync_directory(os.path.dirname(directory))
+        """Begin the record; :func:`lock_scan` is held, and there is none yet."""
         coordinator = None if head.coordinator is None else head.coordinator._asdict()
-        self._write(_HEAD, {"coordinator": coordinator, "digest": head.digest})
+        with _lock_records(self.working_copy):
+            for directory in (self.working_copy.fleets, self.root):
+                if not is_directory(directory):
+                    os.mkdir(directory, 0o700)
+                    durable.sync_directory(os.path.dirname(directory))
+            self._write(_HEAD, {"coordinator": coordinator, "digest": head.digest})
 
     def head(self) -> Head | None:
         """Return the head, None where there is no such record."""
@@ -158,12 +160,11 @@ class FleetRecord:
             durable.sync_directory(self.working_copy.repositories)
 
     def remove(self, participant: Participant) -> None:
-        """Forget a part that is done."""
+        """Forget a part that is done; if a power cut brings it back, it is found done once more."""
         directory = os.path.join(self.root, participant.key)
-        durable.discard(os.path.join(directory, _PARTICIPANT))
-        durable.sync_directory(directory)
-        remove_tree_at(directory)
-        durable.sync_directory(self.root)
+        with _lock_records(self.working_copy):
+            durable.discard(os.path.join(directory, _PARTICIPANT))
+            remove_tree_at(directory)
 
     # --- the decision
 
@@ -186,11 +187,13 @@ class FleetRecord:
         return self.decision()
 
     def end(self) -> bool:
-        """Remove the record if nobody takes part any more; the lock is held. Tell whether it is gone."""
-        if self.participants():
-            return False
-        remove_tree_at(self.root)
-        durable.sync_directory(self.working_copy.fleets)
+        """Remove the record if nobody takes part any more; tell whether it is gone."""
+        with _lock_records(self.working_copy):
+            if self.participants():
+                return False
+            if is_directory(self.root):
+                remove_tree_at(self.root)
+                durable.sync_directory(self.working_copy.fleets)
         return True
 
     # --- files
@@ -229,11 +232,14 @@ def fleets(working_copy: WorkingCopy) -> list[FleetRecord]:
     return [FleetRecord(working_copy, name) for name in names if _ID.fullmatch(name)]
 
 
-def remove_if_empty(working_copy: WorkingCopy, timeout: float) -> None:
+def remove_if_empty(working_copy: WorkingCopy) -> None:
     """Remove the directory of all records where there is none in it."""
-    if not is_directory(working_copy.fleets) or os.listdir(working_copy.fleets):
+    try:
+        if os.listdir(working_copy.fleets):
+            return
+    except FileNotFoundError:
         return
-    with lock_fleets(working_copy, timeout):
+    with _lock_records(working_copy):
         try:
             os.rmdir(working_copy.fleets)
         except OSError as exc:  # another one was faster, or has begun a new one
@@ -242,10 +248,17 @@ def remove_if_empty(working_copy: WorkingCopy, timeout: float) -> None:
 
 
 @contextmanager
-def lock_fleets(working_copy: WorkingCopy, timeout: float) -> Iterator[None]:
-    """Hold all fleet records of a working copy, for a short time."""
+def lock_scan(working_copy: WorkingCopy) -> Iterator[None]:
+    """Be the one that scans for all; the others wait as long as that takes."""
+    path = os.path.join(working_copy.metadata, "scan.lock")
+    with locked(path, timeout=float("inf"), what=working_copy.root):
+        yield
+
+
+@contextmanager
+def _lock_records(working_copy: WorkingCopy) -> Iterator[None]:
     path = os.path.join(working_copy.metadata, "fleet.lock")
-    with locked(path, timeout=timeout, what=working_copy.fleets):
+    with locked(path, timeout=_LOCK_SECONDS, what=working_copy.fleets):
         yield
 
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from ...backends.base import Repository
-from ...client.fleet import COMMIT, ROLLBACK, FleetRecord, Participant, lock_fleets
+from ...client.fleet import COMMIT, ROLLBACK, FleetRecord, Participant
 from ...client.working_copy import WorkingCopy, repository_key
 from ...errors import ArgumentError, RepositoryError, from_oserror
 from ...transport.connect import repository_at
@@ -53,7 +53,8 @@ class _Finish:
             with self.working_copy.lock(self.request.lock_timeout, shared=True):
                 self._finish(part)
                 self._end()
-        self._describe()
+        if part is not None:
+            self._describe()
         return self.result
 
     def _require_done(self) -> None:
@@ -97,9 +98,8 @@ class _Finish:
 
     def _end(self) -> None:
         """Remove the record behind its last part, or where nobody ever had a part in it."""
-        with lock_fleets(self.working_copy, self.request.lock_timeout):
-            self.record.end()
-        end_all(self.working_copy, self.request.lock_timeout)
+        self.record.end()
+        end_all(self.working_copy)
 
     def _describe(self) -> None:
         head = self.repository.head()

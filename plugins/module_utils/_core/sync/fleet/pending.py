@@ -16,7 +16,6 @@ from ...client.fleet import (
     Head,
     Participant,
     fleets,
-    lock_fleets,
     remove_if_empty,
 )
 from ...client.working_copy import WorkingCopy, repository_key
@@ -89,7 +88,7 @@ def settle(
             part = one.record.participant(one.part.key)  # another one may have been faster
             if part is not None:
                 done += complete(repository, one.record, part, commit=decision == COMMIT)
-    end_all(working_copy, timeout, explicit=explicit, but=but)
+    end_all(working_copy, explicit=explicit, but=but)
     return done
 
 
@@ -111,13 +110,10 @@ def _refuse_running(one: Pending) -> None:
     )
 
 
-def end_all(
-    working_copy: WorkingCopy, timeout: float, *, explicit: bool = False, but: str = ""
-) -> None:
+def end_all(working_copy: WorkingCopy, *, explicit: bool = False, but: str = "") -> None:
     """Remove the records that nobody takes part in any more."""
     for record in fleets(working_copy):
         if record.fleet == but or record.participants() or not _decision(record, explicit):
             continue
-        with lock_fleets(working_copy, timeout):
-            record.end()
-    remove_if_empty(working_copy, timeout)
+        record.end()
+    remove_if_empty(working_copy)

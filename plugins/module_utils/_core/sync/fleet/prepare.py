@@ -11,7 +11,7 @@ import time
 
 from ...backends.base import Repository
 from ...backends.holding import MAX_NOTE
-from ...client.fleet import PREPARED, FleetRecord, Head, Participant, lock_fleets
+from ...client.fleet import PREPARED, FleetRecord, Head, Participant, lock_scan
 from ...errors import (
     ArgumentError,
     BehindError,
@@ -125,7 +125,7 @@ class _Preparation(engine.Run):
 
     def _scan_once(self) -> Scan:
         with self.watch.phase("scan"):
-            with lock_fleets(self.working_copy, self.request.lock_timeout):
+            with lock_scan(self.working_copy):
                 head = self.record.head()
                 if head is None:
                     return self._scan_first()

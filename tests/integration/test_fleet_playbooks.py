@@ -1,0 +1,140 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Several hosts that publish from one working copy, run by ansible-playbook: all or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.playbooks import Ground, Play
+from tests.tools.collection import InstalledCollection
+from tests.unit.ansible.module_runner import content, untouched
+
+HOSTS = ("h1", "h2", "h3")
+
+
+class FleetGround(Ground):
+    """Three hosts with a base directory each, and Ann's working copy."""
+
+    def __init__(self, root: Path, installed: InstalledCollection) -> None:
+        super().__init__(root, installed)
+        self.definition = {
+            "name": "docs",
+            "src": str(self.ann),
+            "backend": {"type": "directory", "base": f"{root}/{{{{ inventory_hostname }}}}"},
+            "user": "ann",
+        }
+        self.define(self.definition)
+
+    def define(self, *definitions: dict[str, Any], **variables: Any) -> None:
+        shared = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "dsg_repositories": list(definitions),
+            **variables,
+        }
+        storage = {"hosts": {host: {} for host in HOSTS}, "vars": shared}
+        self.inventory.write_text(json.dumps({"storage": storage}))
+
+    def run(self, playbooks: str, *options: str, **extra: Any) -> Play:
+        return self.play(playbooks, *options, who="all", **extra)
+
+    def live_of(self, host: str) -> Path:
+        return self.root / host / "docs"
+
+    def published(self) -> list[bool]:
+        """Tell for each host whether it publishes what the working copy holds."""
+        wanted = content(self.ann)
+        return [content(self.live_of(host)) == wanted for host in HOSTS]
+
+    def leftovers(self) -> list[str]:
+        return sorted(
+            str(path.relative_to(self.root))
+            for pattern in ("*/.dsg/*.stage.*", "*/.dsg/*.held.*", "ann/docs/.dsg/fleet")
+            for path in self.root.glob(pattern)
+        )
+
+
+@pytest.fixture
+def ground(tmp_path: Path, installed_collection: InstalledCollection) -> FleetGround:
+    made = FleetGround(tmp_path, installed_collection)
+    made.run("provision").succeeded()
+    return made
+
+
+@pytest.fixture
+def published(ground: FleetGround) -> FleetGround:
+    ground.run("init").succeeded()
+    return ground
+
+
+def test_all_hosts_publish_together_and_then_have_nothing_to_do(ground: FleetGround) -> None:
+    before = untouched(ground.root)
+    announced = ground.run("init", "--check", "--diff").succeeded()
+    assert untouched(ground.root) == before
+    assert [announced.changed(host) for host in HOSTS] == [1, 1, 1]
+    ground.run("init").succeeded()
+    assert ground.published() == [True] * 3
+    ground.write({"a.txt": "longer\n"})
+    announced = ground.run("sync", "--check", "--diff").succeeded()
+    assert "HOST" in announced.said
+    assert ground.published() == [False] * 3
+    done = ground.run("sync").succeeded()
+    assert ground.published() == [True] * 3
+    assert all(done.changed(host) for host in HOSTS)
+    again = ground.run("sync").succeeded()
+    assert [again.changed(host) for host in HOSTS] == [0, 0, 0]
+    assert ground.leftovers() == []
+
+
+def test_one_host_that_fails_keeps_all_from_publishing(published: FleetGround) -> None:
+    ground = published
+    old = content(ground.live_of("h1"))
+    ground.write({"a.txt": "longer\n"})
+    (ground.live_of("h2") / "intruder").write_text("x")
+    play = ground.run("sync")
+    assert play.failed("DSG-DRIFT")
+    assert "h2: DSG-DRIFT" in play.said
+    assert content(ground.live_of("h1")) == content(ground.live_of("h3")) == old
+    assert ground.leftovers() == []
+    play = ground.run("sync", dsg_max_fail_percentage=40)
+    assert ground.published() == [True, False, True]
+    play = ground.run("sync", dsg_max_fail_percentage=40, dsg_canaries=["h2"])
+    os.unlink(ground.live_of("h2") / "intruder")
+    ground.run("sync", dsg_canaries=["h2"]).succeeded()
+    assert ground.published() == [True] * 3
+    assert ground.leftovers() == []
+
+
+def test_a_canary_that_fails_keeps_the_others_from_even_preparing(published: FleetGround) -> None:
+    ground = published
+    ground.write({"a.txt": "longer\n"})
+    (ground.live_of("h2") / "intruder").write_text("x")
+    before = untouched(*(ground.root / host for host in HOSTS))
+    play = ground.run("sync", dsg_canaries=["h2"], dsg_max_fail_percentage=90)
+    assert play.failed("DSG-DRIFT")
+    assert untouched(*(ground.root / host for host in HOSTS)) == before
+    assert ground.leftovers() == [], play.said
+
+
+def test_what_one_host_has_is_fetched_and_goes_to_all(published: FleetGround) -> None:
+    ground = published
+    ben = {**ground.definition, "src": str(ground.ben)}
+    shared = json.loads(ground.inventory.read_text())
+    ground.define(ben)
+    ground.play("clone", who="h2").succeeded()
+    ground.write({"ben.txt": "ben\n"}, ground.ben)
+    ground.play("sync", who="h2").succeeded()
+    ground.inventory.write_text(json.dumps(shared))
+    ground.write({"a.txt": "longer\n"})
+    ground.run("sync").succeeded()
+    assert (ground.ann / "ben.txt").read_text() == "ben\n"
+    assert ground.published() == [True] * 3
+    assert ground.leftovers() == []
