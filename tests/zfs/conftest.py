@@ -33,7 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the sweeps share a host, which is half of the work, and all others another one."""
     for item in items:
         if HERE in item.path.parents:
-            group = "zfs-sweeps" if item.path.name in SWEEPS else "zfs"
+            fixtures = getattr(item, "fixturenames", ())
+            group = "zfs-sweeps" if "table" in fixtures else "zfs"
             item.add_marker(pytest.mark.xdist_group(group))
             if not any(f"/{start}" in item.nodeid for start in SHORT):
                 item.add_marker(pytest.mark.long)

@@ -54,6 +54,7 @@ class Guest:
         self.host.run("mkdir", "-p", HOME)
         argv = self.host.ssh_argv(*sources)
         subprocess.run(argv, input=_packed(), check=True, capture_output=True)
+        self.host.run("sync")  # a power cut may be the first thing that happens to it
 
     def do(self, case: str, *, user: str = "", **arguments: Any) -> Any:
         """Run a case, its engine as ``user`` (root where that is empty); return what it returned.

@@ -39,7 +39,6 @@ def test_the_contract_of_all_backends(
         # Root writes behind everybody's back in these, and who looks makes no difference.
         wanted = [name for name in wanted if "test_a_write_behind_our_back" not in name]
         guest.do("delegation.provision_user")
-        disks = guest.host.disks[3:4]  # one at a time: the helper knows one parent
     done = guest.do("contract.run", nodes=wanted, disks=disks, name=user)
     slowest = sorted(((found[1], name) for name, found in done.items()), reverse=True)[:5]
     say(f"{len(done)} tests of the contract as {user}; the slowest: {slowest}")

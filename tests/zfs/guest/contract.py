@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pwd
@@ -16,6 +17,7 @@ from _core.backends.zfs.rights import REQUIRED
 from guest.as_user import as_user
 from guest.delegation import CONFIGURATION
 from guest.lab import in_parallel, sh
+from guest.provisioning import clean
 
 HOME = "/opt/dsg-tests/project"
 
@@ -40,7 +42,7 @@ def _share(nodes: list[str], pool: str, disk: str, user: str) -> dict[str, Any]:
     found: dict[str, Any] = (
         _results(nodes) if user == "root" else as_user(user, lambda: _results(nodes))
     )
-    sh("zpool", "destroy", "-f", pool, check=False)  # a failed test may sit in it
+    clean([pool], [disk])
     return found
 
 
@@ -72,10 +74,13 @@ def _results(nodes: list[str]) -> dict[str, Any]:
 
 
 def delegate(parent: str) -> None:
-    """Let the user that this is publish below a parent, and no other, as the role does."""
+    """Let the user that this is publish below one more parent, as the role does."""
     user = pwd.getpwuid(os.geteuid()).pw_name
     sh("zfs", "allow", "-u", user, ",".join(REQUIRED), parent)
-    with tempfile.NamedTemporaryFile("w") as stream:
-        json.dump({"format": 1, "parents": {parent: user}}, stream)
+    with open(f"/tmp/delegating-{user}", "w") as alone, tempfile.NamedTemporaryFile("w") as stream:
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        with open(CONFIGURATION, encoding="utf-8") as present:
+            parents = json.load(present)["parents"]
+        json.dump({"format": 1, "parents": {**parents, parent: user}}, stream)
         stream.flush()
         sh("cp", stream.name, CONFIGURATION)

@@ -13,6 +13,7 @@ from typing import Any
 
 from _core.backends.registry import open_repository
 from _core.sync.status import inspect
+from _core.zfs import mounts
 from guest.lab import listing, sh
 from guest.opened import Opened
 
@@ -172,6 +173,30 @@ def drift_of_every_kind() -> None:
             if happens is written:
                 sh("zfs", "rollback", f"{lab.live}@{lab.snapshots()[-1]}")
     assert case.publish(a="in the end").changed
+    case.end()
+
+
+def what_is_prepared_is_published_as_it_is() -> None:
+    """Bytes that OpenZFS writes to look after itself are nobody's; a changed file is somebody's."""
+    case = Opened("txnsealed")
+    case.publish(a="1")
+    for content in ("", "x"):
+        case.begin()
+        case.put("a", f"22{content}")
+        case.put("deep/b", "b")
+        case.prepare()
+        dataset = f"{case.lab.container}/txnsealed.stage.{case.txn_id}"
+        mounts.mount(dataset, "/mnt", published="/mnt", writable=True)
+        with open("/mnt/deep/b", "a", encoding="utf-8") as stream:
+            stream.write(content)
+        mounts.unmount("/mnt")
+        sh("zpool", "sync", "tank")
+        if content:
+            case.refused("DSG-DRIFT", "written to since its snapshot @s3", step=case.commit)
+            assert case.rollback().changed
+        else:
+            assert case.commit().snapshot == 2
+    assert case.lab.published().keys() == {"a", "deep", "deep/b"}
     case.end()
 
 

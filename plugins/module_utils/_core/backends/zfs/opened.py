@@ -18,15 +18,16 @@ from ...manifest.codec import Manifest
 from ...zfs import datasets, mounts
 from ...zfs.command import CommandFailed, Runner
 from ...zfs.datasets import NOTHING
+from .. import published
 from ..base import Held
 from ..holding import refuse_held
-from . import commit, held, lease
+from . import commit, held, lease, untouched
 from .base import Base
 from .layout import INIT, MANIFEST, STAGE, TXN, Layout
 from .lease import Mark
 from .privileged import Privileged
 from .state import Dataset, State, look
-from .transaction import ZfsTransaction, by_looking
+from .transaction import LISTED, ZfsTransaction, by_looking
 
 BEGIN_AGAIN = "Roll the transaction back and begin again."
 
@@ -49,6 +50,8 @@ class OpenTransaction(ZfsTransaction):
         """The id of the manifest in the snapshot that is to be published, '' where there is none."""
         self.written = "0"
         """Bytes that were written since that snapshot was taken."""
+        self.taken = 0
+        """When it was taken, in seconds since the epoch."""
         self.is_held = False
         self.others: list[Held] = []
         """Other transactions that wait for a decision: this one cannot be committed before."""
@@ -104,12 +107,24 @@ class OpenTransaction(ZfsTransaction):
         """Publish what was prepared, if nobody wrote into it since."""
         refuse_held(self.others, self.layout.live)
         if self.written != "0":
+            self._require_untouched()
+        super().commit()
+
+    def _require_untouched(self) -> None:
+        """Raise :class:`DriftError` where somebody wrote; OpenZFS itself writes behind a power cut."""
+        self.mount()
+        try:
+            manifest = published.read_manifest(self.work, self.layout.name)
+            found = untouched.differences(self.work, manifest, self.taken)
+        finally:
+            self._unmount()
+        if found or manifest.header.id != self.prepared:
             raise DriftError(
                 f"it was written to since its snapshot @s{self.number + 1} was taken",
                 object=self.dataset,
                 next_step=BEGIN_AGAIN,
+                details=found[:LISTED],
             )
-        super().commit()
 
     def finish(self) -> list[str]:
         """Take the mark off what is published now, and tidy up."""
@@ -210,7 +225,7 @@ def _look_for_snapshot(transaction: OpenTransaction) -> None:
     written = f"written@s{transaction.number + 1}"
     found = datasets.read(
         transaction.runner,
-        (TXN, MANIFEST, written),
+        (TXN, MANIFEST, "creation", written),
         [transaction.dataset],
         kinds="filesystem,snapshot",
         depth=1,
@@ -219,3 +234,4 @@ def _look_for_snapshot(transaction: OpenTransaction) -> None:
     if snapshot.get(TXN, NOTHING).value == transaction.txn_id:
         transaction.prepared = snapshot.get(MANIFEST, NOTHING).value
         transaction.written = found[transaction.dataset][written].value
+        transaction.taken = int(snapshot["creation"].value)

@@ -28,7 +28,7 @@ from .publish import require_parent_mounted
 from .record import Record
 from .state import NO_PARENT, OPTIONS, Dataset, State, look, options_of
 
-_LISTED = 20
+LISTED = 20
 _DIFF = "@zfs-diff-"  # what `zfs diff` of another process works with
 
 
@@ -119,7 +119,7 @@ class ZfsTransaction:
             raise DriftError(
                 f"{len(found)} paths of the work area are not as planned",
                 object=self.dataset,
-                details=found[:_LISTED],
+                details=found[:LISTED],
             )
         published.write_records(self.work, base, manifest)
         sync_file_system(self.work)
@@ -301,5 +301,5 @@ def _require_none(live: str, snapshot: str, changed: list[str]) -> None:
         raise DriftError(
             f"it was written to since @{snapshot}",
             object=live,
-            details=changed[:_LISTED],
+            details=changed[:LISTED],
         )
