@@ -15,17 +15,17 @@ import pytest
 
 from tests.zfs.link import ROOT, Guest
 
-SUITE = "tests/contract/test_backend.py"
+SUITES = ("tests/contract/test_backend.py", "tests/contract/test_held.py")
 
 
 def collected() -> list[str]:
-    """Return the tests of the suite, as it would run on ZFS."""
-    argv = [sys.executable, "-m", "pytest", "--collect-only", "-q", SUITE]
+    """Return the tests of the suites, as they would run on ZFS."""
+    argv = [sys.executable, "-m", "pytest", "--collect-only", "-q", *SUITES]
     environment = {**os.environ, "DSG_CONTRACT_POOL": "any"}
     done = subprocess.run(
         argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
-    return [line for line in done.stdout.splitlines() if line.startswith(f"{SUITE}::")]
+    return [line for line in done.stdout.splitlines() if line.startswith(SUITES)]
 
 
 @pytest.mark.parametrize("user", ["root", "dsg"])

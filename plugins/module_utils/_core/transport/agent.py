@@ -320,8 +320,10 @@ class Agent:
     def resume(self, txn_id: str) -> bool:
         """Take up a held transaction to decide it; tell whether there is one."""
         self._require_lock()
-        self._decided = self._held_repository().resume(txn_id)
-        return self._decided is not None
+        found = self._held_repository().resume(txn_id)
+        if found is not None:  # the one that is taken up already is still to be finished
+            self._decided = found
+        return found is not None
 
     def commit(self) -> None:
         """Publish."""

@@ -252,9 +252,8 @@ class RemotePrepared:
             return [f"tidying up on {exc.object}: the connection was lost"]
 
     def rollback(self) -> None:
-        """Remove the work area; an agent without a channel has done so, or recovery does."""
-        if not self._session.lost:
-            self._session.call("rollback")
+        """Remove the work area."""
+        self._session.call("rollback")
 
 
 class RemoteTransaction(RemotePrepared):
@@ -264,6 +263,7 @@ class RemoteTransaction(RemotePrepared):
         super().__init__(session)
         self._base = base
         self._progress = progress
+        self._may_be_held = False
 
     def stage(
         self,
@@ -328,7 +328,16 @@ class RemoteTransaction(RemotePrepared):
 
     def hold(self, note: str) -> None:
         """Keep what is prepared, behind the connection."""
+        self._may_be_held = True
         self._session.call("hold", note=note)
+
+    def rollback(self) -> None:
+        """Remove the work area; an agent without a channel has done so, or recovery does.
+
+        Unless it may be held: then it is an error that nobody knows of its end.
+        """
+        if self._may_be_held or not self._session.lost:
+            super().rollback()
 
 
 def _place(backend: Mapping[str, object]) -> str:
