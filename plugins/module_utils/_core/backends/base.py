@@ -16,10 +16,15 @@ from ..manifest.header import Header
 
 
 class Upload(NamedTuple):
-    """An entry to publish, and the source file's (size, mtime_ns, ino) when it was scanned."""
+    """An entry to publish, and the source file's (size, mtime_ns, ino) when it was scanned.
+
+    With ``patch`` the base has a file at the same path, both are large, and only what differs between
+    them may be written.
+    """
 
     entry: Entry
     identity: tuple[int, int, int]
+    patch: bool = False
 
 
 Land = Callable[[str, str, Sequence[Upload]], list[Entry]]

@@ -14,8 +14,9 @@ from ..errors import DriftError, SourceChanged, SystemCallError, from_oserror
 from ..manifest.entry import DIRECTORY, FILE, LINK, MODE_MASK, Entry
 from ..manifest.hashing import hash_file
 from ..manifest.paths import show
+from ..posix import blocks
 from ..posix.beneath import Beneath
-from ..posix.copy import copy_hashed
+from ..posix.copy import copy_hashed, copy_plain
 from ..posix.parallel import fork_map
 from .base import Upload
 
@@ -23,6 +24,7 @@ NEVER_CONTENT = frozenset((".dsg", ".zfs"))
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PATCH = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _KIND_BITS = {FILE: 0o100000, LINK: 0o120000, DIRECTORY: 0o040000}
 _TYPE_MASK = 0o170000
 
@@ -169,6 +171,41 @@ def upload(source: str, target: str, uploads: Sequence[Upload]) -> list[Entry]:
     return [_unpack(item.entry, result) for item, result in zip(uploads, results)]
 
 
+def patchable(work: Beneath, uploads: Sequence[Upload]) -> list[Upload]:
+    """Return the uploads; those whose old version must not be changed in place are to be made anew.
+
+    A file with a second name would change under that as well.
+    """
+    return [
+        item._replace(patch=False) if item.patch and not _has_one_name(work, item) else item
+        for item in uploads
+    ]
+
+
+def _has_one_name(work: Beneath, item: Upload) -> bool:
+    found = work.lstat(item.entry.path)
+    regular = found is not None and found.st_mode & _TYPE_MASK == _KIND_BITS[FILE]
+    return found is not None and regular and found.st_nlink == 1
+
+
+def copy_old(live: Beneath, stage: Beneath, uploads: Sequence[Upload]) -> None:
+    """Give the stage files of its own to patch; the file system may share their blocks."""
+    for item in uploads:
+        if not item.patch:
+            continue
+        source_fd, source_name = live.at(item.entry.path)
+        target_fd, target_name = stage.at(item.entry.path, make_parents=True)
+        reading = os.open(source_name, _READ, dir_fd=source_fd)
+        try:
+            writing = os.open(target_name, _CREATE, 0o600, dir_fd=target_fd)
+            try:
+                copy_plain(reading, writing)
+            finally:
+                os.close(writing)
+        finally:
+            os.close(reading)
+
+
 def give_to_owner(work: Beneath, paths: Iterable[str]) -> None:
     """Let what root has just made belong to whom the tree belongs, so that they can go on with it."""
     owner = os.fstat(work.fd)
@@ -195,7 +232,9 @@ def _upload(source: Beneath, target: Beneath, item: Upload) -> Entry:
         raise SourceChanged("its directory vanished", object=entry.path) from None
     try:
         target_fd, target_name = target.at(entry.path, make_parents=True)
-        return copy_entry(source_fd, source_name, target_fd, target_name, entry, item.identity)
+        return copy_entry(
+            source_fd, source_name, target_fd, target_name, entry, item.identity, patch=item.patch
+        )
     except OSError as exc:
         exc.filename = entry.path  # the call itself knew the last component only
         raise from_oserror(exc, "publishing") from exc
@@ -245,11 +284,14 @@ def copy_entry(
     target_name: str,
     entry: Entry,
     identity: tuple[int, int, int] | None,
+    *,
+    patch: bool = False,
 ) -> Entry:
     """Copy a file or link; return the entry as it landed.
 
     ``identity`` is the source's (size, mtime_ns, ino) as planned. Anything else than planned, a hash
-    that differs, or a change while reading raises :class:`SourceChanged`.
+    that differs, or a change while reading raises :class:`SourceChanged`. With ``patch`` the target is
+    there, and only blocks that differ are written.
     """
     if entry.kind == LINK:
         return _copy_link(source_fd, source_name, target_fd, target_name, entry)
@@ -261,7 +303,7 @@ def copy_entry(
         exc.filename = entry.path
         raise from_oserror(exc, "reading") from exc
     try:
-        return _copy_file(reading, target_fd, target_name, entry, identity)
+        return _copy_file(reading, target_fd, target_name, entry, identity, patch)
     finally:
         os.close(reading)
 
@@ -272,6 +314,7 @@ def _copy_file(
     target_name: str,
     entry: Entry,
     identity: tuple[int, int, int] | None,
+    patch: bool,
 ) -> Entry:
     before = os.fstat(reading)
     if before.st_mode & _TYPE_MASK != _KIND_BITS[FILE]:
@@ -279,9 +322,12 @@ def _copy_file(
     seen = (before.st_size, before.st_mtime_ns, before.st_ino)
     if identity is not None and seen != identity:
         raise SourceChanged("it changed after it was scanned", object=entry.path)
-    writing = os.open(target_name, _CREATE, 0o600, dir_fd=target_fd)
+    writing = os.open(target_name, _PATCH if patch else _CREATE, 0o600, dir_fd=target_fd)
     try:
-        size, sha256 = copy_hashed(reading, writing, before.st_size)
+        if patch:
+            size, sha256 = blocks.update(reading, writing)
+        else:
+            size, sha256 = copy_hashed(reading, writing, before.st_size)
         os.fchmod(writing, entry.mode)
         os.utime(writing, ns=(entry.mtime_ns, entry.mtime_ns))
         mtime_ns = os.fstat(writing).st_mtime_ns  # a file system may store it coarser

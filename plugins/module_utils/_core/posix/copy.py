@@ -41,6 +41,12 @@ def copy_hashed(source_fd: int, target_fd: int, size: int) -> tuple[int, str]:
         copied += len(block)
 
 
+def copy_plain(source_fd: int, target_fd: int) -> None:
+    """Copy until the end of the source, by the kernel where it can."""
+    while _copy_chunk(source_fd, target_fd):
+        continue
+
+
 class _Follower(threading.Thread):
     """Hashes a file as it grows: ``arrived`` gets the lengths of its parts, then None."""
 

@@ -18,8 +18,9 @@ from ..manifest import codec
 from ..manifest.codec import Manifest
 from ..manifest.entry import DIRECTORY, FILE, Entry
 from ..manifest.scan import Scan
-from ..plan.plan import Plan, merged_cache, merged_remote
+from ..plan.plan import Plan, Step, merged_cache, merged_remote
 from ..plan.states import DELETE_REMOTE, DOWNLOAD, UPLOAD, by_path
+from ..posix.blocks import LEAST
 from ..transport.destination import Destination
 from .client_plan import operations_of
 from .request import SyncRequest, SyncResult
@@ -65,7 +66,7 @@ class SyncTransaction:
     def _stage_uploads(self) -> None:
         scan = self.view.scan
         uploads = [
-            Upload(step.local, _identity(scan, step.local))
+            Upload(step.local, _identity(scan, step.local), self._is_patch(step))
             for step in self.plan.of(UPLOAD)
             if step.local is not None and scan is not None
         ]
@@ -74,6 +75,13 @@ class SyncTransaction:
         landed = self.repository.stage(self.view.working_copy.root, uploads, deletes)
         self.uploaded = by_path(landed)
         self.result.bytes_uploaded = _bytes(landed)
+
+    def _is_patch(self, step: Step) -> bool:
+        """Tell whether both versions are large files, of which only a part may differ."""
+        new, old = step.local, step.remote
+        if new is None or old is None or old.kind != FILE or new.kind != FILE:
+            return False
+        return min(old.size, new.size) >= LEAST
 
     def _stage_downloads(self) -> None:
         entries = [s.remote for s in self.plan.of(DOWNLOAD) if s.remote is not None]

@@ -294,14 +294,20 @@ class Agent:
 
     def stage(self) -> None:
         """Apply deletes, uploads and the uploads' contents, which come in; send what landed."""
+        from .patches import send_old
         from .receiving import Receiver
 
         deletes = set(wire.strings_in(self._incoming()))
         uploads = wire.uploads_in(self._incoming())
+        asked = [upload for upload in uploads if upload.patch]
 
         def land(_source: str, target: str, wanted: Sequence[Any]) -> list[Any]:
+            patched = {upload.entry.path for upload in wanted if upload.patch}
+            if asked:
+                send_old(self._pipe, target, asked, patched)
+                self._pipe.write(pack(END, b""))
             receiver = Receiver(self._incoming_files())
-            return receiver.land(target, [upload.entry for upload in wanted])
+            return receiver.land(target, [upload.entry for upload in wanted], patched)
 
         landed = self._current().stage("", uploads, deletes, land)
         frames.send_stream(self._pipe, wire.landed_out(uploads, landed))

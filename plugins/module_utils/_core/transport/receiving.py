@@ -10,14 +10,17 @@ import hashlib
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
 from ..errors import DriftError, SourceChanged, from_oserror
 from ..manifest.entry import DIRECTORY, FILE, LINK, Entry
+from ..posix import blocks
 from ..posix.beneath import Beneath
 from ..posix.durable import write_all
+from .patches import RANGE
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PATCH = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _LARGE = 1 << 22
 _QUEUED = 16
 
@@ -39,10 +42,15 @@ class Receiver:
         self._rest = memoryview(b"")
         self._progress = progress or (lambda files, size: None)
 
-    def land(self, target: str, entries: Sequence[Entry]) -> list[Entry]:
-        """Make the entries below ``target``; return them as they landed, hashed."""
+    def land(
+        self, target: str, entries: Sequence[Entry], patched: Container[str] = ()
+    ) -> list[Entry]:
+        """Make the entries below ``target``; return them as they landed, hashed.
+
+        Of the paths in ``patched`` the old version is there, and what comes in is the difference.
+        """
         with Beneath(target) as tree:
-            landed = [self._land(tree, entry) for entry in entries]
+            landed = [self._land(tree, entry, entry.path in patched) for entry in entries]
         self.end()
         return landed
 
@@ -64,30 +72,30 @@ class Receiver:
         if left:
             raise SourceChanged(f"{left} bytes came in that belong to no file")
 
-    def _land(self, tree: Beneath, entry: Entry) -> Entry:
+    def _land(self, tree: Beneath, entry: Entry, patch: bool) -> Entry:
         if entry.kind == DIRECTORY:
             tree.directory(entry.path, make=True)
             return entry
         fd, name = tree.at(entry.path, make_parents=True)
-        landed = self._land_at(fd, name, entry)
+        landed = self._land_at(fd, name, entry, patch)
         if entry.sha256 and landed.sha256 != entry.sha256:
             raise SourceChanged("its content is not what was planned", object=entry.path)
         return landed
 
-    def _land_at(self, parent: int, name: str, entry: Entry) -> Entry:
+    def _land_at(self, parent: int, name: str, entry: Entry, patch: bool = False) -> Entry:
         try:
             if entry.kind == LINK:
                 os.symlink(entry.target, name, dir_fd=parent)
                 return entry
-            return self._land_file(parent, name, entry)
+            return self._land_file(parent, name, entry, patch)
         except OSError as exc:
             exc.filename = entry.path  # the call itself knew the last component only
             raise from_oserror(exc, "writing") from exc
 
-    def _land_file(self, parent: int, name: str, entry: Entry) -> Entry:
-        fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
+    def _land_file(self, parent: int, name: str, entry: Entry, patch: bool) -> Entry:
+        fd = os.open(name, _PATCH if patch else _CREATE, 0o600, dir_fd=parent)
         try:
-            sha256 = self._write(fd, entry.size)
+            sha256 = self._patch(fd, entry) if patch else self._write(fd, entry.size)
             os.fchmod(fd, entry.mode)
             os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
             mtime_ns = os.fstat(fd).st_mtime_ns  # a file system may store it coarser
@@ -95,6 +103,20 @@ class Receiver:
             os.close(fd)
         self._progress(1, 0)
         return entry._replace(kind=FILE, sha256=sha256, mtime_ns=mtime_ns)
+
+    def _patch(self, fd: int, entry: Entry) -> str:
+        """Write the ranges that come in; hash the whole, as nobody else has seen it."""
+        while True:
+            offset, length = RANGE.unpack(b"".join(self._take(RANGE.size)))
+            if length == 0:
+                break
+            if offset + length > entry.size:
+                raise SourceChanged("a range lies behind its end", object=entry.path)
+            for part in self._take(length):
+                blocks.write_block(fd, part, offset)
+                offset += len(part)
+        os.ftruncate(fd, entry.size)
+        return blocks.hash_file(fd)[1]
 
     def _write(self, fd: int, size: int) -> str:
         if size >= _LARGE:

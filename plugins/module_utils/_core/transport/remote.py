@@ -18,6 +18,7 @@ from ..manifest.header import Header
 from . import alive, frames, wire
 from .destination import Destination
 from .errors import ConnectionLost
+from .patches import Old, Ours, read_old
 from .receiving import Receiver
 from .sending import Item, Sender
 from .session import Connect, Session, encode_call
@@ -276,7 +277,10 @@ class RemoteTransaction(RemotePrepared):
         session = self._session
         known = (wire.strings_out(sorted(deletes)), wire.uploads_out(uploads))
         session.announce("stage", len(known) + 1, known, {})
-        if self._send(source, uploads):
+        asked = [item for item in uploads if item.patch]
+        ours = Ours(source, asked)
+        old = self._old(asked, ours) if asked else {}
+        if self._send(source, uploads, old, ours):
             with session.on_line():
                 session.channel.write(frames.pack(frames.END, b""))
             landed = wire.landed_in(uploads, self._content())
@@ -288,13 +292,28 @@ class RemoteTransaction(RemotePrepared):
     def _content(self) -> list[bytes]:
         return list(self._session.stream())
 
-    def _send(self, source: str, uploads: Sequence[Upload]) -> bool:
+    def _old(self, asked: Sequence[Upload], ours: Ours) -> dict[str, Old]:
+        """Learn what the agent has of large files, while we look at our own."""
+        ours.start()
+        try:
+            return read_old(asked, self._session.files())
+        except DsgError:
+            if not self._session.lost:
+                self._abort()
+            raise
+
+    def _send(
+        self, source: str, uploads: Sequence[Upload], old: Mapping[str, Old], ours: Ours
+    ) -> bool:
         """Send the contents; tell whether the agent took them all so far."""
         session = self._session
         sender = Sender(session.channel, source, self._progress, self._listen)
         try:
             with session.on_line():
-                sender.send([Item(item.entry, item.identity) for item in uploads])
+                sender.send(
+                    [Item(item.entry, item.identity, old.get(item.entry.path)) for item in uploads],
+                    ours,
+                )
             return True
         except frames.Stopped:
             self._abort()

@@ -15,6 +15,7 @@ from ..errors import SourceChanged, from_oserror
 from ..manifest.entry import FILE, LINK, Entry
 from ..posix.beneath import Beneath
 from .frames import DATA, HEADER, MAX_PAYLOAD, Pipe
+from .patches import Old, Ours, changed_ranges, send_ranges
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _TYPE_MASK, _REGULAR = 0o170000, 0o100000
@@ -23,10 +24,14 @@ Identity = tuple[int, int, int]
 
 
 class Item(NamedTuple):
-    """An entry to send, and its source's (size, mtime_ns, ino) as planned (None: any)."""
+    """An entry to send, and its source's (size, mtime_ns, ino) as planned (None: any).
+
+    ``old`` is what the other side has of the file, where only the difference is to be sent.
+    """
 
     entry: Entry
     identity: Identity | None
+    old: Old | None = None
 
 
 class Sender:
@@ -49,9 +54,14 @@ class Sender:
         self._small: list[bytes] = []
         self._held = 0
         self._files = 0
+        self._ours: Ours | None = None
 
-    def send(self, items: Iterable[Item]) -> None:
-        """Send every file among the items; raises :class:`SourceChanged` where one changed."""
+    def send(self, items: Iterable[Item], ours: Ours | None = None) -> None:
+        """Send every file among the items; raises :class:`SourceChanged` where one changed.
+
+        ``ours`` has the digests of files of which only a part is sent.
+        """
+        self._ours = ours
         with Beneath(self._root) as tree:
             for item in items:
                 if item.entry.kind == FILE:
@@ -88,7 +98,10 @@ class Sender:
         planned = item.identity or (item.entry.size, before.st_mtime_ns, before.st_ino)
         if seen != planned:
             raise SourceChanged("it changed after it was scanned", object=path)
-        self._send_bytes(fd, before.st_size, path)
+        if item.old is not None and self._ours is not None:
+            self._send_difference(fd, before.st_size, path, item.old, self._ours)
+        else:
+            self._send_bytes(fd, before.st_size, path)
         after = os.fstat(fd)
         changed = (after.st_size, after.st_mtime_ns, after.st_ino) != seen
         # ctime also tells of what leaves size and mtime alone; a published file may get more links.
@@ -104,6 +117,11 @@ class Sender:
                 raise SourceChanged("it changed while it was read", object=path)
             left -= len(block)
             self._add(block)
+
+    def _send_difference(self, fd: int, size: int, path: str, old: Old, ours: Ours) -> None:
+        digests = ours.of(path, fd, size, old.block)
+        for chunk in send_ranges(fd, changed_ranges(old, digests, size), path):
+            self._add(chunk)
 
     def _add(self, block: bytes) -> None:
         if len(block) >= MAX_PAYLOAD // 4:

@@ -23,7 +23,7 @@ _BATCH = 1024
 
 def uploads_out(uploads: Sequence[Upload]) -> Iterator[bytes]:
     """Yield uploads as lines; a file's size is the one that it had when it was scanned."""
-    return _lines([*_as_scanned(item)] for item in uploads)
+    return _lines([*_as_scanned(item), item.patch] for item in uploads)
 
 
 def _as_scanned(item: Upload) -> Entry:
@@ -32,7 +32,14 @@ def _as_scanned(item: Upload) -> Entry:
 
 def uploads_in(chunks: Iterable[bytes]) -> list[Upload]:
     """Return uploads; the identity of their sources is checked where they are read."""
-    return [Upload(entry, (entry.size, 0, 0)) for entry in entries_in(chunks)]
+    return [_upload(row) for row in _rows(chunks)]
+
+
+def _upload(row: object) -> Upload:
+    if not isinstance(row, list) or not isinstance(row[-1], bool):
+        raise ManifestError("an entry on the channel is malformed")
+    entry = _entry(row[:-1])
+    return Upload(entry, (entry.size, 0, 0), row[-1])
 
 
 def entries_out(entries: Sequence[Entry]) -> Iterator[bytes]:

@@ -54,10 +54,19 @@ class DirectoryTransaction:
         if self.base is not None:
             replaced = {upload.entry.path for upload in uploads} | deletes
             self._link_base(self.base, replaced)
+        uploads = self._prepare_patches(uploads, local=land is None)
         landed = (land or tree.upload)(source, self.stage_root, uploads)
         with Beneath(self.stage_root) as stage:
             tree.give_to_owner(stage, (entry.path for entry in landed))
         return landed
+
+    def _prepare_patches(self, uploads: Sequence[Upload], *, local: bool) -> Sequence[Upload]:
+        """Copy what is to be patched; from this host a second copy of the new version is no worse."""
+        if self.base is None or local:
+            return [item._replace(patch=False) for item in uploads]
+        with Beneath(self.layout.live) as live, Beneath(self.stage_root) as stage:
+            tree.copy_old(live, stage, uploads)
+        return uploads
 
     def _link_base(self, base: Manifest, replaced: set[str]) -> None:
         kept = [entry for entry in base.entries if entry.path not in replaced]

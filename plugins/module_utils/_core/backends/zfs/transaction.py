@@ -64,8 +64,9 @@ class ZfsTransaction:
         """Fill a new dataset, or change a clone of the newest snapshot."""
         self.begin()
         if self.base is not None:
-            replaced = {upload.entry.path for upload in uploads} | deletes
             with Beneath(self.work) as work:
+                uploads = tree.patchable(work, uploads)
+                replaced = {upload.entry.path for upload in uploads if not upload.patch} | deletes
                 tree.clear(work, self.base.entries, replaced)
         landed = (land or tree.upload)(source, self.work, uploads)
         with Beneath(self.work) as work:

@@ -1,0 +1,93 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Large files as blocks: find out which ones differ, and write only those.
+
+Where the file system copies on write, a snapshot then grows by what changed. Blocks are those of the
+file system where it has large ones (the record size of ZFS), so that no write touches a part of one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+BLOCK = 128 * 1024
+"""Size of a block in bytes, where the file system names none."""
+LEAST = 1 << 20
+"""Smallest size in bytes, old and new, of a file that is worth it."""
+DIGEST = hashlib.sha256().digest_size
+
+_LEAST_BLOCK = 16 * 1024
+
+
+def block_size(fd: int) -> int:
+    """Return the size of the file's blocks in bytes."""
+    size = os.fstat(fd).st_blksize
+    return size if size >= _LEAST_BLOCK else BLOCK
+
+
+def digests(fd: int, size: int, block: int) -> bytes:
+    """Return the SHA-256 of every block of the first ``size`` bytes, one behind the other."""
+    found = []
+    buffer = bytearray(block)
+    view = memoryview(buffer)
+    for offset in range(0, size, block):
+        length = read_block(fd, view[: min(block, size - offset)], offset)
+        found.append(hashlib.sha256(view[:length]).digest())
+    return b"".join(found)
+
+
+def read_block(fd: int, view: memoryview, offset: int) -> int:
+    """Fill ``view`` from the file; return the number of bytes, fewer only at its end."""
+    done = 0
+    while done < len(view):
+        count = os.preadv(fd, [view[done:]], offset + done)
+        if count == 0:
+            break
+        done += count
+    return done
+
+
+def write_block(fd: int, data: bytes | memoryview, offset: int) -> None:
+    """Write every byte at ``offset``."""
+    view = memoryview(data)
+    while view:
+        count = os.pwrite(fd, view, offset)
+        view = view[count:]
+        offset += count
+
+
+def update(source_fd: int, target_fd: int) -> tuple[int, str]:
+    """Make the target what the source is, writing only blocks that differ.
+
+    Returns the source's size in bytes and its SHA-256 as hex.
+    """
+    block = block_size(target_fd)
+    new, old = memoryview(bytearray(block)), memoryview(bytearray(block))
+    digest = hashlib.sha256()
+    size = 0
+    while True:
+        length = read_block(source_fd, new, size)
+        if length == 0:
+            break
+        digest.update(new[:length])
+        if read_block(target_fd, old[:length], size) < length or new[:length] != old[:length]:
+            write_block(target_fd, new[:length], size)
+        size += length
+    os.ftruncate(target_fd, size)
+    return size, digest.hexdigest()
+
+
+def hash_file(fd: int) -> tuple[int, str]:
+    """Return a file's size in bytes and its SHA-256 as hex."""
+    buffer = memoryview(bytearray(1 << 20))
+    digest = hashlib.sha256()
+    size = 0
+    while True:
+        length = read_block(fd, buffer, size)
+        if length == 0:
+            return size, digest.hexdigest()
+        digest.update(buffer[:length])
+        size += length

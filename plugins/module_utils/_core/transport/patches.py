@@ -1,0 +1,150 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Large files that changed in place: the agent tells what it has, block by block, and gets the rest.
+
+The agent sends, for each such file, the block size, the old size and a SHA-256 for every block; 0 and 0
+where it wants the whole file. The contents that come back are ranges (offset, length, bytes), ended by
+one of length 0.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+
+from ..backends.base import Upload
+from ..errors import SourceChanged
+from ..posix import blocks
+from ..posix.beneath import Beneath
+from ..posix.blocks import DIGEST
+from .frames import DATA, HEADER, MAX_PAYLOAD, Pipe
+
+RANGE = struct.Struct(">QI")
+_HEAD = struct.Struct(">IQ")
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Old:
+    """What the other side has of a file: ``block`` and ``size`` in bytes, a digest for each block."""
+
+    def __init__(self, block: int, size: int, digests: bytes) -> None:
+        self.block = block
+        self.size = size
+        self.digests = digests
+
+    def same(self, number: int, digest: bytes) -> bool:
+        """Tell whether block ``number`` there has this digest."""
+        return self.digests[number * DIGEST : (number + 1) * DIGEST] == digest
+
+
+def send_old(pipe: Pipe, target: str, asked: Sequence[Upload], granted: set[str]) -> None:
+    """Tell what is there of the files that were asked for; ``granted`` are paths to be patched."""
+    with Beneath(target) as tree:
+        for item in asked:
+            for chunk in _described(tree, item.entry.path, item.entry.path in granted):
+                _send(pipe, chunk)
+
+
+def _described(tree: Beneath, path: str, granted: bool) -> Iterator[bytes]:
+    if not granted:
+        yield _HEAD.pack(0, 0)
+        return
+    parent, name = tree.at(path)
+    fd = os.open(name, _READ, dir_fd=parent)
+    try:
+        size, block = os.fstat(fd).st_size, blocks.block_size(fd)
+        yield _HEAD.pack(block, size)
+        yield blocks.digests(fd, size, block)
+    finally:
+        os.close(fd)
+
+
+def _send(pipe: Pipe, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        part, view = view[:MAX_PAYLOAD], view[MAX_PAYLOAD:]
+        pipe.write(HEADER.pack(DATA, len(part)), part)
+
+
+def read_old(asked: Sequence[Upload], payloads: Iterable[bytes]) -> dict[str, Old]:
+    """Return path → what is there, for the files to be patched."""
+    content = memoryview(b"".join(payloads))
+    found = {}
+    for item in asked:
+        block, size = _HEAD.unpack(content[: _HEAD.size])
+        content = content[_HEAD.size :]
+        if block:
+            length = -(-size // block) * DIGEST
+            found[item.entry.path] = Old(block, size, bytes(content[:length]))
+            content = content[length:]
+    return found
+
+
+class Ours(threading.Thread):
+    """Digests of our own versions, made while the other side makes its own."""
+
+    def __init__(self, root: str, asked: Sequence[Upload]) -> None:
+        super().__init__(daemon=True)
+        self._root = root
+        self._asked = asked
+        self._digests: dict[str, bytes] = {}
+
+    def run(self) -> None:
+        """Hash with the usual block size; a file that cannot be read is left to whoever sends it."""
+        with Beneath(self._root) as tree:
+            for item in self._asked:
+                try:
+                    self._digests[item.entry.path] = self._hashed(tree, item)
+                except OSError:
+                    continue
+
+    @staticmethod
+    def _hashed(tree: Beneath, item: Upload) -> bytes:
+        parent, name = tree.at(item.entry.path)
+        fd = os.open(name, _READ, dir_fd=parent)
+        try:
+            return blocks.digests(fd, item.identity[0], blocks.BLOCK)
+        finally:
+            os.close(fd)
+
+    def of(self, path: str, fd: int, size: int, block: int) -> bytes:
+        """Return a digest for each block of the open file."""
+        self.join()
+        known = self._digests.get(path, b"")
+        if block == blocks.BLOCK and len(known) == -(-size // block) * DIGEST:
+            return known
+        return blocks.digests(fd, size, block)
+
+
+def changed_ranges(old: Old, digests: bytes, size: int) -> Iterator[tuple[int, int]]:
+    """Yield (offset, length) of what differs, neighbours together, none longer than a frame."""
+    start = length = 0
+    for number in range(-(-size // old.block)):
+        offset = number * old.block
+        part = min(old.block, size - offset)
+        whole = part == old.block or offset + part == old.size
+        if whole and old.same(number, digests[number * DIGEST : (number + 1) * DIGEST]):
+            continue
+        if length and start + length == offset and length + part <= MAX_PAYLOAD:
+            length += part
+            continue
+        if length:
+            yield start, length
+        start, length = offset, part
+    if length:
+        yield start, length
+
+
+def send_ranges(fd: int, ranges: Iterable[tuple[int, int]], path: str) -> Iterator[bytes]:
+    """Yield the ranges with their bytes, and the end."""
+    for offset, length in ranges:
+        data = os.pread(fd, length, offset)
+        if len(data) < length:
+            raise SourceChanged("it changed while it was read", object=path)
+        yield RANGE.pack(offset, length)
+        yield data
+    yield RANGE.pack(0, 0)
