@@ -132,6 +132,16 @@ options:
       - One line that is kept with the snapshot.
     type: str
     default: ""
+  progress:
+    description:
+      - Whether a run that takes long tells how far it is, host by host (phase, files, bytes, rate and
+        remaining time), every second on a terminal and every ten seconds in a log.
+      - Only told where the working copy is on the control node.
+    type: str
+    choices:
+      - auto
+      - none
+    default: auto
 seealso:
   - module: dsg.storage.dsg_info
   - module: dsg.storage.dsg_manifest
@@ -407,6 +417,7 @@ from ansible_collections.dsg.storage.plugins.module_utils._core.plan.policy impo
     Policy,
 )
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.phases import run
+from ansible_collections.dsg.storage.plugins.module_utils._core.sync.progress import Meter
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.recovery import (
     preview,
     recover,
@@ -438,6 +449,7 @@ def argument_spec() -> dict[str, Any]:
         "abandon": {"type": "str", "default": ""},
         "max_delete": {"type": "str", "default": DEFAULT_MAX_DELETE},
         "snapshot_message": {"type": "str", "default": ""},
+        "progress": {"type": "str", "choices": ["auto", "none"], "default": "auto"},
         **_shell.storage_host_options(),
         **_shell.comparison_options(),
     }
@@ -446,7 +458,7 @@ def argument_spec() -> dict[str, Any]:
 REQUIRED_IF = [("operation", operation, ["src"]) for operation in OPERATIONS]
 
 
-def request_of(params: dict[str, Any], *, check: bool) -> SyncRequest:
+def request_of(params: dict[str, Any], *, check: bool, meter: Meter | None = None) -> SyncRequest:
     """Turn the module's options into the core's request."""
     return SyncRequest(
         src=params["src"] or "",
@@ -466,6 +478,7 @@ def request_of(params: dict[str, Any], *, check: bool) -> SyncRequest:
         user=params["user"],
         lock_timeout=params["lock_timeout"],
         destination=_shell.destination_of(params),
+        meter=meter,
         phase=params["phase"],
         fleet=params["fleet"],
         host=params["fleet_host"],
@@ -490,7 +503,8 @@ def differences_of(result: SyncResult, request: SyncRequest) -> _report.Differen
 def sync(module: _shell.Invocation) -> _shell.Result:
     """Run one sync and shape its result."""
     limit = _shell.limit_of(module.params)
-    request = request_of(module.params, check=module.check_mode)
+    meter: Meter | None = getattr(module, "meter", None)  # only who shows progress has one
+    request = request_of(module.params, check=module.check_mode, meter=meter)
     result = run(request)
     differences = differences_of(result, request)
     header = f"{result.operation} of {request.src} with repository {request.repository}"

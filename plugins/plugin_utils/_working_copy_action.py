@@ -18,15 +18,22 @@ from ansible_collections.dsg.storage.plugins.module_utils._core.errors import (
     ArgumentError,
     DsgError,
 )
+from ansible_collections.dsg.storage.plugins.module_utils._core.sync.progress import Meter
 from ansible_collections.dsg.storage.plugins.plugin_utils import _storage_host
+from ansible_collections.dsg.storage.plugins.plugin_utils._progress_lines import (
+    NONE,
+    ProgressLines,
+    interval,
+)
 
 
 class Invocation:
     """What a module would be told by Ansible: its checked options, and the mode."""
 
-    def __init__(self, params: dict[str, Any], check_mode: bool) -> None:
+    def __init__(self, params: dict[str, Any], check_mode: bool, meter: Meter) -> None:
         self.params = params
         self.check_mode = check_mode
+        self.meter = meter
 
 
 class WorkingCopyAction(ActionBase):
@@ -108,5 +115,13 @@ class WorkingCopyAction(ActionBase):
         checked = ArgumentSpecValidator(command.options, **command.rules).validate(args)
         if checked.error_messages:
             return {"failed": True, "msg": "; ".join(checked.error_messages)}
-        mode = bool(self._play_context.check_mode)
-        return _shell.result_of(Invocation(checked.validated_parameters, mode), command)
+        params = checked.validated_parameters
+        invocation = Invocation(params, bool(self._play_context.check_mode), self._meter(params))
+        return _shell.result_of(invocation, command)
+
+    def _meter(self, params: dict[str, Any]) -> Meter:
+        """Return what tells of progress, unless it is not wanted."""
+        if params.get("progress", NONE) == NONE:
+            return Meter()
+        host = (params.get("storage_host") or {}).get("name") or "localhost"
+        return Meter(ProgressLines(host, self._display.display, interval()))

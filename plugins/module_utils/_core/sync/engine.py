@@ -35,7 +35,9 @@ def run(request: SyncRequest) -> SyncResult:
     """
     request.validate()
     try:
-        with repository_at(request.destination, request.backend, request.repository) as repository:
+        with repository_at(
+            request.destination, request.backend, request.repository, request.advance
+        ) as repository:
             repository.check_source(request.src)
             return Run(request, repository).run()
     except OSError as exc:
@@ -50,7 +52,7 @@ class Run:
         self.repository = repository
         self.working_copy = WorkingCopy(request.src)
         self.key = repository_key(repository.name, repository.location)
-        self.watch = Stopwatch()
+        self.watch = Stopwatch(request.meter)
         self.scan: Scan | None = None
         self.result = SyncResult(operation=request.operation, seconds=self.watch.seconds)
 

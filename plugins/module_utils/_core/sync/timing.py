@@ -10,16 +10,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from .progress import Meter
+
 
 class Stopwatch:
-    """Adds up wall seconds by phase name."""
+    """Adds up wall seconds by phase name, and tells ``meter`` of each phase."""
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter | None = None) -> None:
         self.seconds: dict[str, float] = {}
+        self.meter = meter or Meter()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Count the block's time for ``name``."""
+        self.meter.begin(name)
         start = time.monotonic()
         try:
             yield

@@ -72,6 +72,7 @@ class SyncTransaction:
         ]
         deletes = {step.path for step in self.plan.of(DELETE_REMOTE)}
         self.repository = self.view.repository.begin(self.txn_id, self.view.remote_manifest)
+        self.watch.meter.begin("upload", *_size_of([item.entry for item in uploads]))
         landed = self.repository.stage(self.view.working_copy.root, uploads, deletes)
         self.uploaded = by_path(landed)
         self.result.bytes_uploaded = _bytes(landed)
@@ -86,6 +87,7 @@ class SyncTransaction:
     def _stage_downloads(self) -> None:
         entries = [s.remote for s in self.plan.of(DOWNLOAD) if s.remote is not None]
         if entries:
+            self.watch.meter.begin("download", *_size_of(entries))
             self.view.repository.fetch(entries, self.client.files)
             self.result.bytes_downloaded = _bytes(entries)
 
@@ -218,6 +220,11 @@ def _identity(scan: Scan, entry: Entry) -> tuple[int, int, int]:
         return (0, 0, 0)
     found = scan.identity(entry.path)
     return (found.size, found.mtime_ns, found.ino)
+
+
+def _size_of(entries: list[Entry]) -> tuple[int, int]:
+    files = [entry for entry in entries if entry.kind == FILE]
+    return len(files), sum(entry.size for entry in files)
 
 
 def _bytes(entries: list[Entry]) -> int:

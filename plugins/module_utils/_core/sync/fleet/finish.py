@@ -27,7 +27,9 @@ def finish(request: SyncRequest) -> SyncResult:
     """
     request.validate()
     try:
-        with repository_at(request.destination, request.backend, request.repository) as repository:
+        with repository_at(
+            request.destination, request.backend, request.repository, request.advance
+        ) as repository:
             return _Finish(request, repository).run()
     except OSError as exc:
         raise from_oserror(exc, "finishing the fleet transaction") from exc
@@ -40,7 +42,7 @@ class _Finish:
         self.working_copy = WorkingCopy(request.src)
         self.record = FleetRecord(self.working_copy, request.fleet)
         self.key = repository_key(repository.name, repository.location)
-        self.watch = Stopwatch()
+        self.watch = Stopwatch(request.meter)
         self.result = SyncResult(operation=SYNC, seconds=self.watch.seconds)
 
     def run(self) -> SyncResult:

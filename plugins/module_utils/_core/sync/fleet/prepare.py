@@ -57,7 +57,9 @@ def prepare(request: SyncRequest) -> SyncResult:
         _require_push_only(result, request.repository)
         return result
     try:
-        with repository_at(request.destination, request.backend, request.repository) as repository:
+        with repository_at(
+            request.destination, request.backend, request.repository, request.advance
+        ) as repository:
             repository.check_source(request.src)
             return _Preparation(request, repository).run()
     except OSError as exc:
