@@ -160,7 +160,7 @@ def drift_and_growth(disks: Disks) -> None:
             ((both[0],), "not declared"),
             ((("data", "mirror", one + three), both[1]), "the pool has"),
             ((("data", "stripe", one), both[1]), "the pool has"),
-            ((*both, ("special", "mirror", [two[0], three[0]])), "the pool has"),
+            ((both[0], ("special", "mirror", [two[0], three[0]])), "the pool has"),
         ):
             refused(pool(NAME, *declared, extend=True), "DSG-POOL", word)
             assert hold(pool(NAME, *declared, extend=True, tolerate_drift=True)) == []

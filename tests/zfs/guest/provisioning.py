@@ -73,7 +73,7 @@ def grant(on: str, kind: str, name: str, permissions: Sequence[str], **more: Any
 
 
 def clean(pools: Sequence[str], disks: Sequence[str]) -> None:
-    """Give disks back as they came: no pool, and nothing but zeros where labels lie."""
+    """Give disks back as they came: no pool, and nothing but zeros."""
     for name in pools:
         sh("zpool", "destroy", "-f", name, check=False)
     for disk in disks:
@@ -85,7 +85,7 @@ def clean(pools: Sequence[str], disks: Sequence[str]) -> None:
             sh("umount", "--lazy", node, check=False)
             sh("zpool", "labelclear", "-f", node, check=False)
         sh("wipefs", "--all", "--quiet", device, check=False)
-        _blank(device)
+        sh("blkdiscard", "--force", "--zeroout", device)  # a partition's ends may lie anywhere
         sh("blockdev", "--rereadpt", device, check=False)
     sh("udevadm", "settle")
 
@@ -100,12 +100,3 @@ def _is_blank(device: str) -> bool:
         return all(
             stream.seek(at) == at and stream.read(len(_ZEROS)) == _ZEROS for at in _ends(device)
         )
-
-
-def _blank(device: str) -> None:
-    with open(device, "r+b") as stream:
-        for at in _ends(device):
-            stream.seek(at)
-            stream.write(_ZEROS)
-        stream.flush()
-        os.fsync(stream.fileno())
