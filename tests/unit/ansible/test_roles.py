@@ -16,7 +16,11 @@ from ansible_collections.dsg.storage.plugins.module_utils._core.backends.zfs imp
 from ansible_collections.dsg.storage.plugins.modules import dsg_info, dsg_sync, dsg_zpool
 
 ROOT = Path(__file__).resolve().parents[3]
-OF_THE_HOST = {"transport", "storage_host"}  # one for all definitions, or the inventory's own
+OF_THE_HOST = {
+    "transport",
+    "progress",
+    "storage_host",
+}  # one for all definitions, or the inventory's own
 OF_THE_FLEET = {"fleet", "fleet_host", "fleet_coordinator"}  # filled in by the action
 OF_THE_STEP = {"phase", "txn_id", "abandon"}
 OF_THE_SHELL = {
