@@ -36,7 +36,7 @@ def fleet_outcome(
     fared = dict(results)
     failures = {host: _failures(result) for host, result in fared.items()}
     failed = {host: found for host, found in failures.items() if found}
-    ready = {host for host in fared if not failures[host] and not _is_skipped(fared[host])}
+    ready = {host for host in fared if not failures[host] and _takes_part(fared[host])}
     behind = {host for host, found in failed.items() if set(found) == {BehindError.code}}
 
     def decide(good: set[str], bad: set[str]) -> str:
@@ -91,8 +91,8 @@ def _failures(result: Result) -> set[str]:
     }
 
 
-def _is_skipped(result: Result) -> bool:
-    return all(one.get("skipped") for one in _items(result))
+def _takes_part(result: Result) -> bool:
+    return any(one.get("phase") == "prepare" for one in _items(result))
 
 
 def _has_prepared(result: Result) -> bool:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.playbooks import Ground, Play
-from tests.tools.collection import InstalledCollection
+from tests.tools.collection import BIN, InstalledCollection
 from tests.unit.ansible.module_runner import content, untouched
 
 HOSTS = ("h1", "h2", "h3")
@@ -138,3 +140,69 @@ def test_what_one_host_has_is_fetched_and_goes_to_all(published: FleetGround) ->
     assert (ground.ann / "ben.txt").read_text() == "ben\n"
     assert ground.published() == [True] * 3
     assert ground.leftovers() == []
+
+
+@pytest.mark.parametrize("decided", [False, True], ids=["undecided", "decided"])
+def test_a_playbook_that_is_killed_is_completed_by_recover(
+    published: FleetGround, decided: bool
+) -> None:
+    """Killed when all are prepared, or when one has committed: all go back, or all go forward."""
+    ground = published
+    old = content(ground.live_of("h1"))
+    ground.write({"a.txt": "longer\n"})
+    gate = ground.root / "gate"
+    os.mkfifo(gate)
+    play = ground.root / "by-hand.yml"
+    play.write_text(json.dumps(_by_hand(decided, str(gate))))
+    argv = [BIN / "ansible-playbook", "-i", ground.inventory, play]
+    running = subprocess.Popen(argv, env=ground.installed.env, start_new_session=True)
+    with open(gate):  # returns when a task of the playbook opens it, too
+        os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    names = [f"h{n}/.dsg/docs.held" for n in (1, 2, 3)]
+    left = [path for path in ground.leftovers() if path.rpartition(".")[0] in names]
+    assert len(left) == (2 if decided else 3), ground.leftovers()
+    announced = ground.run("recover", "--check", "--diff").succeeded()
+    assert announced.said.count("is to be committed" if decided else "is to be rolled back") >= len(
+        left
+    ), announced.said
+    ground.run("recover").succeeded()
+    assert ground.published() == [decided] * 3
+    assert decided or content(ground.live_of("h2")) == old
+    assert ground.leftovers() == []
+    again = ground.run("recover").succeeded()
+    assert [again.changed(host) for host in HOSTS] == [0, 0, 0]
+    ground.run("sync").succeeded()
+    assert ground.published() == [True] * 3
+
+
+def _by_hand(decided: bool, gate: str) -> list[dict[str, Any]]:
+    """Return a playbook that stops when all are prepared, or when one of them has committed."""
+    options = {
+        "src": "{{ dsg_repositories[0].src }}",
+        "repository": "docs",
+        "backend": "{{ dsg_repositories[0].backend }}",
+        "user": "ann",
+    }
+    tasks: list[dict[str, Any]] = [
+        {
+            "name": "Prepare",
+            "dsg.storage.dsg_sync": {**options, "phase": "prepare"},
+            "register": "prepared",
+        },
+        {
+            "name": "Commit on one host",
+            "dsg.storage.dsg_sync": {
+                **options,
+                "phase": "commit",
+                "txn_id": "{{ prepared.txn_id }}",
+            },
+            "when": f"{decided} and inventory_hostname == 'h2'",
+        },
+        {
+            "name": "Tell the test, and wait for it",
+            "ansible.builtin.command": {"argv": ["sh", "-c", f"while echo; do sleep 1; done >{gate}"]},
+            "run_once": True,
+        },
+    ]
+    return [{"name": "By hand", "hosts": "storage", "gather_facts": False, "tasks": tasks}]
