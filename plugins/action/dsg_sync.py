@@ -1,3 +1,9 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Action of ``dsg.storage.dsg_sync``: the work is done where the working copy is."""
+
 from __future__ import annotations
 
 import os

@@ -7,12 +7,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from _core.client.fleet import COMMIT
-from _core.client.working_copy import WorkingCopy, repository_key
-from _core.plan.policy import Policy
+from _core.client.working_copy import WorkingCopy
 from _core.sync.fleet.decision import decide
 from _core.sync.phases import run
 from _core.sync.recovery import recover
@@ -24,16 +23,24 @@ FLEET = "20260101T000000Z-f1"
 
 
 class Fleet:
-    """Hosts ``h1`` … with a repository each, and one working copy."""
+    """Hosts ``h1`` … with a repository each, and one working copy.
 
-    def __init__(self, root: str, hosts: int = 3) -> None:
+    ``make_site`` makes the site of a host at a place.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        hosts: int = 3,
+        make_site: Callable[[str, str], Site] = lambda _host, place: Site(place),
+    ) -> None:
         self.root = root
         self.src = os.path.join(root, "wc")
         self.sites = {}
         for number in range(1, hosts + 1):
             place = os.path.join(root, f"h{number}")
             os.makedirs(place, exist_ok=True)
-            self.sites[f"h{number}"] = Site(place)
+            self.sites[f"h{number}"] = make_site(f"h{number}", place)
 
     def edit(self, tree: Mapping[str, Node | None]) -> None:
         """Change the working copy."""
@@ -48,8 +55,7 @@ class Fleet:
             options.setdefault("fleet", FLEET)
             options.setdefault("host", host)
         site = self.sites[host]
-        policy = Policy(direction=direction, max_delete="100%")
-        return SyncRequest(self.src, site.name, site.backend, policy=policy, user="ann", **options)
+        return site.request(self.src, direction=direction, max_delete="100%", user="ann", **options)
 
     def full(self, host: str, **options: Any) -> SyncResult:
         """Sync one host alone."""
@@ -73,7 +79,8 @@ class Fleet:
 
     def recover(self, host: str, **options: Any) -> list[str]:
         site = self.sites[host]
-        return recover(self.src, site.name, site.backend, 10.0, **options)
+        destination = getattr(site, "destination", None)
+        return recover(self.src, site.name, site.backend, 10.0, destination, **options)
 
     def recover_all(self) -> list[str]:
         return [sentence for host in self.sites for sentence in self.recover(host)]
@@ -90,10 +97,7 @@ class Fleet:
     def known(self) -> list[int | None]:
         """Return the snapshot that the working copy's record has of each host."""
         copy = WorkingCopy(self.src)
-        headers = [
-            copy.cache_header(repository_key(site.name, site.repository.location))
-            for site in self.sites.values()
-        ]
+        headers = [copy.cache_header(site.key) for site in self.sites.values()]
         return [None if header is None else header.snapshot for header in headers]
 
     def check_tidy(self) -> None:

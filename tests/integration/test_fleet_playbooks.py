@@ -201,7 +201,9 @@ def _by_hand(decided: bool, gate: str) -> list[dict[str, Any]]:
         },
         {
             "name": "Tell the test, and wait for it",
-            "ansible.builtin.command": {"argv": ["sh", "-c", f"while echo; do sleep 1; done >{gate}"]},
+            "ansible.builtin.command": {
+                "argv": ["sh", "-c", f"while echo; do sleep 1; done >{gate}"]
+            },
             "run_once": True,
         },
     ]
