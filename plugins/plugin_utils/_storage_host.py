@@ -44,10 +44,13 @@ def of_connection(
 def of_variables(
     name: str, task_vars: Mapping[str, Any], templar: Any, task: Any, play_context: Any
 ) -> dict[str, Any]:
-    """Return the same for a host whose task was delegated: Ansible has set up the other connection."""
+    """Return the same for a host whose task was delegated: Ansible has set up the other connection.
+
+    The working copy's host may have no place for the socket of a shared connection.
+    """
     plugin = connection_loader.get("ansible.builtin.ssh", play_context)
     plugin.set_options(var_options=_variables("connection", "ssh", task_vars, templar))
-    found = _of_options(plugin.get_option, name, task_vars)
+    found = _of_options(plugin.get_option, name, task_vars, shared=False)
     found["interpreter"] = _interpreter(task_vars, templar)
     become = None
     if _is_true(templar.template(task_vars.get("ansible_become", task.become))):
@@ -68,7 +71,9 @@ def _variables(kind: str, name: str, task_vars: Mapping[str, Any], templar: Any)
     return {key: templar.template(task_vars[key]) for key in wanted if key in task_vars}
 
 
-def _of_options(get: Any, name: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+def _of_options(
+    get: Any, name: str, task_vars: Mapping[str, Any], *, shared: bool = True
+) -> dict[str, Any]:
     user = get("remote_user")
     port = get("port")
     return {
@@ -77,28 +82,34 @@ def _of_options(get: Any, name: str, task_vars: Mapping[str, Any]) -> dict[str, 
         "port": int(port) if port else None,
         "user": user or "",
         "private_key_file": os.path.expanduser(get("private_key_file") or ""),
-        "ssh_args": _arguments(get),
+        "ssh_args": _arguments(get, shared),
         "ssh_executable": get("ssh_executable") or "ssh",
         "timeout": float(get("timeout") or 10),
         "password": get("password") or None,
     }
 
 
-def _arguments(get: Any) -> list[str]:
-    """Return what the user gave the ssh client; Ansible's own defaults without the compression."""
+def _arguments(get: Any, shared: bool) -> list[str]:
+    """Return what the user gave the ssh client.
+
+    Of Ansible's own defaults compression is left out; so is the shared connection where a password is
+    given, as paramiko knows neither.
+    """
     given = get("ssh_args")
-    if given in (None, _DEFAULT_ARGUMENTS):
-        found = ["-o", "ControlMaster=auto", "-o", "ControlPersist=60s"]
-        directory = os.path.expanduser(get("control_path_dir") or "~/.ansible/cp")
-        os.makedirs(directory, mode=0o700, exist_ok=True)
-        found += ["-o", f"ControlPath={get('control_path') or f'{directory}/dsg-%C'}"]
-    else:
-        found = shlex.split(given)
+    found = [] if given in (None, _DEFAULT_ARGUMENTS) else shlex.split(given)
+    if given in (None, _DEFAULT_ARGUMENTS) and shared and not get("password"):
+        found = _shared(get)
     for option in ("ssh_common_args", "ssh_extra_args"):
         found += shlex.split(get(option) or "")
-    if get("password"):  # paramiko takes none of these; what nobody asked for is left out
-        return [word for word in found if given not in (None, _DEFAULT_ARGUMENTS)]
     return found
+
+
+def _shared(get: Any) -> list[str]:
+    directory = os.path.expanduser(get("control_path_dir") or "~/.ansible/cp")
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    path = get("control_path") or f"{directory}/dsg-%C"
+    options = ("ControlMaster=auto", "ControlPersist=60s", f"ControlPath={path}")
+    return [word for option in options for word in ("-o", option)]
 
 
 def _interpreter(task_vars: Mapping[str, Any], templar: Any) -> str:

@@ -66,10 +66,10 @@ class WorkingCopyAction(ActionBase):
         if args.get("storage_host") is None and transport != "local":
             args["storage_host"] = self._storage_host(transport, task_vars)
         if here and (args.get("storage_host") is not None or not self._connection.become):
-            return self._in_process({**args, "transport": "auto"})
+            return self._in_process(args)
         if args.get("storage_host") is None or self._task.delegate_to:
             return self._on_the_host(args, task_vars)
-        return self._in_process({**args, "transport": "auto"})
+        return self._in_process(args)
 
     def _storage_host(self, transport: str, task_vars: dict[str, Any]) -> dict[str, Any] | None:
         """Return how to reach the storage host, None where the working copy is on it."""
@@ -77,6 +77,8 @@ class WorkingCopyAction(ActionBase):
         delegate = self._task.delegate_to
         if delegate == name and transport == "auto":
             return None
+        if delegate:  # what is in task_vars of a connection is the other host's
+            task_vars = task_vars["hostvars"][name]
         kind = _storage_host.connection_name(
             task_vars, self._templar, "ssh" if delegate else self._connection.transport
         )
@@ -105,9 +107,7 @@ class WorkingCopyAction(ActionBase):
         if args.get("storage_host") is not None:
             # `become` is for the storage host: the working copy belongs to who is logged in.
             self._connection.set_become_plugin(None)
-        found: dict[str, Any] = self._execute_module(
-            module_args={**args, "transport": "auto"}, task_vars=task_vars
-        )
+        found: dict[str, Any] = self._execute_module(module_args=args, task_vars=task_vars)
         return found
 
     def _in_process(self, args: dict[str, Any]) -> dict[str, Any]:

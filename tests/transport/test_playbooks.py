@@ -1,0 +1,162 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``hosts: storage`` by ansible-playbook over a real sshd: working copy here, repositories there."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.playbooks import Play
+from tests.integration.support import make, provision, read
+from tests.tools.collection import InstalledCollection
+from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
+from tests.tools.sshd import Sshd
+
+__all__ = ["clean_copy", "installed_collection", "shared_tmp"]
+
+
+class Fleet:
+    """Storage hosts that are one server under several names, and playbooks against them."""
+
+    def __init__(self, root: Path, installed: InstalledCollection, server: Sshd) -> None:
+        self.root, self.installed, self.server = root, installed, server
+        self.src = make(str(root / "wc"), {"a.txt": "a", "sub/b.txt": "b"})
+        self.bases = {name: provision(str(root / name)) for name in ("one", "two")}
+        self.task: dict[str, Any] = {
+            "src": self.src,
+            "repository": "docs",
+            "backend": {"base": f"{root}/{{{{ inventory_hostname }}}}"},
+        }
+
+    @property
+    def reached(self) -> dict[str, Any]:
+        return {
+            "ansible_host": self.server.host,
+            "ansible_port": self.server.port,
+            "ansible_user": self.server.user,
+            "ansible_ssh_private_key_file": str(self.server.key),
+            "ansible_ssh_common_args": shlex.join(self.server.options),
+            # Nothing may stay behind the test.
+            "ansible_ssh_args": "-o ControlMaster=no",
+        }
+
+    def play(self, *tasks: dict[str, Any], options: tuple[str, ...] = (), **variables: Any) -> Play:
+        """Run tasks on the group ``storage``; the host ``client`` is beside it."""
+        storage = {"hosts": {name: {} for name in self.bases}}
+        here = {"ansible_connection": "local", "ansible_host": "not.the.storage.host"}
+        client = {"hosts": {"client": {"ansible_python_interpreter": sys.executable}, "here": here}}
+        groups = {"storage": storage, "clients": client}
+        inventory = {"all": {"children": groups, "vars": {**self.reached, **variables}}}
+        (self.root / "inventory.json").write_text(json.dumps(inventory))
+        play = [{"hosts": "storage", "gather_facts": False, "tasks": list(tasks)}]
+        (self.root / "play.yml").write_text(json.dumps(play))
+        arguments = ["-i", self.root / "inventory.json", *options]
+        return Play(self.installed.playbook(self.root / "play.yml", *arguments))
+
+    def published(self) -> list[object]:
+        return [
+            read(f"{base}/docs") if Path(base, "docs").exists() else None
+            for base in self.bases.values()
+        ]
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, installed_collection: InstalledCollection, server: Sshd) -> Fleet:
+    return Fleet(tmp_path, installed_collection, server)
+
+
+def sync(fleet: Fleet, **options: Any) -> dict[str, Any]:
+    return {"dsg.storage.dsg_sync": {**fleet.task, **options}}
+
+
+def test_every_host_of_the_group_gets_the_tree(fleet: Fleet) -> None:
+    announced = fleet.play(sync(fleet), options=("--check", "--diff")).succeeded()
+    assert fleet.published() == [None, None]
+    assert not Path(fleet.src, ".dsg").exists()
+    done = fleet.play(sync(fleet), options=("--diff",)).succeeded()
+    assert done.differences() == announced.differences()
+    assert [done.changed(host) for host in fleet.bases] == [1, 1]
+    assert fleet.published() == [read(fleet.src)] * 2
+    info = {"dsg.storage.dsg_info": {**fleet.task}}
+    again = fleet.play(sync(fleet), info).succeeded()
+    assert [again.changed(host) for host in fleet.bases] == [0, 0]
+    assert [item["in_sync"] for item in again.items() if "in_sync" in item] == [True, True]
+
+
+def test_the_working_copy_is_on_the_host_that_the_task_is_delegated_to(fleet: Fleet) -> None:
+    """The module runs there as a process of its own, with all of the core in its payload."""
+    fleet.play({**sync(fleet), "delegate_to": "client"}).succeeded()
+    assert fleet.published() == [read(fleet.src)] * 2
+    for control_node in ("localhost", "here"):
+        again = fleet.play({**sync(fleet), "delegate_to": control_node}).succeeded()
+        assert [again.changed(host) for host in fleet.bases] == [0, 0]
+
+
+def test_both_may_be_on_the_storage_host(fleet: Fleet) -> None:
+    task = {**sync(fleet), "delegate_to": "{{ inventory_hostname }}"}
+    fleet.play(task, ansible_python_interpreter=sys.executable).succeeded()
+    assert fleet.published() == [read(fleet.src)] * 2
+    record = Path(fleet.src, ".dsg", "repositories")
+    assert len(list(record.iterdir())) == 2
+    again = fleet.play(sync(fleet, transport="local"), ansible_python_interpreter=sys.executable)
+    assert [again.succeeded().changed(host) for host in fleet.bases] == [0, 0]
+    assert len(list(record.iterdir())) == 2, "it is the same repository, reached in the same way"
+
+
+def test_the_inventory_says_everything(fleet: Fleet, tmp_path: Path) -> None:
+    """Templates, and variables that only an encrypted file would hold, come out resolved."""
+    (tmp_path / "password").write_text("secret\n")
+    vault = tmp_path / "vault.yml"
+    vault.write_text(f"the_user: {fleet.server.user}\n")
+    encrypt = ("encrypt", "--vault-password-file", str(tmp_path / "password"), str(vault))
+    fleet.installed.run("ansible-vault", *encrypt).must_succeed()
+    options = ("--vault-password-file", str(tmp_path / "password"), "-e", f"@{vault}")
+    fleet.play(
+        sync(fleet),
+        options=options,
+        ansible_user="{{ the_user }}",
+        ansible_python_interpreter="{{ '/usr/bin/env' | dirname }}/python3",
+    ).succeeded()
+    assert fleet.published() == [read(fleet.src)] * 2
+
+
+@pytest.mark.parametrize(
+    ("variables", "options", "code"),
+    [
+        ({"ansible_port": 1}, {}, "DSG-CONNECT"),
+        ({"ansible_host": "-oProxyCommand=x"}, {}, "DSG-ARGUMENT"),
+        ({"ansible_ssh_common_args": "-F none"}, {}, "DSG-HOST-KEY"),
+        ({"ansible_user": "nobody-here"}, {}, "DSG-AUTHENTICATION"),
+        ({"ansible_python_interpreter": "/nowhere/python3"}, {}, "DSG-PYTHON"),
+        ({"ansible_connection": "community.docker.docker"}, {}, ""),
+        ({"ansible_become": True, "ansible_become_method": "su"}, {}, "DSG-ARGUMENT"),
+        ({"ansible_connection": "local"}, {"transport": "ssh"}, "DSG-ARGUMENT"),
+        ({}, {"storage_host": {"host": "x"}, "transport": "local"}, "DSG-ARGUMENT"),
+    ],
+)
+def test_what_is_wrong_is_told_and_changes_nothing(
+    fleet: Fleet, variables: dict[str, Any], options: dict[str, Any], code: str
+) -> None:
+    done = fleet.play(sync(fleet, **options), **variables)
+    assert done.result.rc == 2, done.result
+    failed = [task["result"] for task in done.result.tasks if task["status"] == "failed"]
+    assert len(failed) == 2 or not code
+    assert {result["error"]["code"] for result in failed if code} == ({code} if code else set())
+    assert fleet.published() == [None, None]
+
+
+def test_a_host_that_is_away_does_not_hinder_the_others(fleet: Fleet) -> None:
+    away = "{{ 1 if inventory_hostname == 'one' else " + str(fleet.server.port) + " }}"
+    done = fleet.play(sync(fleet), ansible_port=away)
+    assert done.result.rc == 2
+    assert fleet.published() == [None, read(fleet.src)]
+    assert fleet.play(sync(fleet)).succeeded().changed("one") == 1
+    assert fleet.published() == [read(fleet.src)] * 2
