@@ -9,9 +9,13 @@ from __future__ import annotations
 import time
 
 import pytest
-from _core.backends.zfs import lease
+from _core.backends.base import Held
+from _core.backends.zfs import held, lease
+from _core.backends.zfs.base import Base
 from _core.backends.zfs.layout import Layout
 from _core.backends.zfs.lease import DURABLE, Mark
+from _core.backends.zfs.opened import OpenTransaction
+from _core.backends.zfs.record import Record
 from _core.backends.zfs.state import NO_PARENT, Dataset, State
 from _core.errors import ManifestError
 
@@ -89,3 +93,50 @@ def test_when_it_is_left_alone(ends: int, boot: str | None, own: str, left_alone
 def test_mounts_of_open_transactions() -> None:
     assert lease.mounted(_marked(_text(_mark(60)))) == {LAYOUT.mount("t-1")}
     assert lease.mounted(_marked(_text(_mark(-1)))) == set()
+
+
+def test_a_held_transaction_does_not_hang_on_a_snapshot_of_somebody_else() -> None:
+    transaction = OpenTransaction(None, LAYOUT, None, "t-1", None)  # type: ignore[arg-type]
+    transaction.live = Base("11", "s3", "22", "512")
+    assert transaction._is_base(Base("11", "s3", "22", "0"))
+    assert not transaction._is_base(Base("11", "daily", "33", "0"))
+    transaction.is_held = True
+    assert transaction._is_base(Base("11", "daily", "33", "0"))
+    assert not transaction._is_base(Base("12", "s3", "22", "0"))
+
+
+def _held(held: str, ends: int = 0) -> State:
+    mark = _text(_mark(0)._replace(ends=ends, boot=DURABLE))
+    dataset = Dataset(NAME, "1", "", "", "t-1", mark=mark, held=held)
+    return State(LAYOUT, NO_PARENT, None, {NAME: dataset}, None)
+
+
+def test_a_held_transaction_has_no_lease() -> None:
+    state = _held('["2026-01-01T00:00:00Z", "fleet 7; of ann"]')
+    assert lease.spared(state) == held.names(state) == {NAME}
+    assert lease.describe(state) == []
+    assert held.find(state) == [Held("t-1", "2026-01-01T00:00:00Z", "fleet 7; of ann", 3)]
+    committed = state._replace(record=Record("t-1", "1", "2"))
+    assert held.find(committed) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '["only one"]'])
+def test_a_held_transaction_that_cannot_be_read_is_left_alone(text: str) -> None:
+    state = _held(text or "-")
+    assert lease.spared(state) == {NAME}
+    with pytest.raises(ManifestError):
+        held.find(state)
+
+
+def test_the_mark_of_holding_goes_first() -> None:
+    """Between both commands it is an open transaction whose lease has ended."""
+    said: list[tuple[str, ...]] = []
+
+    class Told:
+        def zfs(self, *words: str) -> str:
+            said.append(words)
+            return ""
+
+    lease.end(Told(), NAME, held=True)  # type: ignore[arg-type]
+    assert said == [("inherit", "dsg:held", NAME), ("inherit", "dsg:open", NAME)]
+    assert lease.spared(_held("")) == set()

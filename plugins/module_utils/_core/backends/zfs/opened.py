@@ -126,6 +126,14 @@ class OpenTransaction(ZfsTransaction):
                 details=found[:LISTED],
             )
 
+    def _is_base(self, now: Base) -> bool:
+        """Tell the same; of a held one only whether it is the same dataset.
+
+        Others may have committed already: it must not hang on somebody's snapshot of an unchanged tree.
+        That stays, with the generation that it is of.
+        """
+        return now.guid == self.live.guid if self.is_held else super()._is_base(now)
+
     def finish(self) -> list[str]:
         """Take the mark off what is published now, and tidy up."""
         try:

@@ -162,13 +162,17 @@ class ZfsTransaction:
         """Stop where the repository is not what the work dataset was cloned from any more."""
         harmless = self.live.written
         now = _examine(self.runner, self.layout, base, self.dataset, harmless, compare)
-        if now.base._replace(written="") != self.live._replace(written=""):
+        if not self._is_base(now.base):
             raise DriftError(
                 "somebody took a snapshot of it, or replaced it, while the transaction was prepared",
                 object=self.layout.live,
                 next_step="Run again.",
             )
         return now
+
+    def _is_base(self, now: Base) -> bool:
+        """Tell whether what is published is what the work dataset was cloned from."""
+        return now._replace(written="") == self.live._replace(written="")
 
     def _publish_first(self) -> None:
         state = look(self.runner, self.layout)
