@@ -64,9 +64,15 @@ def free_port() -> int:
 
 @contextmanager
 def sshd(
-    folder: Path, extra: Sequence[str] = (), addresses: Sequence[str] = ("127.0.0.1",)
+    folder: Path,
+    extra: Sequence[str] = (),
+    addresses: Sequence[str] = ("127.0.0.1",),
+    prefix: Sequence[str] = (),
 ) -> Iterator[Sshd]:
-    """Run a server for the block; ``extra`` are further lines of its configuration."""
+    """Run a server for the block; ``extra`` are further lines of its configuration.
+
+    ``prefix`` is a command that becomes the server in a world of its own.
+    """
     folder.mkdir(mode=0o700, exist_ok=True)
     port = free_port()
     host_key = keygen(folder / "host").split()
@@ -96,7 +102,7 @@ def sshd(
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where Debian's separates privileges
     program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin") or "/usr/sbin/sshd"
     with (folder / "log").open("wb") as log:
-        command = [program, "-D", "-e", "-f", str(config)]
+        command = [*prefix, program, "-D", "-e", "-f", str(config)]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log)
     try:
         _await(port, process, folder)

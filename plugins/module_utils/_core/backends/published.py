@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Sequence
 
@@ -89,6 +88,8 @@ def restore_records(root: str, live: str) -> None:
         return
     remove_tree_at(os.path.join(root, METADATA))
     if live:
+        import shutil  # costs its import only where it is used
+
         shutil.copytree(os.path.join(live, METADATA), os.path.join(root, METADATA), symlinks=True)
         _keep_owners(live, root)
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 import os
 from types import TracebackType
 
+from ..errors import PathError
+
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CACHED = 64
+_NO_NAMES = ("", ".", "..")
 
 
 class Beneath:
     """A directory and what lies beneath it.
 
     ``at(path)`` gives ``(descriptor of the parent directory, last component)`` for the ``*at`` family
-    of calls. A component that is a symbolic link raises ``NotADirectoryError`` (or ``ELOOP``): nobody
+    of calls. A component that is none (``..`` and the like) raises :class:`PathError`; one that is a
+    symbolic link raises ``NotADirectoryError`` (or ``ELOOP``): nobody
     can redirect a write out of the tree by swapping a directory for a link. Descriptors of recently
     used directories stay open, for work that goes through a tree in order.
     """
@@ -52,6 +56,8 @@ class Beneath:
     def at(self, path: str, *, make_parents: bool = False) -> tuple[int, str]:
         """Return the parent's descriptor and the name; the parents may be made on the way."""
         parent, _unused, name = path.rpartition("/")
+        if name in _NO_NAMES:
+            raise _no_path(path)
         return self.directory(parent, make=make_parents), name
 
     def directory(self, path: str, *, make: bool = False) -> int:
@@ -59,6 +65,8 @@ class Beneath:
         if not path:
             return self.fd
         known, missing = path, []
+        if path.startswith("/"):
+            raise _no_path(path)
         while known and known not in self._open:
             known, _unused, name = known.rpartition("/")
             missing.append(name)
@@ -74,6 +82,8 @@ class Beneath:
         return fd
 
     def _enter(self, parent: int, name: str, path: str, make: bool) -> int:
+        if name in _NO_NAMES:
+            raise _no_path(path)
         try:
             return os.open(name, _OPEN_DIRECTORY, dir_fd=parent)
         except FileNotFoundError:
@@ -92,3 +102,7 @@ class Beneath:
             return os.stat(name, dir_fd=fd, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+
+def _no_path(path: str) -> PathError:
+    return PathError("this is no path within a tree", object=path)

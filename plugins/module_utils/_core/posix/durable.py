@@ -10,8 +10,6 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from .syscalls import syncfs
-
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
     """Write every byte; ``os.write`` alone may write fewer."""
@@ -58,6 +56,10 @@ def sync_file_system(path: str) -> None:
     """Make everything on the file system that holds ``path`` durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     with _closing(fd, path):
+        from .syscalls import (
+            syncfs,
+        )  # imports ctypes, which costs more than a run with nothing to do
+
         syncfs(fd)
 
 

@@ -18,7 +18,6 @@ from contextlib import AbstractContextManager, nullcontext
 from json import dumps
 from typing import Any
 
-from .. import error_codec
 from ..backends.base import Prepared, Repository, Transaction
 from ..backends.registry import open_repository
 from ..errors import ArgumentError, DriftError, RepositoryError
@@ -93,6 +92,8 @@ class Agent:
 
     def _fail(self, exc: Exception) -> None:
         """Say what went wrong at once, then drop what is still on its way for this call."""
+        from .. import error_codec  # rarely needed, and it imports a lot
+
         self._pipe.write(pack(FAILURE, error_codec.encode(exc)))
         while self._streams:
             self._streams -= 1

@@ -14,7 +14,7 @@ import base64
 import zlib
 
 MARK = b"DSG1 "
-"""Begins a line that the boot code says; what a login shell prints before is skipped."""
+"""Begins a line that the boot code says; what a login shell prints before is skipped, whole lines or not."""
 READY, NEED, WAIT, OLD, NONE, BAD = b"ready", b"need", b"wait", b"old", b"none", b"bad"
 PROMPT = "[dsg.storage] password:"
 """What sudo says when it wants a password; once more when it did not like it."""
@@ -25,12 +25,12 @@ NAME = "dsg_storage_core"
 OLDEST = (3, 9)
 NEWER = tuple(f"python3.{minor}" for minor in range(14, 8, -1))
 
-# Has to be understood by any Python, old ones too. argv: its own text in base64, the SHA-256 of the
-# package, the number of bytes that were sent ahead of the answer, "wait" to skip a password first.
+# Has to be understood by any Python, old ones too. argv: the SHA-256 of the package's sources, the
+# number of bytes that were sent ahead of the answer, "wait" to skip a password first, its own text.
 _CODE = f"""\
 import os, sys
 def say(word):
-    os.write(1, {MARK!r} + word + b"\\n")
+    os.write(1, b"\\n" + {MARK!r} + word + b"\\n")
 if sys.version_info < {OLDEST!r}:
     for newer in {NEWER!r}:
         try:
@@ -47,7 +47,6 @@ if sys.argv[3]:
         if not byte:
             sys.exit(4)
         line = byte if line.endswith(b"\\n") else line + byte
-import hashlib, shutil, stat, tempfile, zlib
 key, ahead = sys.argv[1], int(sys.argv[2])
 root = os.path.join(os.path.expanduser("~"), ".cache", "dsg-storage")
 place = os.path.join(root, key)
@@ -56,7 +55,8 @@ def ours():
         found = os.lstat(root)
     except OSError:
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+    is_directory = found.st_mode & 0o170000 == 0o040000
+    return is_directory and found.st_uid == os.geteuid() and not found.st_mode & 0o022
 def take(size):
     parts = []
     while size:
@@ -72,15 +72,19 @@ def keep(sources):
         os.makedirs(root, exist_ok=True)
         if not ours():
             return False
-        new = tempfile.mkdtemp(dir=root)
+        new = "%s.%s" % (place, os.urandom(8).hex())
+        os.mkdir(new, 0o700)
         try:
             for name in sources:
                 path = os.path.join(new, name)
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 with open(path, "w", encoding="utf-8") as stream:
                     stream.write(sources[name])
+                    stream.flush()
+                    os.fsync(stream.fileno())
             os.rename(new, place)
         except OSError:
+            import shutil
             shutil.rmtree(new, True)
             return os.path.isdir(place)
         return True
@@ -92,11 +96,11 @@ class Memory:
     def __init__(self, sources):
         self.sources = sources
     def find_spec(self, name, path=None, target=None):
-        from importlib.util import spec_from_loader
         base = name.replace(".", "/")
         for file in (base + "/__init__.py", base + ".py"):
             if file in self.sources:
-                return spec_from_loader(name, self, origin=file, is_package=file.endswith("__init__.py"))
+                package = file.endswith("__init__.py")
+                return importlib.util.spec_from_loader(name, self, origin=file, is_package=package)
     def create_module(self, spec):
         return None
     def exec_module(self, module):
@@ -108,26 +112,31 @@ if ours() and os.path.isdir(place):
 else:
     say({NEED!r})
     early = take(ahead)
-    import json
+    import hashlib, json, zlib
     packed = take(int.from_bytes(take(8), "big"))
-    if hashlib.sha256(packed).hexdigest() != key:
+    try:
+        text = zlib.decompress(packed)
+    except zlib.error:
+        text = b""
+    if hashlib.sha256(text).hexdigest() != key:
         say({BAD!r})
         sys.exit(5)
-    sources = json.loads(zlib.decompress(packed).decode())
+    sources = json.loads(text.decode())
     if keep(sources):
         sys.path.insert(0, place)
     else:
+        import importlib.util
         sys.meta_path.insert(0, Memory(sources))
 from {NAME}.transport import agent
 say({READY!r})
-sys.exit(agent.main(early))
+os._exit(agent.main(early))
 """
 
 _FIND = (
     "boot=$1; key=$2; ahead=$3; wait=$4; shift 4; "
     'for python do if command -v "$python" >/dev/null 2>&1; then '
     'exec "$python" -I -S -c "$boot" "$key" "$ahead" "$wait" "$boot"; fi; done; '
-    f'echo "{MARK.decode()}none"'
+    f'echo; echo "{MARK.decode()}none"'
 )
 
 
@@ -138,6 +147,6 @@ def command(key: str, ahead: int, interpreter: str, *, wait: bool) -> list[str]:
     that nobody asked for may come first.
     """
     text = base64.b64encode(zlib.compress(_CODE.encode())).decode()
-    code = f"import base64,zlib;exec(zlib.decompress(base64.b64decode('{text}')))"
+    code = f"import binascii,zlib;exec(zlib.decompress(binascii.a2b_base64('{text}')))"
     candidates = [interpreter] if interpreter else ["python3", *NEWER]
     return ["sh", "-c", _FIND, "dsg", code, key, str(ahead), "wait" if wait else "", *candidates]

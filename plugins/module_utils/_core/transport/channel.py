@@ -83,7 +83,8 @@ def _await_agent(
         if word == boot.WAIT:
             channel.write(boot.GO, ahead)
         elif word == boot.NEED:
-            channel.write(len(package.content).to_bytes(8, "big"), package.content)
+            content = package.content()
+            channel.write(len(content).to_bytes(8, "big"), content)
         elif word == boot.READY:
             return
         else:

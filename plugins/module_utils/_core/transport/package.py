@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 import pkgutil
 import sys
 import zlib
 from collections.abc import Iterator
 from functools import lru_cache
+from importlib.machinery import SourceFileLoader
 from typing import Any, NamedTuple
 
 from .boot import NAME
@@ -22,10 +24,14 @@ _ROOT = __name__.rpartition(".")[0].rpartition(".")[0]
 
 
 class Package(NamedTuple):
-    """Compressed sources, and their SHA-256."""
+    """Sources as JSON, and their SHA-256."""
 
-    content: bytes
+    text: bytes
     key: str
+
+    def content(self) -> bytes:
+        """Return what is sent: the sources, compressed."""
+        return zlib.compress(self.text)
 
 
 @lru_cache(maxsize=1)
@@ -34,18 +40,32 @@ def package() -> Package:
     from . import agent  # what is named here is there as well where Ansible has packed the core
 
     assert agent.__name__.startswith(_ROOT)
-    content = zlib.compress(json.dumps(sources(), sort_keys=True).encode(), 9)
-    return Package(content, hashlib.sha256(content).hexdigest())
+    text = json.dumps(sources(), sort_keys=True).encode()
+    return Package(text, hashlib.sha256(text).hexdigest())
 
 
 def sources() -> dict[str, str]:
     """Return file name → source of every module of the core."""
+    root = sys.modules[_ROOT]
+    if isinstance(getattr(root, "__loader__", None), SourceFileLoader):
+        return dict(_files(root.__path__[0]))
     found = {}
     for name in _modules():
         inside, is_package, source = _read(name)
         path = inside.replace(".", "/")
         found[f"{path}/__init__.py" if is_package else f"{path}.py"] = source
     return found
+
+
+def _files(root: str) -> Iterator[tuple[str, str]]:
+    """Yield the same from a directory, in a tenth of the time."""
+    for directory, names, files in os.walk(root):
+        names[:] = [name for name in names if name != "__pycache__"]
+        inside = (NAME + directory[len(root) :]).replace(os.sep, "/")
+        for name in files:
+            if name.endswith(".py"):
+                with open(os.path.join(directory, name), encoding="utf-8") as stream:
+                    yield f"{inside}/{name}", stream.read()
 
 
 def _modules() -> Iterator[str]:

@@ -127,18 +127,20 @@ def history_in(chunks: Iterable[bytes], base: Manifest, name: str) -> Manifest:
 
 
 def _steps(content: bytes) -> Iterator[bytes]:
-    """Cut a sequence of deltas behind the last line of each."""
+    """Cut a sequence of deltas behind the last line of each; what is left at the end is one as well."""
     start = 0
     for end in _ends(content):
         yield content[start:end]
         start = end
+    if start < len(content):
+        yield content[start:]
 
 
 def _ends(content: bytes) -> Iterator[int]:
     mark = b'\n{"lines":'
     position = content.find(mark)
     while position >= 0:
-        position = content.index(b"\n", position + 1) + 1
+        position = content.find(b"\n", position + 1) + 1 or len(content)
         yield position
         position = content.find(mark, position)
 
@@ -163,5 +165,8 @@ def _lines(values: Iterable[object]) -> Iterator[bytes]:
 
 
 def _rows(chunks: Iterable[bytes]) -> list[object]:
-    text = b"".join(chunks).decode()
-    return list(json.loads("[" + ",".join(text.splitlines()) + "]"))
+    try:
+        text = b"".join(chunks).decode()
+        return list(json.loads("[" + ",".join(text.splitlines()) + "]"))
+    except ValueError:
+        raise ManifestError("a list on the channel is damaged") from None

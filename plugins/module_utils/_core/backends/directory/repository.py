@@ -9,25 +9,24 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from ...errors import ArgumentError, RepositoryError
 from ...manifest.codec import Manifest
 from ...manifest.entry import Entry
 from ...manifest.header import Header
-from ...manifest.scan import scan_tree
-from ...posix.beneath import Beneath
-from ...posix.durable import discard, sync_directory
 from ...posix.lock import locked
 from ...posix.owner import leave_to_owner
 from ...posix.present import is_directory, is_present
-from ...posix.remove import remove_tree_at
-from .. import published, tree
+from .. import published
 from ..base import Carry, Held
-from ..holding import refuse_held
-from . import held
-from .held import HeldTransaction
 from .layout import Layout
-from .transaction import DirectoryTransaction, make_durable, require_unchanged, retire
+
+if TYPE_CHECKING:
+    from .held import HeldTransaction
+    from .transaction import DirectoryTransaction
+
+# What only some runs need is imported there: most find nothing to do, and wait for every import.
 
 
 class DirectoryRepository:
@@ -101,6 +100,8 @@ class DirectoryRepository:
 
     def make_durable(self) -> None:
         """Have what is published on stable storage."""
+        from .transaction import make_durable
+
         make_durable(self.layout)
 
     @contextmanager
@@ -138,10 +139,14 @@ class DirectoryRepository:
 
     def held(self) -> list[Held]:
         """Return the transactions that wait for a decision."""
+        from . import held
+
         return held.find(self.layout)
 
     def resume(self, txn_id: str) -> HeldTransaction | None:
         """Return a transaction that waits for a decision, None where there is none."""
+        from . import held
+
         return held.resume(self.layout, txn_id)
 
     def recover(self) -> list[str]:
@@ -151,6 +156,10 @@ class DirectoryRepository:
         it becomes its snapshot. One that has a mark waits for a decision. Any other is a transaction
         that never committed. A mark without a work area is that of a transaction that is decided.
         """
+        from ...posix.durable import discard, sync_directory
+        from ...posix.remove import remove_tree_at
+        from .transaction import make_durable, retire
+
         for path in self.layout.unwritten_marks():
             discard(path)
         staged, marked = self.layout.staged(), self.layout.marked()
@@ -176,12 +185,17 @@ class DirectoryRepository:
 
     def begin(self, txn_id: str, base: Manifest | None) -> DirectoryTransaction:
         """Open a transaction upon ``base`` (None: the repository is to be created)."""
+        from ..holding import refuse_held
+        from .transaction import DirectoryTransaction
+
         self.layout.require_provisioned()
         refuse_held(self.held(), self.location)
         return DirectoryTransaction(self.layout, txn_id, base)
 
     def fetch(self, entries: Sequence[Entry], directory: str, carry: Carry | None = None) -> None:
         """Copy entries, verified, to ``directory/0``, ``directory/1``, … in their order."""
+        from .. import tree
+
         (carry or tree.fetch)(self.layout.live, directory, entries)
 
     def tree(self) -> str:
@@ -200,10 +214,15 @@ class DirectoryRepository:
 
     def require_unchanged(self, manifest: Manifest) -> None:
         """Raise :class:`DriftError` where a transaction upon ``manifest`` would be refused."""
+        from .transaction import require_unchanged
+
         require_unchanged(self.layout, manifest)
 
     def drift(self, manifest: Manifest, *, checksum: bool) -> list[str]:
         """Name the differences between the published tree and its manifest."""
+        from ...posix.beneath import Beneath
+        from .. import tree
+
         with Beneath(self.layout.live) as live:
             found = tree.drift(live, manifest.entries)
             return found or (tree.damage(live, manifest.entries) if checksum else [])
@@ -214,4 +233,6 @@ class DirectoryRepository:
 
     def rehashed(self) -> list[Entry]:
         """Return the published tree's entries as they are now, every file hashed anew."""
+        from ...manifest.scan import scan_tree
+
         return scan_tree(self.layout.live, checksum=True).entries

@@ -1,0 +1,315 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can be wrong with a host or the way to it: each has its code, changes nothing, and can be cured."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _core.errors import DsgError
+from _core.transport import boot
+from _core.transport.destination import Become, Destination
+from _core.transport.package import package
+
+from tests.integration.support import make, put, read
+from tests.tools.sshd import free_port, keygen
+from tests.transport.remote_site import SshSite
+from tests.transport.world import PASSWORD, World, uid_of, world
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[World]:
+    with world() as running:
+        yield running
+
+
+@pytest.fixture
+def tmp_path(host: World) -> Path:
+    """A directory that the host's users can reach."""
+    place = Path(tempfile.mkdtemp(dir=host.folder))
+    place.chmod(0o755)
+    return place
+
+
+def refused(site: SshSite, code: str, src: str, **fields: Any) -> DsgError:
+    """Run with another destination what must be refused; then the right one does what is to be done."""
+    destination = site.destination._replace(**fields)
+    error = site.refused(code, src, destination=destination)
+    assert error.object == destination.name or error.host == destination.name
+    site.sync(src)
+    site.check_sound()
+    return error
+
+
+@pytest.fixture
+def begun(host: World, tmp_path: Path) -> tuple[SshSite, str]:
+    """A published tree with a change that is not published yet."""
+    site = host.site("plain", tmp_path)
+    src = site.copy("ann", {"a": "a", "d/b": "b"})
+    site.sync(src)
+    put(src, "a", "changed")
+    return site, src
+
+
+def all_of_it(site: SshSite) -> None:
+    """Init, sync and clone."""
+    ann, bob = site.copy("ann", {"a": "a", "d/b": "b" * 100_000}), site.copy("bob")
+    site.sync(ann)
+    site.sync(bob)
+    make(bob, {"a": "changed", "c": "c"})
+    site.sync(bob)
+    site.sync(ann)
+    assert read(ann) == read(bob) == read(site.live)
+    site.check_sound()
+
+
+# --- who is there ---
+
+
+def test_nobody_listens(begun):
+    site, src = begun
+    refused(site, "DSG-CONNECT", src, port=free_port())
+
+
+def test_an_unknown_host_key(begun, tmp_path):
+    site, src = begun
+    options = _knowing(site, tmp_path, "")
+    refused(site, "DSG-HOST-KEY", src, options=options)
+
+
+@pytest.mark.parametrize("more", [[], ["-o", "StrictHostKeyChecking=no"]], ids=["", "lax options"])
+def test_another_host_key_than_the_known_one(begun, tmp_path, more):
+    site, src = begun
+    kind, key = keygen(tmp_path / "other").split()[:2]
+    line = f"[{site.destination.host}]:{site.destination.port} {kind} {key}\n"
+    error = refused(site, "DSG-HOST-KEY", src, options=[*more, *_knowing(site, tmp_path, line)])
+    assert "known_hosts" in error.next_step
+
+
+def _knowing(site: SshSite, tmp_path: Path, line: str) -> list[str]:
+    known = tmp_path / "known_hosts"
+    known.write_text(line, encoding="ascii")
+    return ["-o", f"UserKnownHostsFile={known}", *site.destination.options]
+
+
+def test_a_refused_key(begun, tmp_path):
+    site, src = begun
+    keygen(tmp_path / "other")
+    refused(site, "DSG-AUTHENTICATION", src, key_file=str(tmp_path / "other"))
+
+
+def test_a_user_who_may_not_log_in(begun, host):
+    site, src = begun
+    refused(site, "DSG-CONNECT", src, user="mute")
+
+
+# --- passwords ---
+
+
+@pytest.fixture
+def known_hosts(host: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The known_hosts of the user who runs the test, which knows the server."""
+    folder = tmp_path / "home" / ".ssh"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(folder.parent))
+    return Path(shutil.copy(host.server.known_hosts, folder / "known_hosts"))
+
+
+def _by_password(password: str) -> dict[str, object]:
+    return {"password": password, "options": (), "key_file": ""}
+
+
+def test_a_password(host, tmp_path, known_hosts):
+    all_of_it(host.site("plain", tmp_path, **_by_password(PASSWORD)))
+
+
+def test_a_wrong_password(begun, known_hosts):
+    site, src = begun
+    refused(site, "DSG-AUTHENTICATION", src, **_by_password("wrong"))
+
+
+def test_a_password_goes_to_no_unknown_host(begun, known_hosts, tmp_path):
+    site, src = begun
+    known_hosts.write_text("", encoding="ascii")
+    refused(site, "DSG-HOST-KEY", src, **_by_password(PASSWORD))
+    kind, key = keygen(tmp_path / "other").split()[:2]
+    name = f"[{site.destination.host}]:{site.destination.port}"
+    known_hosts.write_text(f"{name} {kind} {key}\n", encoding="ascii")
+    put(src, "a", "changed again")
+    refused(site, "DSG-HOST-KEY", src, **_by_password(PASSWORD))
+
+
+# --- Python over there ---
+
+
+def test_an_interpreter_that_is_not_there(begun):
+    site, src = begun
+    error = refused(site, "DSG-PYTHON", src, interpreter="/nowhere/bin/python3")
+    assert "/nowhere/bin/python3" in error.message
+
+
+def test_a_host_without_python(begun):
+    site, src = begun
+    error = refused(site, "DSG-PYTHON", src, user="nopython")
+    assert "python3 was not found" in error.message
+
+
+_AGED = """\
+#!/bin/sh
+# The real interpreter, told that it is an old one: what it is asked to run is not changed.
+shift 3
+exec {python} -I -S -c 'import sys
+sys.version_info = (3, 8, 18, "final", 0)
+exec(sys.argv.pop(1))' "$@"
+"""
+
+
+def test_a_python_that_is_too_old(begun, tmp_path):
+    """No old interpreter is to be had everywhere: a real one says that it is 3.8."""
+    site, src = begun
+    aged = tmp_path / "python3.8"
+    aged.write_text(_AGED.format(python="/usr/bin/python3"), encoding="utf-8")
+    aged.chmod(0o755)
+    # No newer one may be found on the PATH, to which the boot code turns then.
+    error = refused(site, "DSG-PYTHON", src, interpreter=str(aged), user="nopython")
+    assert "needs 3.9 or newer" in error.message
+
+
+def test_old_interpreters_understand_the_boot_code():
+    assert ast.parse(boot._CODE, feature_version=(3, 4))
+
+
+# --- shells ---
+
+
+@pytest.mark.parametrize("user", ["plain", "tess", "fiona", "noisy"])
+def test_login_shells_of_all_sorts(host, tmp_path, user):
+    all_of_it(host.site(user, tmp_path))
+
+
+def test_a_login_shell_that_does_not_stop_talking(begun):
+    site, src = begun
+    error = refused(site, "DSG-CONNECT", src, user="shouting")
+    assert "login shell" in error.next_step
+
+
+# --- where the agent is kept ---
+
+
+def test_the_agent_is_sent_once(host, tmp_path):
+    all_of_it(host.site("plain", tmp_path))
+    kept = host.home("plain") / ".cache" / "dsg-storage"
+    assert os.listdir(kept) == [package().key]
+    assert kept.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("user", ["readonly", "full"])
+def test_a_home_that_cannot_be_written_to(host, tmp_path, user):
+    all_of_it(host.site(user, tmp_path))
+    assert not (host.home(user) / ".cache").exists()
+
+
+@pytest.mark.parametrize("how", ["writable by others", "of somebody else", "a link"])
+def test_a_cache_that_others_can_write_to_is_not_used(host, tmp_path, how):
+    """A trap waits where the agent would be: nobody may step into it."""
+    cache = host.home("trapped") / ".cache"
+    shutil.rmtree(cache, ignore_errors=True)
+    root = cache / ("elsewhere" if how == "a link" else "dsg-storage")
+    trap = root / package().key / boot.NAME / "transport"
+    trap.mkdir(parents=True)
+    sprung = tmp_path / "sprung"
+    tmp_path.chmod(0o777)
+    for place in (trap.parent, trap):
+        (place / "__init__.py").write_text("", encoding="ascii")
+    (trap / "agent.py").write_text(f"open({str(sprung)!r}, 'w')\n", encoding="ascii")
+    uid = uid_of("plain") if how == "of somebody else" else uid_of("trapped")
+    for directory, _unused, names in os.walk(cache):
+        for path in (directory, *(os.path.join(directory, name) for name in names)):
+            os.chown(path, uid, uid)
+    os.chown(cache, uid_of("trapped"), uid_of("trapped"))
+    if how == "writable by others":
+        root.chmod(0o777)
+    if how == "a link":
+        (cache / "dsg-storage").symlink_to(root)
+    all_of_it(host.site("trapped", tmp_path / "site"))
+    assert not sprung.exists()
+
+
+def test_the_trap_would_work_if_it_were_stepped_into(host, tmp_path):
+    """Else the test above says nothing: with right owner and mode the same trap is taken for ours."""
+    cache = host.home("trapped") / ".cache"
+    shutil.rmtree(cache, ignore_errors=True)
+    trap = cache / "dsg-storage" / package().key / boot.NAME / "transport"
+    trap.mkdir(parents=True)
+    sprung = host.home("trapped") / "sprung"
+    for place in (trap.parent, trap):
+        (place / "__init__.py").write_text("", encoding="ascii")
+    (trap / "agent.py").write_text(f"open({str(sprung)!r}, 'w')\n", encoding="ascii")
+    for directory, _unused, names in os.walk(cache):
+        for path in (directory, *(os.path.join(directory, name) for name in names)):
+            os.chown(path, uid_of("trapped"), uid_of("trapped"))
+    site = host.site("trapped", tmp_path)
+    with pytest.raises(DsgError) as caught:
+        site.sync(site.copy("ann", {"a": "a"}))
+    assert caught.value.code == "DSG-CONNECTION"  # the trap has no main()
+    assert sprung.exists()
+    shutil.rmtree(cache)
+
+
+# --- sudo ---
+
+ROOT = Become(user="root")
+
+
+def test_sudo_without_a_password(host, tmp_path):
+    all_of_it(host.site("freely", tmp_path, become=ROOT))
+
+
+def test_sudo_with_a_password(host, tmp_path):
+    all_of_it(host.site("asked", tmp_path, become=ROOT._replace(password=PASSWORD)))
+
+
+def test_a_password_that_sudo_does_not_ask_for(host, tmp_path):
+    all_of_it(host.site("freely", tmp_path, become=ROOT._replace(password=PASSWORD)))
+
+
+def test_a_password_for_sudo_by_paramiko(host, tmp_path, known_hosts):
+    become = ROOT._replace(password=PASSWORD)
+    all_of_it(host.site("plain", tmp_path, **_by_password(PASSWORD)))
+    site = host.site("asked", tmp_path / "more", become=become)
+    site.sync(site.copy("ann", {"a": "a"}))
+
+
+BECOMING: dict[str, Callable[[Destination], dict[str, object]]] = {
+    "asks unexpectedly": lambda right: {"become": ROOT},
+    "no rule": lambda right: {"become": ROOT._replace(password=PASSWORD), "user": "never"},
+    "no rule, no password": lambda right: {"become": ROOT, "user": "never"},
+    "no such user": lambda right: {"become": ROOT._replace(user="nobody-here", password=PASSWORD)},
+    "no sudo": lambda right: {"become": ROOT._replace(executable="/nowhere/sudo")},
+}
+
+
+@pytest.mark.parametrize("how", BECOMING)
+def test_becoming_another_user_fails(host, tmp_path, how):
+    site = host.site("asked", tmp_path, become=ROOT._replace(password=PASSWORD))
+    src = site.copy("ann", {"a": "a"})
+    refused(site, "DSG-BECOME", src, **BECOMING[how](site.destination))
+
+
+def test_a_wrong_password_for_sudo_is_offered_once(host, tmp_path):
+    site = host.site("asked", tmp_path, become=ROOT._replace(password=PASSWORD))
+    src = site.copy("ann", {"a": "a"})
+    before = host.sudo_log()
+    wrong = site.destination._replace(become=ROOT._replace(password="wrong"))
+    site.refused("DSG-BECOME", src, destination=wrong)
+    log = host.sudo_log()[len(before) :]
+    assert "1 incorrect password attempt" in " ".join(log.split())
+    site.sync(src)
