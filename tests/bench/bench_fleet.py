@@ -1,0 +1,149 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whole playbooks from one control node to many hosts over ssh, beside ansible.posix.synchronize."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.tools import environments
+from tests.tools.sshd import Sshd, sshd
+
+from . import corpus
+from .bench_ansible import _installed
+from .measure import Command, Options, compare
+
+FLEETS = ((1, 5), (10, 5), (50, 25))
+MANY = 500
+
+
+def main(options: Options) -> None:
+    """Print the tables."""
+    env = _with_synchronize(_installed(options.base / "collections"))
+    tree = corpus.small(options.base, 200 if options.quick else 20_000)
+    shutil.rmtree(options.base / "fleet", ignore_errors=True)
+    root = options.base / "fleet"
+    root.mkdir()
+    fleets = FLEETS[:2] if options.quick else FLEETS
+    addresses = [f"127.0.1.{number}" for number in range(1, fleets[-1][0] + 1)]
+    with sshd(root / "ssh", addresses=["127.0.0.1", *addresses]) as server:
+        for hosts, forks in fleets:
+            _over_ssh(options, [*env], tree, root, server, addresses[:hosts], forks)
+    _simulated(options, [*env], root)
+    shutil.rmtree(tree / ".dsg", ignore_errors=True)
+    shutil.rmtree(root)
+
+
+def _with_synchronize(env: list[str]) -> list[str]:
+    """Return the environment with ansible.posix, which comes inside the package ``ansible``."""
+    tools = environments.ensure(".venv-bench", sys.executable, "requirements-bench.txt")
+    (found,) = tools.parent.glob("lib/python*/site-packages")
+    name = "ANSIBLE_COLLECTIONS_PATH="
+    return [f"{word}:{found}" if word.startswith(name) else word for word in env]
+
+
+def _over_ssh(
+    options: Options,
+    env: list[str],
+    tree: Path,
+    root: Path,
+    server: Sshd,
+    addresses: list[str],
+    forks: int,
+) -> None:
+    inventory = root / f"inventory-{len(addresses)}.json"
+    inventory.write_text(json.dumps(_reached(server, addresses)))
+    task = {
+        "src": str(tree),
+        "repository": "bench",
+        "backend": {"base": f"{root}/base/{{{{ inventory_hostname }}}}"},
+    }
+    copied = {"src": f"{tree}/", "dest": f"{root}/copies/{{{{ inventory_hostname }}}}/"}
+    for address in addresses:
+        _provision(root / "base" / address)
+        (root / "copies" / address).mkdir(parents=True, exist_ok=True)
+    ours = _playbook(root / "sync.json", {"dsg.storage.dsg_sync": task})
+    peer = _playbook(root / "synchronize.json", {"ansible.posix.synchronize": copied})
+    definition = {"name": "bench", **{key: task[key] for key in ("src", "backend")}}
+    variables = json.dumps({"dsg_repositories": [definition], "dsg_hosts": "all"})
+    common = ["-i", str(inventory), "-f", str(forks)]
+    compare(
+        f"nothing changed, {tree.name}, {len(addresses)} hosts over ssh, {forks} forks",
+        {
+            "playbook with dsg_sync": Command([*env, "ansible-playbook", *common, str(ours)]),
+            "ansible.posix.synchronize": Command([*env, "ansible-playbook", *common, str(peer)]),
+            "dsg.storage.sync, all or nothing": Command(
+                [*env, "ansible-playbook", *common, "-e", variables, "dsg.storage.sync"]
+            ),
+        },
+        options.rounds,
+    )
+    for address in addresses:
+        _end_shared_connection(options, server, address)
+
+
+def _end_shared_connection(options: Options, server: Sshd, address: str) -> None:
+    """End the master that ControlPersist leaves behind."""
+    path = options.base / "collections" / ".ansible" / "cp" / "dsg-%C"
+    words = ["-O", "exit", "-o", f"ControlPath={path}", "-p", str(server.port), "-l", server.user]
+    command = ["ssh", *server.options, *words, address]
+    subprocess.run(command, check=False, stderr=subprocess.DEVNULL)
+
+
+def _simulated(options: Options, env: list[str], root: Path) -> None:
+    """Local connections and a small tree: what a host costs the control node."""
+    tree = root / "small"
+    tree.mkdir()
+    for number in range(20):
+        (tree / f"{number}.txt").write_text(f"{number}\n")
+    count = 50 if options.quick else MANY
+    commands = {}
+    for hosts in (count, count // 5):
+        names = [f"host{number}" for number in range(hosts)]
+        for name in names:
+            _provision(root / "local" / name)
+        inventory = root / f"local-{hosts}.json"
+        variables = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+        }
+        group = {"hosts": {name: {} for name in names}, "vars": variables}
+        inventory.write_text(json.dumps({"all": group}))
+        task = {
+            "src": str(tree),
+            "repository": "bench",
+            "backend": {"base": f"{root}/local/{{{{ inventory_hostname }}}}"},
+        }
+        play = _playbook(root / "local.json", {"dsg.storage.dsg_sync": task})
+        argv = [*env, "ansible-playbook", "-i", str(inventory), "-f", "25", str(play)]
+        commands[f"{hosts} hosts"] = Command(argv)
+    compare("simulated hosts, nothing changed", commands, 1)
+
+
+def _reached(server: Sshd, addresses: list[str]) -> dict[str, Any]:
+    variables = {
+        "ansible_port": server.port,
+        "ansible_user": server.user,
+        "ansible_ssh_private_key_file": str(server.key),
+        "ansible_ssh_common_args": shlex.join(server.options),
+        "ansible_python_interpreter": sys.executable,
+    }
+    return {"all": {"hosts": {address: {} for address in addresses}, "vars": variables}}
+
+
+def _provision(base: Path) -> None:
+    (base / ".dsg").mkdir(parents=True, exist_ok=True)
+    (base / ".dsg" / "format.json").write_text('{"format": 1, "type": "directory"}\n')
+
+
+def _playbook(path: Path, task: dict[str, object]) -> Path:
+    play = {"hosts": "all", "gather_facts": False, "tasks": [task]}
+    path.write_text(json.dumps([play]))
+    return path
