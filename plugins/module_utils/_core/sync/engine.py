@@ -15,11 +15,11 @@ from ..manifest.header import Header
 from ..manifest.scan import Scan
 from ..plan.plan import Plan
 from ..plan.policy import PULL
-from ..transport.connect import repository_at
 from .fleet.pending import pending, refuse_running, settle
 from .operation import already_done, choose_operation
 from .recovery import Leftover, recover_repository, recover_working_copy, unfinished
 from .request import CLONE, SyncRequest, SyncResult
+from .site import repository_of
 from .timing import Stopwatch
 from .txn import SyncTransaction
 from .view import View, scan_working_copy
@@ -35,9 +35,7 @@ def run(request: SyncRequest) -> SyncResult:
     """
     request.validate()
     try:
-        with repository_at(
-            request.destination, request.backend, request.repository, request.advance
-        ) as repository:
+        with repository_of(request) as repository:
             repository.check_source(request.src)
             return Run(request, repository).run()
     except OSError as exc:

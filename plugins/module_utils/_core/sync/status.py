@@ -12,9 +12,9 @@ from ..backends.base import Repository
 from ..client.working_copy import WorkingCopy, repository_key
 from ..errors import from_oserror
 from ..plan.plan import Plan
-from ..transport.connect import repository_at
 from .recovery import leftovers
 from .request import SyncRequest
+from .site import repository_of
 from .view import View
 
 
@@ -56,7 +56,7 @@ def inspect(request: SyncRequest) -> Status:
 
 
 def _inspect(request: SyncRequest) -> Status:
-    with repository_at(request.destination, request.backend, request.repository) as repository:
+    with repository_of(request) as repository:
         return _look(request, repository)
 
 

@@ -10,8 +10,8 @@ from ...backends.base import Repository
 from ...client.fleet import COMMIT, ROLLBACK, FleetRecord, Participant
 from ...client.working_copy import WorkingCopy, repository_key
 from ...errors import ArgumentError, RepositoryError, from_oserror
-from ...transport.connect import repository_at
 from ..request import SYNC, SyncRequest, SyncResult
+from ..site import repository_of
 from ..timing import Stopwatch
 from .complete import complete
 from .decision import decide
@@ -27,9 +27,7 @@ def finish(request: SyncRequest) -> SyncResult:
     """
     request.validate()
     try:
-        with repository_at(
-            request.destination, request.backend, request.repository, request.advance
-        ) as repository:
+        with repository_of(request) as repository:
             return _Finish(request, repository).run()
     except OSError as exc:
         raise from_oserror(exc, "finishing the fleet transaction") from exc

@@ -30,10 +30,10 @@ from ...manifest.scan import Scan, scan_tree
 from ...plan.plan import Plan
 from ...plan.policy import PULL
 from ...posix.process import identify
-from ...transport.connect import repository_at
 from .. import engine
 from ..recovery import recover_repository, recover_working_copy, unfinished
 from ..request import CLONE, FULL, SyncRequest, SyncResult
+from ..site import repository_of
 from ..txn import SyncTransaction
 from ..view import View
 from .complete import complete
@@ -57,9 +57,7 @@ def prepare(request: SyncRequest) -> SyncResult:
         _require_push_only(result, request.repository)
         return result
     try:
-        with repository_at(
-            request.destination, request.backend, request.repository, request.advance
-        ) as repository:
+        with repository_of(request) as repository:
             repository.check_source(request.src)
             return _Preparation(request, repository).run()
     except OSError as exc:
