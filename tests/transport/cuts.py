@@ -60,8 +60,8 @@ class Boundaries:
         """Watch the connections that are made in the block."""
         real = connecting.connect
 
-        def connect(destination: Destination, key: str, ahead: int) -> Channel:
-            channel: Any = Watched(real(destination, key, ahead), self)
+        def connect(destination: Destination) -> Channel:
+            channel: Any = Watched(real(destination), self)
             return channel
 
         connecting.connect = connect

@@ -25,8 +25,8 @@ NAME = "dsg_storage_core"
 OLDEST = (3, 9)
 NEWER = tuple(f"python3.{minor}" for minor in range(14, 8, -1))
 
-# Has to be understood by any Python, old ones too. argv: the SHA-256 of the package's sources, the
-# number of bytes that were sent ahead of the answer, "wait" to skip a password first, its own text.
+# Has to be understood by any Python, old ones too. argv: "wait" to skip a password first, its own text.
+# A line comes in: the SHA-256 of the package's sources, and the number of bytes that are sent ahead.
 _CODE = f"""\
 import os, sys
 def say(word):
@@ -34,20 +34,25 @@ def say(word):
 if sys.version_info < {OLDEST!r}:
     for newer in {NEWER!r}:
         try:
-            os.execvp(newer, [newer, "-I", "-S", "-c"] + sys.argv[4:5] + sys.argv[1:])
+            os.execvp(newer, [newer, "-I", "-S", "-c"] + sys.argv[2:3] + sys.argv[1:])
         except OSError:
             pass
     say(b"{OLD.decode()} %s" % sys.version.split()[0].encode())
     sys.exit(3)
-if sys.argv[3]:
-    say({WAIT!r})
-    line = b""
-    while line != {GO!r}:
+def line():
+    found = b""
+    while not found.endswith(b"\\n"):
         byte = os.read(0, 1)
         if not byte:
             sys.exit(4)
-        line = byte if line.endswith(b"\\n") else line + byte
-key, ahead = sys.argv[1], int(sys.argv[2])
+        found += byte
+    return found
+if sys.argv[1]:
+    say({WAIT!r})
+    while line() != {GO!r}:
+        pass
+key, ahead = line().decode().split()
+ahead = int(ahead)
 root = os.path.join(os.path.expanduser("~"), ".cache", "dsg-storage")
 place = os.path.join(root, key)
 def ours():
@@ -133,20 +138,25 @@ os._exit(agent.main(early))
 """
 
 _FIND = (
-    "boot=$1; key=$2; ahead=$3; wait=$4; shift 4; "
+    "boot=$1; wait=$2; shift 2; "
     'for python do if command -v "$python" >/dev/null 2>&1; then '
-    'exec "$python" -I -S -c "$boot" "$key" "$ahead" "$wait" "$boot"; fi; done; '
+    'exec "$python" -I -S -c "$boot" "$wait" "$boot"; fi; done; '
     f'echo; echo "{MARK.decode()}none"'
 )
 
 
-def command(key: str, ahead: int, interpreter: str, *, wait: bool) -> list[str]:
-    """Return the argument list that starts the agent of package ``key``.
+def command(interpreter: str, *, wait: bool) -> list[str]:
+    """Return the argument list that starts an agent; :func:`opening` goes to its input.
 
-    ``ahead`` bytes are sent before the answer is read; ``interpreter`` '' takes the host's python3. With ``wait`` a line
-    that nobody asked for may come first.
+    ``interpreter`` '' takes the host's python3. With ``wait`` a line that nobody asked for may come
+    first.
     """
     text = base64.b64encode(zlib.compress(_CODE.encode())).decode()
     code = f"import binascii,zlib;exec(zlib.decompress(binascii.a2b_base64('{text}')))"
     candidates = [interpreter] if interpreter else ["python3", *NEWER]
-    return ["sh", "-c", _FIND, "dsg", code, key, str(ahead), "wait" if wait else "", *candidates]
+    return ["sh", "-c", _FIND, "dsg", code, "wait" if wait else "", *candidates]
+
+
+def opening(key: str, ahead: bytes) -> bytes:
+    """Return what an agent of package ``key`` is sent first: with it the first frames, ``ahead``."""
+    return f"{key} {len(ahead)}\n".encode() + ahead

@@ -14,7 +14,7 @@ from . import boot
 from .destination import Destination
 from .errors import BecomeError, ConnectError, InterpreterError
 from .frames import Bytes
-from .package import Package
+from .package import package
 
 _NOISE = 1 << 16
 
@@ -54,7 +54,10 @@ def begin(channel: Channel, destination: Destination, ahead: bytes) -> None:
     """Send what needs no answer: the first frames ``ahead``, or a password that sudo may ask for."""
     password = _password(destination)
     try:
-        channel.write(ahead if password is None else password.encode() + b"\n")
+        if password is None:
+            channel.write(boot.opening(package().key, ahead))
+        else:
+            channel.write(password.encode() + b"\n")
     except BrokenPipeError:
         return  # it ended already; why, is told when it is waited for
 
@@ -63,17 +66,15 @@ def _password(destination: Destination) -> str | None:
     return None if destination.become is None else destination.become.password
 
 
-def await_agent(channel: Channel, destination: Destination, package: Package, ahead: bytes) -> None:
+def await_agent(channel: Channel, destination: Destination, ahead: bytes) -> None:
     """Wait until the agent is up; send what it still lacks."""
     try:
-        _await_agent(channel, destination, package, ahead)
+        _await_agent(channel, destination, ahead)
     except BrokenPipeError:
         raise channel.failure() from None
 
 
-def _await_agent(
-    channel: Channel, destination: Destination, package: Package, ahead: bytes
-) -> None:
+def _await_agent(channel: Channel, destination: Destination, ahead: bytes) -> None:
     password = _password(destination)
     deadline = time.monotonic() + 60 + destination.timeout
     while True:
@@ -81,9 +82,9 @@ def _await_agent(
             channel, destination, deadline, password is not None
         ).partition(b" ")
         if word == boot.WAIT:
-            channel.write(boot.GO, ahead)
+            channel.write(boot.GO, boot.opening(package().key, ahead))
         elif word == boot.NEED:
-            content = package.content()
+            content = package().content()
             channel.write(len(content).to_bytes(8, "big"), content)
         elif word == boot.READY:
             return

@@ -40,10 +40,10 @@ def repository_at(
         remote.close()
 
 
-def connect(destination: Destination, key: str, ahead: int) -> Channel:
+def connect(destination: Destination) -> Channel:
     """Start the agent's command on the host; OpenSSH's client where no password is given."""
     if destination.password is None:
-        return OpenSsh(destination, key, ahead)
+        return OpenSsh(destination)
     from .paramiko_channel import ParamikoChannel  # an optional package, for passwords only
 
-    return ParamikoChannel(destination, key, ahead)
+    return ParamikoChannel(destination)

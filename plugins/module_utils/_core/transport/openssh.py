@@ -10,7 +10,6 @@ import os
 import shlex
 import signal
 import subprocess
-import tempfile
 import time
 
 from ..errors import DsgError
@@ -60,21 +59,21 @@ def become_prefix(become: Become | None) -> list[str]:
     return [become.executable, "-H", *become.flags, *asks, "-u", become.user, "--"]
 
 
-def remote_command(destination: Destination, key: str, ahead: int) -> str:
+def remote_command(destination: Destination) -> str:
     """Return the one text that the host's shell gets, every word of it quoted."""
     asks = destination.become is not None and destination.become.password is not None
-    words = boot.command(key, ahead, destination.interpreter, wait=asks)
+    words = boot.command(destination.interpreter, wait=asks)
     return shlex.join(["exec", *become_prefix(destination.become), *words])
 
 
 class OpenSsh:
     """A running ``ssh``. It has a session of its own: a terminal's ^C is for us, who roll back."""
 
-    def __init__(self, destination: Destination, key: str, ahead: int) -> None:
+    def __init__(self, destination: Destination) -> None:
         self.destination = destination
         # No pipe: a master that stays behind may keep it open.
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115
-        command = [*arguments(destination), remote_command(destination, key, ahead)]
+        self._said = _file()
+        command = [*arguments(destination), remote_command(destination)]
         try:
             self._process = subprocess.Popen(
                 command,
@@ -113,8 +112,10 @@ class OpenSsh:
 
     def said(self) -> str:
         """Return the end of what ssh and the remote command wrote to standard error."""
-        size = os.fstat(self._said.fileno()).st_size
-        data = os.pread(self._said.fileno(), _TAIL, max(0, size - _TAIL))
+        if self._said < 0:
+            return ""
+        size = os.fstat(self._said).st_size
+        data = os.pread(self._said, _TAIL, max(0, size - _TAIL))
         return data.decode("utf-8", "replace")
 
     def failure(self) -> DsgError:
@@ -140,7 +141,9 @@ class OpenSsh:
         self._pipe.end_output()
         self._end()
         self._pipe.close()
-        self._said.close()
+        fd, self._said = self._said, -1
+        if fd >= 0:
+            os.close(fd)
 
     def _end(self) -> int:
         deadline = time.monotonic() + _GRACE
@@ -153,3 +156,13 @@ class OpenSsh:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             return self._process.wait()
+
+
+def _file() -> int:
+    """Return a descriptor of a file without a name."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("said")
+    import tempfile  # costs more than the call
+
+    with tempfile.TemporaryFile() as stream:
+        return os.dup(stream.fileno())

@@ -26,7 +26,7 @@ _TAIL = 8192
 class ParamikoChannel:
     """A remote command by paramiko; host keys come from the user's and the system's known_hosts."""
 
-    def __init__(self, destination: Destination, key: str, ahead: int) -> None:
+    def __init__(self, destination: Destination) -> None:
         self.destination = destination
         self._refuse_options(destination)
         self._client = _connected(destination)
@@ -36,7 +36,7 @@ class ParamikoChannel:
         self._said = bytearray()
         self._buffer = b""
         self._writing = threading.Lock()
-        self._channel.exec_command(remote_command(destination, key, ahead))
+        self._channel.exec_command(remote_command(destination))
 
     @staticmethod
     def _refuse_options(destination: Destination) -> None:

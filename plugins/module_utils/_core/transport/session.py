@@ -18,9 +18,8 @@ from .channel import Channel
 from .destination import Destination
 from .errors import ConnectionLost
 from .frames import CALL, FAILURE, REPLY, pack
-from .package import package
 
-Connect = Callable[[Destination, str, int], Channel]
+Connect = Callable[[Destination], Channel]
 
 
 class AgentFault(RuntimeError):
@@ -35,7 +34,7 @@ class Session:
         self.lost = False
         self._started = False
         self._ahead = ahead
-        self.channel = connect(destination, package().key, len(ahead))
+        self.channel = connect(destination)
         channels.begin(self.channel, destination, ahead)
 
     def start(self) -> None:
@@ -43,7 +42,7 @@ class Session:
         if self._started:
             return
         try:
-            channels.await_agent(self.channel, self.destination, package(), self._ahead)
+            channels.await_agent(self.channel, self.destination, self._ahead)
         except BaseException:
             self.lost = True
             raise
