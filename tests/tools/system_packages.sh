@@ -16,6 +16,7 @@ needs=(git:git)
 if [ "$purpose" = test ]; then
   needs+=(
     bsdtar:libarchive-tools
+    faketime:faketime
     fish:fish
     hashdeep:hashdeep
     ip:iproute2

@@ -25,6 +25,10 @@ from tests.tools.sshd import Sshd, sshd
 from tests.transport.cuts import kill
 from tests.transport.remote_site import SshSite, destination_of
 
+pytestmark = pytest.mark.xdist_group(
+    "cable"
+)  # the addresses are this machine's while it is plugged in
+
 HOST, CLIENT = "198.51.100.1", "198.51.100.2"  # addresses for documentation: nobody has them
 
 
