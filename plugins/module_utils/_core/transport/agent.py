@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from json import dumps
@@ -56,7 +55,7 @@ def main(early: bytes) -> int:
 
 
 def _leave(number: int, _frame: object) -> None:
-    sys.exit(128 + number)
+    raise SystemExit(128 + number)
 
 
 class Agent:

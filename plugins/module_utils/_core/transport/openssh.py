@@ -88,7 +88,8 @@ class OpenSsh:
                 f"{destination.executable} could not be started: {exc.strerror}",
                 object=destination.name,
             ) from exc
-        assert self._process.stdin is not None and self._process.stdout is not None
+        if self._process.stdin is None or self._process.stdout is None:
+            raise AssertionError("both are pipes")
         self._pipe = FdPipe(
             os.dup(self._process.stdout.fileno()), os.dup(self._process.stdin.fileno())
         )

@@ -39,7 +39,8 @@ def package() -> Package:
     """Return the package; equal sources give equal bytes."""
     from . import agent  # what is named here is there as well where Ansible has packed the core
 
-    assert agent.__name__.startswith(_ROOT)
+    if not agent.__name__.startswith(_ROOT):
+        raise AssertionError(agent.__name__)
     text = json.dumps(sources(), sort_keys=True).encode()
     return Package(text, hashlib.sha256(text).hexdigest())
 

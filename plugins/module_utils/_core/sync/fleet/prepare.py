@@ -223,7 +223,8 @@ class _FleetTransaction(SyncTransaction):
         self.result.txn_id = self.txn_id
 
     def _hold(self, record: FleetRecord, part: Participant, manifest: Manifest) -> None:
-        assert self.repository is not None
+        if self.repository is None:
+            raise AssertionError("staged without a transaction")
         with self.watch.phase("prepare"):
             self.repository.prepare(manifest)
             # Known here first: no repository is to hold what nobody would ever decide.
