@@ -16,7 +16,7 @@ from typing import Any
 from _core.backends.zfs.rights import REQUIRED
 from guest.as_user import as_user
 from guest.delegation import CONFIGURATION
-from guest.lab import in_parallel, sh
+from guest.lab import create_pool, in_parallel, sh
 from guest.provisioning import clean
 
 HOME = "/opt/dsg-tests/project"
@@ -37,7 +37,7 @@ def run(nodes: list[str], disks: list[str], name: str) -> dict[str, Any]:
 
 
 def _share(nodes: list[str], pool: str, disk: str, user: str) -> dict[str, Any]:
-    sh("zpool", "create", "-f", "-O", "mountpoint=none", pool, disk)
+    create_pool(pool, disk)
     os.environ["DSG_CONTRACT_POOL"] = pool
     found: dict[str, Any] = (
         _results(nodes) if user == "root" else as_user(user, lambda: _results(nodes))

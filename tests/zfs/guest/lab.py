@@ -49,8 +49,18 @@ def sh(*argv: str, check: bool = True) -> str:
 
 def provision_pool(disk: str) -> None:
     """Make the pool and its publish parent."""
-    sh("zpool", "create", "-f", "-O", "mountpoint=none", "tank", disk)
+    create_pool("tank", disk)
     provision(PARENT, MOUNTPOINT)
+
+
+def create_pool(name: str, disk: str) -> None:
+    """Make a pool; once more where udev was late with the links of the disk's new partitions."""
+    argv = ("zpool", "create", "-f", "-O", "mountpoint=none", name, disk)
+    try:
+        sh(*argv)
+    except AssertionError:
+        sh("udevadm", "settle")
+        sh(*argv)
 
 
 def provision(parent: str, mountpoint: str) -> None:
