@@ -105,10 +105,10 @@ def _arguments(get: Any, shared: bool) -> list[str]:
 
 
 def _shared(get: Any) -> list[str]:
+    """Return how to share a connection with our own only: Ansible's may have checked no host key."""
     directory = os.path.expanduser(get("control_path_dir") or "~/.ansible/cp")
     os.makedirs(directory, mode=0o700, exist_ok=True)
-    path = get("control_path") or f"{directory}/dsg-%C"
-    options = ("ControlMaster=auto", "ControlPersist=60s", f"ControlPath={path}")
+    options = ("ControlMaster=auto", "ControlPersist=60s", f"ControlPath={directory}/dsg-%C")
     return [word for option in options for word in ("-o", option)]
 
 

@@ -46,6 +46,7 @@ class Fleet:
             "ansible_ssh_common_args": shlex.join(self.server.options),
             # Nothing may stay behind the test.
             "ansible_ssh_args": "-o ControlMaster=no",
+            "ansible_control_path": "%(directory)s/%%h-%%r",
         }
 
     def play(self, *tasks: dict[str, Any], options: tuple[str, ...] = (), **variables: Any) -> Play:
