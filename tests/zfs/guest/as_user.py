@@ -30,9 +30,10 @@ class Refused(DsgError):
     """An error of ours, as it came from the other process."""
 
     def __init__(self, found: dict[str, Any]) -> None:
-        code = found.pop("code")
+        code, host = found.pop("code"), found.pop("host")
         super().__init__(found.pop("message"), **found)
         self.code = code
+        self.host = host
 
 
 def later(act: Act) -> Act:
