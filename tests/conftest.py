@@ -23,8 +23,10 @@ settings.load_profile("dsg")
 
 HERE = Path(__file__).resolve().parent
 LONGEST_FIRST = (
-    *("zfs", "collection/test_sanity.py", "collection/test_importer.py"),
-    *("molecule", "collection/test_interpreters.py"),  # by now zfs has built the guest
+    "zfs/test_crash.py",  # builds the guest, if need be; meanwhile the others do what needs none
+    *("collection/test_sanity.py", "collection/test_importer.py", "collection/test_lint.py"),
+    *("collection/test_interpreters.py", "integration/test_demo.py", "integration/test_guide.py"),
+    *("zfs", "molecule", "testbed"),
 )
 
 

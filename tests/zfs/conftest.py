@@ -19,24 +19,38 @@ from tests.zfs.table import ARTIFACT, Table
 HERE = Path(__file__).parent
 
 
-SWEEPS = ("test_contract.py", "test_crash.py")
-# What `make test` runs of these; all others are marked `long`, and `make test-zfs` runs everything.
-SHORT = (
-    *("test_operations.py", "test_delegation.py::test_case", "test_txn.py::test_case"),
-    *("test_crash.py::test_every_point[init-kill]", "test_crash.py::test_every_point[sync-kill]"),
-    "test_atomic_playbook.py::test_the_docs",
+# Tests that share a host, about as long in every group; all others share one, too.
+GROUPS = {
+    **dict.fromkeys(("test_contract.py", "test_readers.py"), "zfs-contract"),
+    **dict.fromkeys(
+        ("test_atomic_playbook.py", "test_playbooks.py", "test_remote.py"), "zfs-playbooks"
+    ),
+    **dict.fromkeys(
+        (
+            *("test_provisioning.py", "test_provisioning_playbooks.py"),
+            *("test_repository_role.py", "test_txn.py"),
+        ),
+        "zfs-provisioning",
+    ),
+}
+# What is left to `make test-zfs`. The service user's rights are shown at every step by test_crash.py
+# and test_delegation.py; the roles, from empty disks to published trees, by Molecule.
+LONG = (
+    "test_contract.py::test_the_contract_of_all_backends[dsg]",
+    "test_provisioning_playbooks.py::",
+    "test_repository_role.py::",
 )
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the sweeps share a host, which is half of the work, and all others another one."""
+    """Keep the tests of a group in one worker, and those that add to the table in one of theirs."""
     for item in items:
         if HERE in item.path.parents:
             fixtures = getattr(item, "fixturenames", ())
-            group = "zfs-sweeps" if "table" in fixtures else "zfs"
-            item.add_marker(pytest.mark.xdist_group(group))
-            if not any(f"/{start}" in item.nodeid for start in SHORT):
+            group = GROUPS.get(item.path.name, "zfs")
+            item.add_marker(pytest.mark.xdist_group("zfs-sweeps" if "table" in fixtures else group))
+            if any(f"/{start}" in item.nodeid for start in LONG):
                 item.add_marker(pytest.mark.long)
 
 
