@@ -27,7 +27,7 @@ help: ## show this list
 demo: packages-demo venv ## set up what is needed and run the main job on a real tree
 	@$(WITH_VENV) demo/run
 
-test: packages-test venv ## install what the tests need and run them: about an hour on two cores
+test: packages-test venv ## install what the tests need and run them; of those on virtual hosts the main ones
 	@$(PYTHON) tests/tools/environments.py report
 	@$(WITH_VENV) python -m pytest -n $(WORKERS) --dist loadgroup -m "not long" $(PYTEST_ARGS)
 
@@ -35,7 +35,7 @@ test-fast: packages-test venv ## the same without virtual hosts
 	@$(PYTHON) tests/tools/environments.py report
 	@$(WITH_VENV) python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS) $(WITHOUT_HOSTS)
 
-test-zfs: packages-test venv ## run every test on virtual hosts with real OpenZFS, and no other
+test-zfs: packages-test venv ## run every test on virtual hosts with real OpenZFS: takes more than an hour
 	@$(WITH_VENV) python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS) tests/testbed tests/zfs tests/molecule
 
 molecule: venv ## run a scenario of Molecule on this checkout: make molecule SCENARIO=zfs

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import stat
+import tempfile
 
 import pytest
 from _core.errors import DsgError, LockedError
@@ -205,11 +206,11 @@ def test_a_big_file(site):
         assert found == [stream.read()]
 
 
-def test_a_source_on_another_file_system(site, tmp_path_factory):
+def test_a_source_on_another_file_system(site):
     """No reflinks and no copy by the kernel then."""
     shared = "/dev/shm"
     assert os.stat(shared).st_dev != os.stat(site.root).st_dev
-    source = os.path.join(shared, os.path.basename(str(tmp_path_factory.mktemp("src"))))
+    source = tempfile.mkdtemp(dir=shared)
     try:
         make(source, {**ONE, "large": "x" * (9 * 1024 * 1024)})
         publish(site.repository, source, 1)

@@ -25,7 +25,7 @@ _FAULTS = {
 
 _INTRODUCTION = """# What a fault does to a transaction on OpenZFS
 
-Written by `tests/zfs` (`make test`, which leaves it as `build/zfs-crash-table.md`; one line for each point in
+Written by `tests/zfs` (`make test-zfs`, which leaves it as `build/zfs-crash-table.md`; one line for each point in
 `build/zfs-crash-table.txt`). The rows are the commands and mount calls of a run in their order, the columns what happens
 there, the cells what is published once recovery has run twice: the `old` tree or the `new` one, bit for bit, never
 anything else. In brackets is how the run itself ends where it is not killed.
