@@ -15,15 +15,23 @@ continues it. Children are told apart by their ``pid``.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import select
 import signal
 import sys
 import traceback
 from typing import NoReturn
 
+import _core
+
 from tests.crash import fleets, jobs
+
+# The faults are for the calls of the work, not for those of an import that is put off.
+for _found in pkgutil.walk_packages(_core.__path__, f"{_core.__name__}."):
+    importlib.import_module(_found.name)
 
 _JOBS = {**jobs.JOBS, **fleets.JOBS}
 
