@@ -98,8 +98,10 @@ def check_mode_touches_nothing() -> None:
     """A dry run before init and before a sync plans the same as the run, and writes nowhere."""
     lab = Lab("dry")
     lab.put("a", "1")
+    # A repository that was destroyed leaves the directory that it was mounted at.
+    there = os.path.exists(lab.path)
     assert lab.sync(check=True).plan.counts()["upload"] == 1
-    assert not os.path.exists(lab.path)
+    assert os.path.exists(lab.path) == there
     assert lab.facts().keys() == {lab.container}
     lab.sync()
     lab.put("a", "22")
