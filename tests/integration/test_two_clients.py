@@ -330,11 +330,11 @@ def _publishing(site, who, published):
     """Return a ``manifest`` that is read right behind somebody's publication."""
     real = DirectoryRepository.manifest
 
-    def manifest(self):
+    def manifest(self, known=None):
         if not published:
             published.append(True)
             in_child(syncing(site, who))
-        return real(self)
+        return real(self, known)
 
     return manifest
 
@@ -346,11 +346,11 @@ def test_a_repository_replaced_while_it_is_looked_at_is_no_newer_snapshot(site, 
     eve.sync(eve.copy("eve", {"evil": "x"}))
     real = DirectoryRepository.manifest
 
-    def manifest(self):
+    def manifest(self, known=None):
         if os.path.exists(eve.live):
             os.rename(site.live, site.live + ".away")
             os.rename(eve.live, site.live)
-        return real(self)
+        return real(self, known)
 
     monkeypatch.setattr(DirectoryRepository, "manifest", manifest)
     with pytest.raises(DsgError) as caught:
