@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +156,22 @@ def test_a_playbook_that_is_killed_is_completed_by_recover(
     play = ground.root / "by-hand.yml"
     play.write_text(json.dumps(_by_hand(decided, str(gate))))
     argv = [BIN / "ansible-playbook", "-i", ground.inventory, play]
-    running = subprocess.Popen(argv, env=ground.installed.env, start_new_session=True)
-    with open(gate):  # returns when a task of the playbook opens it, too
-        os.killpg(running.pid, signal.SIGKILL)
+    # Streams of its own: ours may be non-blocking by another child, and Ansible refuses such.
+    with (ground.root / "output").open("wb") as output:
+        running = subprocess.Popen(
+            argv,
+            env=ground.installed.env,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    opener = threading.Thread(target=lambda: gate.open().close(), daemon=True)
+    opener.start()  # ends when a task of the playbook opens the gate, too
+    while opener.is_alive() and running.poll() is None:
+        opener.join(0.1)
+    assert running.poll() is None, (ground.root / "output").read_text()
+    os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     names = [f"h{n}/.dsg/docs.held" for n in (1, 2, 3)]
     left = [path for path in ground.leftovers() if path.rpartition(".")[0] in names]
