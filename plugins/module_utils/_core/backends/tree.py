@@ -174,12 +174,24 @@ def upload(source: str, target: str, uploads: Sequence[Upload]) -> list[Entry]:
 def patchable(work: Beneath, uploads: Sequence[Upload]) -> list[Upload]:
     """Return the uploads; those whose old version must not be changed in place are to be made anew.
 
-    A file with a second name would change under that as well.
+    A file with a second name would change under that as well. The others are made writable: who
+    publishes may own a file that is published read-only.
     """
     return [
-        item._replace(patch=False) if item.patch and not _has_one_name(work, item) else item
+        item._replace(patch=False) if item.patch and not _opened_up(work, item) else item
         for item in uploads
     ]
+
+
+def _opened_up(work: Beneath, item: Upload) -> bool:
+    if not _has_one_name(work, item):
+        return False
+    fd, name = work.at(item.entry.path)
+    try:
+        os.chmod(name, 0o600, dir_fd=fd)
+    except PermissionError:  # another owner's
+        return False
+    return True
 
 
 def _has_one_name(work: Beneath, item: Upload) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..backends.base import Prepared, Repository, Transaction
 from ..backends.registry import open_repository
-from ..errors import ArgumentError, DriftError, RepositoryError
+from ..errors import ArgumentError, DriftError, ManifestError, RepositoryError, SourceChanged
 from ..manifest.codec import Manifest
 from . import frames, wire
 from .frames import CALL, END, FAILURE, REPLY, pack
@@ -180,7 +180,10 @@ class Agent:
         head = repository.head()
         if head is None or not 0 <= head.snapshot - known <= _MOST_STEPS:
             return None
-        steps = [repository.history(number) for number in range(known, head.snapshot + 1)]
+        try:
+            steps = [repository.history(number) for number in range(known, head.snapshot + 1)]
+        except ManifestError:  # damage that verify tells of; the manifest itself is enough here
+            return None
         if f'"id":"{known_id}"'.encode() not in steps[0].partition(b"\n")[0]:
             return None
         return steps[1:]
@@ -253,7 +256,12 @@ class Agent:
         entries = wire.entries_in(self._incoming())
 
         def carry(root: str, _directory: str, wanted: Sequence[Any]) -> None:
-            Sender(self._pipe, root).send([Item(entry, None) for entry in wanted])
+            try:
+                Sender(self._pipe, root).send([Item(entry, None) for entry in wanted])
+            except SourceChanged as exc:
+                raise DriftError(
+                    "the published file is not what the manifest says", object=exc.object
+                ) from exc
 
         self._held_repository().fetch(entries, "", carry)
         self._pipe.write(pack(END, b""))
