@@ -16,6 +16,8 @@ from _core.errors import DsgError
 from _core.manifest.entry import FILE, Entry
 from _core.posix.beneath import Beneath
 from _core.sync.engine import run
+from _core.transport.connect import connect
+from _core.transport.remote import RemoteRepository
 
 from tests.integration.support import make, read
 from tests.transport.remote_site import SshSite
@@ -60,3 +62,18 @@ def test_a_file_that_is_published_read_only_may_be_patched(tmp_path: Path) -> No
     with Beneath(str(tmp_path)) as work:
         assert [item.patch for item in tree.patchable(work, uploads)] == [True, False, False]
     assert (tmp_path / "locked").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_agent_whose_channel_ends_undoes_what_is_not_prepared(site: SshSite) -> None:
+    """By itself: no recovery has been asked for yet."""
+    src = make(os.path.join(site.root, "wc"), {"a": "a"})
+    run(site.request(src))
+    remote = RemoteRepository(site.destination, site.backend, site.name, connect)
+    with remote.lock(5.0):
+        remote.begin("20260101T000000Z-000000000009", remote.manifest()).stage(src, [], {"a"})
+        assert len(site.staged()) == 1
+        remote.close()
+        remote._session.lost = True  # as a client sees it that is cut off here
+    with site.repository.lock(30.0):  # the agent lets go when it has ended
+        assert site.staged() == []
+    assert read(site.live) == {"a": "a"}
