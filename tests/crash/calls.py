@@ -46,6 +46,7 @@ HARMLESS = frozenset((_PROCESSES + _LOOKING + _NAME_SERVICE).split())
 """Calls that leave everything on disk as it was (``mmap`` only where it is not a shared mapping)."""
 
 _LINE = re.compile(r"(?P<pid>[0-9]+) +(?P<text>(?P<name>[a-z_0-9]+)\(.*)")
+_IMPORTS = re.compile(r'^open[^"]*"[^"]*\.pyc?"')
 _OPENS_TO_WRITE = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_TMPFILE")
 _IOCTL_CHANGES = re.compile(r"FICLONE|FIDEDUPERANGE|FS_IOC_SET|_SETFLAGS|FITRIM")
 
@@ -73,6 +74,7 @@ def parse(log: str) -> list[Call]:
         pids.add(match["pid"])
         count[match["name"]] += 1
         calls.append(Call(match["name"], count[match["name"]], match["text"]))
+        assert not _IMPORTS.search(match["text"]), f"an import differs from run to run: {line}"
     assert len(pids) <= 1, f"the calls of {len(pids)} processes or threads cannot be counted as one"
     return calls
 

@@ -15,6 +15,7 @@ continues it. Children are told apart by their ``pid``.
 
 from __future__ import annotations
 
+import codecs
 import importlib
 import json
 import os
@@ -32,6 +33,9 @@ from tests.crash import fleets, jobs
 # The faults are for the calls of the work, not for those of an import that is put off.
 for _found in pkgutil.walk_packages(_core.__path__, f"{_core.__name__}."):
     importlib.import_module(_found.name)
+# Codecs are modules too: one that another process compiles meanwhile takes a call less.
+for _codec in ("ascii", "latin-1", "utf-8"):
+    codecs.lookup(_codec)
 
 _JOBS = {**jobs.JOBS, **fleets.JOBS}
 
