@@ -172,3 +172,13 @@ class Repository(Protocol):
 
     def chain_problems(self) -> list[str]:
         """Check the chain of manifests; one line per problem."""
+
+
+class LocalRepository(Repository, Protocol):
+    """A repository of this very host, with what only those who are there can do."""
+
+    def tree(self) -> str:
+        """Return the published tree's root."""
+
+    def snapshot_tree(self, number: int) -> str:
+        """Return the root of a snapshot's tree, to be read only; raises where it is not kept."""

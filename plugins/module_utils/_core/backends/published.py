@@ -33,6 +33,16 @@ def history_path(root: str, snapshot: int) -> str:
     return os.path.join(root, METADATA, "history", f"s{snapshot}.jsonl")
 
 
+def not_kept(number: int, kept: Sequence[int], location: str) -> RepositoryError:
+    """Return the error that a snapshot is not there (any more)."""
+    there = ", ".join(f"s{one}" for one in kept) or "none"
+    return RepositoryError(
+        f"snapshot s{number} is not kept; kept are: {there}",
+        object=location,
+        next_step="Choose one of those.",
+    )
+
+
 def records(snapshot: int) -> tuple[str, str]:
     """Return the paths, relative to a tree's root, that :func:`write_records` writes."""
     return manifest_path(""), history_path("", snapshot)

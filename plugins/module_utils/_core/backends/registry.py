@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..errors import ArgumentError
-from .base import Repository
+from .base import LocalRepository
 
 OPTIONS = {"directory": "base", "zfs": "dataset"}
 """Every backend type, and the one option that places it."""
@@ -35,7 +35,7 @@ def check_backend(backend: Mapping[str, object]) -> str:
     return place
 
 
-def open_repository(backend: Mapping[str, object], name: str) -> Repository:
+def open_repository(backend: Mapping[str, object], name: str) -> LocalRepository:
     """Return the repository on this host; touches nothing."""
     place = check_backend(backend)
     if backend["type"] == "zfs":

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from json import dumps
 from typing import Any
 
-from ..backends.base import Prepared, Repository, Transaction
+from ..backends.base import LocalRepository, Prepared, Transaction
 from ..backends.registry import open_repository
 from ..errors import ArgumentError, DriftError, ManifestError, RepositoryError, SourceChanged
 from ..manifest.codec import Manifest
@@ -63,7 +63,7 @@ class Agent:
 
     def __init__(self, pipe: FdPipe) -> None:
         self._pipe = pipe
-        self._repository: Repository | None = None
+        self._repository: LocalRepository | None = None
         self._lock: AbstractContextManager[None] | None = None
         self._transaction: Transaction | None = None
         self._decided: Prepared | None = None
@@ -113,7 +113,7 @@ class Agent:
             raise ArgumentError(f"the agent has no verb {name!r}")
         return verb
 
-    def _held_repository(self) -> Repository:
+    def _held_repository(self) -> LocalRepository:
         if self._repository is None:
             raise ArgumentError("no repository is open")
         return self._repository
@@ -176,7 +176,9 @@ class Agent:
         frames.send_stream(self._pipe, wire.manifest_out(manifest, None))
         return wire.FULL
 
-    def _steps_since(self, repository: Repository, known: int, known_id: str) -> list[bytes] | None:
+    def _steps_since(
+        self, repository: LocalRepository, known: int, known_id: str
+    ) -> list[bytes] | None:
         head = repository.head()
         if head is None or not 0 <= head.snapshot - known <= _MOST_STEPS:
             return None
@@ -221,6 +223,12 @@ class Agent:
     def snapshots(self) -> list[int]:
         """Return the snapshots' numbers."""
         return self._held_repository().snapshots()
+
+    def ask(self, job: str, arguments: dict[str, Any]) -> Any:
+        """Do a job of those that are done where the repository is."""
+        from ..upkeep import jobs
+
+        return jobs.run(self._held_repository(), job, arguments)
 
     def chain_problems(self) -> list[str]:
         """Check the chain of manifests."""
@@ -371,6 +379,7 @@ LOOKING = (
     "open_transactions",
     "held",
     "snapshots",
+    "ask",
     "chain_problems",
     "require_unchanged",
     "drift",

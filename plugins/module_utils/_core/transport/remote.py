@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from ..backends.base import Carry, Held, Land, Upload
 from ..errors import DsgError
@@ -198,6 +199,10 @@ class RemoteRepository:
         """Open a transaction upon ``base`` (None: the repository is to be created)."""
         self._session.call("begin", txn_id=txn_id, base_id="" if base is None else base.header.id)
         return RemoteTransaction(self._session, base, self._progress)
+
+    def ask(self, job: str, arguments: Mapping[str, object]) -> Any:
+        """Have a job done where the repository is; return its answer."""
+        return self._session.call("ask", job=job, arguments=dict(arguments))
 
     def fetch(self, entries: Sequence[Entry], directory: str, carry: Carry | None = None) -> None:
         """Copy entries, verified, to ``directory/0``, ``directory/1``, … in their order."""

@@ -202,6 +202,13 @@ class DirectoryRepository:
         """Return the published tree's root."""
         return self.layout.live
 
+    def snapshot_tree(self, number: int) -> str:
+        """Return the root of a snapshot's tree, to be read only; raises where it is not kept."""
+        kept = self.snapshots()
+        if number not in kept:
+            raise published.not_kept(number, kept, self.location)
+        return self.layout.live if number == kept[-1] else self.layout.snapshot(number)
+
     def snapshots(self) -> list[int]:
         """Return the numbers of the snapshots that are there, the newest (published) one last."""
         head = self.head()

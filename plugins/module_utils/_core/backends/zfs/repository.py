@@ -183,6 +183,13 @@ class ZfsRepository:
         """Copy entries, verified, to ``directory/0``, ``directory/1``, … in their order."""
         (carry or tree.fetch)(self.tree(), directory, entries)
 
+    def snapshot_tree(self, number: int) -> str:
+        """Return the root of a snapshot's tree, to be read only; raises where it is not kept."""
+        kept = self.snapshots()
+        if number not in kept:
+            raise published.not_kept(number, kept, self.location)
+        return os.path.join(self.tree(), ".zfs", "snapshot", f"s{number}")
+
     def snapshots(self) -> list[int]:
         """Return the numbers of the snapshots that are there, the newest (published) one last."""
         if self._state().live is None:
