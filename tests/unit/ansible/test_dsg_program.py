@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 from ansible_collections.dsg.storage.plugins.module_utils import _program
+from ansible_collections.dsg.storage.plugins.module_utils._core.errors import ArgumentError
 from ansible_collections.dsg.storage.plugins.module_utils._core.program import main
 from ansible_collections.dsg.storage.plugins.modules import dsg_program
 
@@ -36,6 +39,24 @@ def run(program: Path, *arguments: str, said: bytes = b"") -> subprocess.Complet
 
 def test_equal_sources_give_equal_bytes():
     assert _program.build("/usr/bin/python3") == _program.build("/usr/bin/python3")
+
+
+def test_it_runs_compiled_code_and_another_python_its_sources(program: Path):
+    """A file that was compiled by another Python is passed over, not a reason to fail."""
+    magic, foreign = importlib.util.MAGIC_NUMBER, b"\x00\x01\r\n"
+    with zipfile.ZipFile(program) as packed:
+        names = set(packed.namelist())
+        heads = {packed.read(name)[:4] for name in names if name.endswith(".pyc")}
+    assert {f"{name}c" for name in names if name.endswith(".py")} < names
+    assert heads == {magic}
+    program.write_bytes(program.read_bytes().replace(magic, foreign))
+    assert run(program).returncode == 2
+    assert b"dsg-storage recover" in run(program).stderr
+
+
+def test_an_interpreter_that_does_not_run_is_named():
+    with pytest.raises(ArgumentError, match="/nowhere/python3"):
+        _program.build("/nowhere/python3")
 
 
 @pytest.mark.parametrize("arguments", [[], ["helper", "x"], ["recover", "-r"], ["--help"], ["run"]])
