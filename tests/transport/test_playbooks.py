@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.integration.support import make, provision, read
 from tests.tools.collection import InstalledCollection
 from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
 from tests.tools.sshd import Sshd
+from tests.transport.world import PASSWORD, World, world
 
 __all__ = ["clean_copy", "installed_collection", "shared_tmp"]
 
@@ -161,3 +163,32 @@ def test_a_host_that_is_away_does_not_hinder_the_others(fleet: Fleet) -> None:
     assert fleet.published() == [None, read(fleet.src)]
     assert fleet.play(sync(fleet)).succeeded().changed("one") == 1
     assert fleet.published() == [read(fleet.src)] * 2
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[World]:
+    with world() as made:
+        yield made
+
+
+def test_becoming_root_with_the_password_of_the_inventory(
+    tmp_path: Path, installed_collection: InstalledCollection, host: World
+) -> None:
+    """sudo asks for it; it is shown nowhere, and a wrong one changes nothing."""
+    fleet = Fleet(tmp_path, installed_collection, host.server)
+    user = {"ansible_user": "asked", "ansible_become": True}
+    wrong = fleet.play(
+        sync(fleet),
+        options=("-vvvv", "--limit", "one"),
+        **user,
+        ansible_become_password="wrong-one",
+    )
+    wrong.failed("DSG-BECOME")
+    assert "wrong-one" not in wrong.said
+    assert fleet.published() == [None, None]
+    done = fleet.play(sync(fleet), options=("-vvvv",), **user, ansible_become_password=PASSWORD)
+    done.succeeded()
+    assert PASSWORD not in done.said
+    assert fleet.published() == [read(fleet.src)] * 2
+    assert {Path(base, "docs").stat().st_uid for base in fleet.bases.values()} == {0}
+    assert "asked : " in host.sudo_log()
