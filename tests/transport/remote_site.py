@@ -18,7 +18,8 @@ from _core.sync.recovery import key_of, recover
 from _core.sync.request import SyncRequest
 from _core.transport.connect import connect
 from _core.transport.destination import Destination
-from _core.transport.remote import RemoteRepository, RemoteTransaction
+from _core.transport.remote import RemoteRepository
+from _core.transport.remote_transaction import RemoteTransaction
 
 from tests.integration.support import Site
 from tests.tools.sshd import Sshd

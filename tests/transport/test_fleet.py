@@ -12,7 +12,7 @@ import pytest
 from _core.client.fleet import COMMIT, PREPARING, ROLLBACK, FleetRecord
 from _core.client.working_copy import WorkingCopy
 from _core.errors import DsgError
-from _core.transport.remote import RemoteTransaction
+from _core.transport.remote_transaction import RemoteTransaction
 
 from tests.integration import test_fleet as local
 from tests.integration.children import in_child
@@ -111,7 +111,7 @@ def test_an_agent_that_dies_at_the_hold(old, when, monkeypatch):
 
 def test_an_agent_that_dies_behind_its_commit(old, monkeypatch):
     """The host has published; the next one who asks hears so."""
-    from _core.transport.remote import RemotePrepared
+    from _core.transport.remote_transaction import RemotePrepared
 
     commit = RemotePrepared.commit
 

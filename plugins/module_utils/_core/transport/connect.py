@@ -14,7 +14,8 @@ from ..backends.registry import check_backend, open_repository
 from .channel import Channel
 from .destination import Destination
 from .openssh import OpenSsh
-from .remote import Progress, RemoteRepository
+from .remote import RemoteRepository
+from .remote_transaction import Progress
 
 
 @contextmanager
