@@ -50,6 +50,24 @@ class Held(NamedTuple):
         return f"transaction {self.txn_id} is prepared and held since {self.since} ({self.note})"
 
 
+class Stored(NamedTuple):
+    """A snapshot that is held. ``manifest_id`` is the one that it carries itself.
+
+    ``in_use`` says why it cannot be removed now (holds, clones, mounts), '' where it can.
+    """
+
+    number: int
+    manifest_id: str
+    in_use: str
+
+
+class Shelf(NamedTuple):
+    """Our snapshots in order, the published one last, and the names of others that lie among them."""
+
+    stored: list[Stored]
+    foreign: list[str]
+
+
 class Prepared(Protocol):
     """A transaction that only has to be decided."""
 
@@ -152,11 +170,20 @@ class Repository(Protocol):
         Raises :class:`HeldError` where another one is held.
         """
 
-    def fetch(self, entries: Sequence[Entry], directory: str, carry: Carry | None = None) -> None:
+    def fetch(
+        self,
+        entries: Sequence[Entry],
+        directory: str,
+        carry: Carry | None = None,
+        snapshot: int = 0,
+    ) -> None:
         """Copy entries, verified, to ``directory/0``, ``directory/1``, … in their order.
 
-        ``carry`` takes them there (None: by copying).
+        ``carry`` takes them there (None: by copying). They are those of a snapshot (0: the newest).
         """
+
+    def snapshot_manifest(self, number: int) -> Manifest:
+        """Return a kept snapshot's own manifest, proved to be the one of the newest one's history."""
 
     def require_unchanged(self, manifest: Manifest) -> None:
         """Raise :class:`DriftError` where a transaction upon ``manifest`` would be refused."""
@@ -182,3 +209,15 @@ class LocalRepository(Repository, Protocol):
 
     def snapshot_tree(self, number: int) -> str:
         """Return the root of a snapshot's tree, to be read only; raises where it is not kept."""
+
+    def shelf(self) -> Shelf:
+        """Return which snapshots are held, from a listing that succeeded."""
+
+    def mounted_snapshot(self, path: str) -> int | None:
+        """Return the number of the snapshot that is mounted at ``path``, None for anything else."""
+
+    def remove_snapshot(self, number: int) -> str:
+        """Remove an older snapshot, whole; return why it (or a rest) has to wait, '' where it is gone.
+
+        The lock must be held.
+        """

@@ -170,6 +170,32 @@ def read_history(root: str, snapshot: int) -> bytes:
         raise ManifestError(f"the history has no snapshot s{snapshot}", object=path) from None
 
 
+def read_snapshot(live: str, root: str, name: str, number: int) -> Manifest:
+    """Read the manifest of the snapshot at ``root``, proved by the history of the one at ``live``.
+
+    Every header from the newest one back to it has to name the one before.
+    """
+    newest = read_header(live, name)
+    parent = newest.parent
+    wanted = newest.id if number == newest.snapshot else ""
+    for earlier in range(newest.snapshot - 1, number - 1, -1):
+        header = read_history_header(live, earlier)
+        if header.id != parent or header.snapshot != earlier:
+            raise ManifestError(
+                f"the history is broken between s{earlier} and s{earlier + 1}",
+                object=history_path(live, earlier),
+            )
+        wanted, parent = header.id, header.parent
+    manifest = read_manifest(root, name)
+    if manifest.header.id != wanted:
+        raise ManifestError(
+            f"it is not the manifest that the history has of s{number}",
+            object=manifest_path(root),
+            next_step="Choose another snapshot; `dsg.storage.verify` names what is damaged.",
+        )
+    return manifest
+
+
 def chain_problems(root: str, newest: Header) -> list[str]:
     """Check that every manifest's ``parent`` is the one before it; one line per problem."""
     problems = []

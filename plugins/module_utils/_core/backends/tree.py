@@ -91,6 +91,14 @@ def _drift_of_directory(
     return found
 
 
+def difference_at(tree: Beneath, entry: Entry) -> str:
+    """Say how what is at an entry's path differs by stat data, '' where it does not."""
+    if tree.lstat(entry.path) is None:
+        return "missing"
+    fd, name = tree.at(entry.path)
+    return "" if entry.kind == DIRECTORY else _difference(fd, name, entry)
+
+
 def _difference(fd: int, name: str, entry: Entry) -> str:
     stat = os.stat(name, dir_fd=fd, follow_symlinks=False)
     if stat.st_mode & _TYPE_MASK != _KIND_BITS[entry.kind]:
@@ -115,7 +123,7 @@ def link_tree(source: Beneath, target: Beneath, entries: Sequence[Entry]) -> Non
         _copy_directory_mode(source_fd, target_fd)
         for name, entry in names.items():
             if entry is not None and entry.kind != DIRECTORY:
-                _link(source_fd, target_fd, name, entry)
+                link_entry(source_fd, target_fd, name, entry)
 
 
 def _copy_directory_mode(source_fd: int, target_fd: int) -> None:
@@ -126,7 +134,8 @@ def _copy_directory_mode(source_fd: int, target_fd: int) -> None:
         os.fchmod(target_fd, wanted.st_mode & 0o7777)
 
 
-def _link(source_fd: int, target_fd: int, name: str, entry: Entry) -> None:
+def link_entry(source_fd: int, target_fd: int, name: str, entry: Entry) -> None:
+    """Give a directory a hard link to a file or link of the same name in another one."""
     try:
         os.link(name, name, src_dir_fd=source_fd, dst_dir_fd=target_fd, follow_symlinks=False)
     except OSError as exc:

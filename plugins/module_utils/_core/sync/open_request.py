@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ..backends.origin import running_user
 from ..errors import ArgumentError
 from ..manifest.header import check_line, check_message
-from .request import MAX_USER, running_user
+from .request import MAX_USER
 from .work_tree import Change
 
 DEFAULT_LEASE = 24 * 60 * 60

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 
 from ..backends import published
 from ..backends.holding import refuse_held
+from ..backends.origin import brief, new_txn_id, utc_now
 from ..backends.registry import open_repository
 from ..backends.zfs import opened
 from ..backends.zfs.opened import OpenTransaction
@@ -35,7 +36,6 @@ from ..manifest.codec import Manifest
 from ..plan.states import by_path
 from .open_request import TransactionRequest, TransactionResult
 from .request import INIT, SYNC
-from .txn import brief, new_txn_id, utc_now
 from .work_tree import WorkTree, changes, drop_special_bits, examine
 
 _PUBLISHED_UNCHANGED = "The published tree is unchanged."

@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from ..backends.origin import running_user
 from ..client.fleet import DECISIONS, check_fleet_id
 from ..errors import ArgumentError
 from ..manifest.header import check_line, check_message
@@ -93,14 +93,6 @@ class SyncRequest(NamedTuple):
     def user_name(self) -> str:
         """Return who is recorded as having changed content."""
         return self.user or running_user()
-
-
-def running_user() -> str:
-    """Return the name of the user that runs this process."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:  # a numeric user in a container
-        return str(os.geteuid())
 
 
 class SyncResult:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import secrets
-import time
 
 from ..backends.base import Transaction, Upload
+from ..backends.origin import brief, new_txn_id, utc_now
 from ..client.journal import HERE, REPOSITORY, Journal
 from ..client.transaction import ClientTransaction, rebuilt
 from ..errors import DsgError, Unfinished, from_oserror
@@ -201,16 +201,6 @@ class SyncTransaction:
             self.repository.rollback()
 
 
-def new_txn_id() -> str:
-    """Return an id that sorts by time and is unique."""
-    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + secrets.token_hex(6)
-
-
-def utc_now() -> str:
-    """Return the time as manifests write it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
 def _plain(destination: Destination | None) -> dict[str, object] | None:
     return None if destination is None else destination.plain()
 
@@ -229,8 +219,3 @@ def _size_of(entries: list[Entry]) -> tuple[int, int]:
 
 def _bytes(entries: list[Entry]) -> int:
     return sum(entry.size for entry in entries if entry.kind == FILE)
-
-
-def brief(cause: BaseException) -> str:
-    """Return what went wrong without what it says of the state: that is another one here."""
-    return cause.brief() if isinstance(cause, DsgError) else str(cause)

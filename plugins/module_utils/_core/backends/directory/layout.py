@@ -6,7 +6,7 @@
 
 ``base/T`` is the published tree of repository T; ``base/.dsg`` the work container, with
 ``T.lock``, ``T.stage.<txn>`` while a transaction runs, ``T.held.<txn>`` beside it while it waits for
-its decision, and ``T/s<N>`` for older snapshots.
+its decision, ``T/s<N>`` for older snapshots, and ``T.doomed.s<N>`` for one that is being removed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MARKER_CONTENT = {"format": 1, "type": "directory"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TXN = re.compile(r"(?!lock$)[0-9A-Za-z-]{1,64}")
 """The lock of a repository ``T.stage`` must not be taken for a work area of ``T``."""
-_OURS = re.compile(rf".*\.(lock|stage\..*|held\..*)|{re.escape(MARKER)}")
+_OURS = re.compile(rf".*\.(lock|stage\..*|held\..*|doomed\..*)|{re.escape(MARKER)}")
 """Names in the work container that are no repository's, whose older snapshots are there as well."""
 _SNAPSHOT = re.compile(r"s([1-9][0-9]{0,9})")
 
@@ -80,6 +80,15 @@ class Layout:
         """Return the file that holds a prepared transaction."""
         return os.path.join(self.container, f"{self.name}.held.{txn_id}")
 
+    def doomed(self, number: int) -> str:
+        """Return where a snapshot goes that is being removed."""
+        return os.path.join(self.container, f"{self.name}.doomed.s{number}")
+
+    def doomed_numbers(self) -> list[int]:
+        """Return the numbers of the snapshots whose removal is not done yet."""
+        matches = [_SNAPSHOT.fullmatch(name) for name in self._behind(".doomed.")]
+        return sorted(int(match[1]) for match in matches if match)
+
     def staged(self) -> list[str]:
         """Return the ids of the transactions that left a work area."""
         return sorted(name for name in self._behind(".stage.") if _TXN.fullmatch(name))
@@ -103,8 +112,12 @@ class Layout:
 
     def kept(self) -> list[int]:
         """Return the numbers of the older snapshots that are kept, in order."""
-        matches = [_SNAPSHOT.fullmatch(name) for name in _names(self.snapshots)]
+        matches = [_SNAPSHOT.fullmatch(name) for name in self.shelved()]
         return sorted(int(match[1]) for match in matches if match)
+
+    def shelved(self) -> list[str]:
+        """Return every name among the older snapshots, ours or not."""
+        return sorted(_names(self.snapshots))
 
     def require_provisioned(self) -> None:
         """Refuse a base directory that the role ``repository`` has not prepared."""

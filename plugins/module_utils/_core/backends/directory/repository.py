@@ -19,7 +19,7 @@ from ...posix.lock import locked
 from ...posix.owner import leave_to_owner
 from ...posix.present import is_directory, is_present
 from .. import published
-from ..base import Carry, Held
+from ..base import Carry, Held, Shelf
 from .layout import Layout
 
 if TYPE_CHECKING:
@@ -124,6 +124,10 @@ class DirectoryRepository:
         fates += [
             f"transaction {txn_id} is decided; its mark is to be removed" for txn_id in decided
         ]
+        fates += [
+            f"snapshot s{number} was pruned; the rest of it is to be removed"
+            for number in self.layout.doomed_numbers()
+        ]
         return [fate for fate in fates if fate]
 
     def _fate(self, txn_id: str, head: Header | None, marked: bool) -> str:
@@ -163,7 +167,8 @@ class DirectoryRepository:
         for path in self.layout.unwritten_marks():
             discard(path)
         staged, marked = self.layout.staged(), self.layout.marked()
-        if not staged and not marked:
+        doomed = self.layout.doomed_numbers()
+        if not (staged or marked or doomed):
             return []
         head = self.head()  # an unreadable manifest stops here: nothing may be removed then
         done = []
@@ -180,6 +185,10 @@ class DirectoryRepository:
         for txn_id in sorted(marked - set(staged)):
             discard(self.layout.mark(txn_id))
             done.append(f"closed transaction {txn_id}, which is decided")
+        if doomed:
+            from . import shelf
+
+            done += shelf.collect(self.layout)
         sync_directory(self.layout.container)
         return done
 
@@ -192,11 +201,41 @@ class DirectoryRepository:
         refuse_held(self.held(), self.location)
         return DirectoryTransaction(self.layout, txn_id, base)
 
-    def fetch(self, entries: Sequence[Entry], directory: str, carry: Carry | None = None) -> None:
+    def fetch(
+        self,
+        entries: Sequence[Entry],
+        directory: str,
+        carry: Carry | None = None,
+        snapshot: int = 0,
+    ) -> None:
         """Copy entries, verified, to ``directory/0``, ``directory/1``, … in their order."""
         from .. import tree
 
-        (carry or tree.fetch)(self.layout.live, directory, entries)
+        root = self.snapshot_tree(snapshot) if snapshot else self.layout.live
+        (carry or tree.fetch)(root, directory, entries)
+
+    def snapshot_manifest(self, number: int) -> Manifest:
+        """Return a kept snapshot's own manifest, proved by the history."""
+        root = self.snapshot_tree(number)
+        return published.read_snapshot(self.layout.live, root, self.name, number)
+
+    def shelf(self) -> Shelf:
+        """Return which snapshots are held, from a listing that succeeded."""
+        from . import shelf
+
+        return shelf.look(self.layout, published.read_header(self.layout.live, self.name))
+
+    def mounted_snapshot(self, path: str) -> int | None:
+        """Return the number of the snapshot that is mounted at ``path``, None for anything else."""
+        from . import shelf
+
+        return shelf.mounted_at(self.layout, path, self.snapshots())
+
+    def remove_snapshot(self, number: int) -> str:
+        """Remove an older snapshot, whole; return why a rest has to wait, '' where it is gone."""
+        from . import shelf
+
+        return shelf.remove(self.layout, number)
 
     def tree(self) -> str:
         """Return the published tree's root."""

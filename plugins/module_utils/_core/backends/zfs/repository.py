@@ -20,9 +20,9 @@ from ...posix.lock import locked
 from ...zfs import datasets, mounts
 from ...zfs.command import Runner
 from .. import published, tree
-from ..base import Carry, Held
+from ..base import Carry, Held, Shelf
 from ..holding import refuse_held
-from . import held, lease, recovery
+from . import held, lease, recovery, shelf
 from .delegated import privileges
 from .layout import OLD, TXN, Layout, snapshot_number
 from .resumed import HeldTransaction
@@ -179,9 +179,33 @@ class ZfsRepository:
         refuse_held(held.find(self._last or self._state()), self.location)
         return ZfsTransaction(self.runner, self.layout, self.privileged, txn_id, base)
 
-    def fetch(self, entries: Sequence[Entry], directory: str, carry: Carry | None = None) -> None:
+    def fetch(
+        self,
+        entries: Sequence[Entry],
+        directory: str,
+        carry: Carry | None = None,
+        snapshot: int = 0,
+    ) -> None:
         """Copy entries, verified, to ``directory/0``, ``directory/1``, … in their order."""
-        (carry or tree.fetch)(self.tree(), directory, entries)
+        root = self.snapshot_tree(snapshot) if snapshot else self.tree()
+        (carry or tree.fetch)(root, directory, entries)
+
+    def snapshot_manifest(self, number: int) -> Manifest:
+        """Return a kept snapshot's own manifest, proved by the history."""
+        root = self.snapshot_tree(number)
+        return published.read_snapshot(self.tree(), root, self.name, number)
+
+    def shelf(self) -> Shelf:
+        """Return which snapshots are held, from a listing that succeeded."""
+        return shelf.look(self.runner, self._state())
+
+    def mounted_snapshot(self, path: str) -> int | None:
+        """Return the number of the snapshot that is mounted at ``path``, None for anything else."""
+        return shelf.mounted_at(self.layout, path)
+
+    def remove_snapshot(self, number: int) -> str:
+        """Destroy an older snapshot; return why it has to wait, '' where it is gone."""
+        return shelf.remove(self.runner, self.layout, number)
 
     def snapshot_tree(self, number: int) -> str:
         """Return the root of a snapshot's tree, to be read only; raises where it is not kept."""

@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 from ...backends.base import Prepared, Repository
+from ...backends.origin import brief
 from ...client.fleet import PREPARING, FleetRecord, Participant
 from ...errors import DsgError, RepositoryError, Unfinished
-from ..txn import brief
 
 STAYS_PREPARED = "The transaction stays prepared, and the decision stands: nothing is lost."
 

@@ -1,0 +1,94 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Older snapshots of the directory backend: what there is, who uses it, and how one is removed.
+
+A snapshot that is to go first gets a name that is none (``T.doomed.s<N>``), durably, so that a crash
+leaves a whole snapshot or something that any recovery removes; never half a snapshot.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ...errors import RepositoryError, from_oserror
+from ...manifest.header import Header
+from ...posix import mounted
+from ...posix.durable import sync_directory
+from ...posix.remove import remove_tree_at
+from ...posix.syscalls import rename_noreplace
+from .. import published
+from ..base import Shelf, Stored
+from .layout import Layout
+
+_AT_CWD = -100
+
+
+def look(layout: Layout, head: Header) -> Shelf:
+    """Return what is kept; a manifest that cannot be read is an error, as is a failing listing."""
+    stored, foreign = [], []
+    numbers = layout.kept()
+    for name in layout.shelved():
+        if name not in {f"s{number}" for number in numbers}:
+            foreign.append(name)
+    places = {number: layout.snapshot(number) for number in numbers}
+    if head.txn in layout.staged():  # recovery is going to give it its name
+        places[head.snapshot - 1] = layout.stage(head.txn)
+    for number, path in sorted(places.items()):
+        header = _header(path, layout.name)
+        if header is None or header.snapshot != number:
+            foreign.append(f"s{number}")
+        else:
+            stored.append(Stored(number, header.id, "; ".join(users(path))))
+    return Shelf([*stored, Stored(head.snapshot, head.id, "")], sorted(foreign))
+
+
+def _header(path: str, name: str) -> Header | None:
+    """Return a snapshot's header, None for a file, a link, or a directory that is no snapshot."""
+    if os.path.islink(path) or not os.path.isdir(path):
+        return None
+    try:
+        return published.read_header(path, name)
+    except RepositoryError:
+        return None
+
+
+def users(path: str) -> list[str]:
+    """Name the mounts that show a snapshot, or are inside of it."""
+    real = os.path.realpath(path)
+    found = [f"it is mounted at {mount.point}" for mount in mounted.showing(real)]
+    return found + [f"{mount.point} is mounted in it" for mount in mounted.below(real)]
+
+
+def mounted_at(layout: Layout, path: str, numbers: list[int]) -> int | None:
+    """Return the number of the snapshot that is mounted at ``path``, None for anything else."""
+    seen = os.stat(path)
+    for number in numbers:
+        place = layout.live if number == numbers[-1] else layout.snapshot(number)
+        tree = os.stat(place)
+        if (tree.st_dev, tree.st_ino) == (seen.st_dev, seen.st_ino):
+            return number
+    return None
+
+
+def remove(layout: Layout, number: int) -> str:
+    """Remove an older snapshot; return why a part of it has to wait, '' where nothing does."""
+    rename_noreplace(layout.snapshot(number), _AT_CWD, layout.doomed(number), _AT_CWD)
+    sync_directory(layout.snapshots)
+    sync_directory(layout.container)
+    try:
+        remove_tree_at(layout.doomed(number))
+    except OSError as exc:
+        error = from_oserror(exc, "removing")
+        return f"what is left of s{number} waits in {layout.doomed(number)}: {error.message}"
+    return ""
+
+
+def collect(layout: Layout) -> list[str]:
+    """Remove what dead removals left; return what was done."""
+    done = []
+    for number in layout.doomed_numbers():
+        remove_tree_at(layout.doomed(number))
+        done.append(f"removed the rest of snapshot s{number}, which was pruned")
+    return done

@@ -1,0 +1,140 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is mounted in this process's namespace, and read-only mounts of a directory made at once.
+
+A tree is cloned as a mount of its own, made read-only while nobody can reach it, and then attached:
+there is no moment in which it takes writes. Source and target are descriptors, so that nobody can put
+a symbolic link in the way between looking and mounting. Needs Linux 5.12 (mount_setattr); numbers are
+those of the generic system call table (x86-64, arm64, riscv64 and others).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from typing import NamedTuple
+
+from ..errors import ArgumentError
+
+_OPEN_TREE = 428
+_MOVE_MOUNT = 429
+_MOUNT_SETATTR = 442
+_AT_EMPTY_PATH = 0x1000
+_OPEN_TREE_CLONE = 1
+_MOVE_MOUNT_F_EMPTY_PATH = 0x4
+_MOVE_MOUNT_T_EMPTY_PATH = 0x40
+_RDONLY_NOSUID_NODEV_NOEXEC = 1 | 2 | 4 | 8
+_UMOUNT_NOFOLLOW = 8
+
+
+class Mount(NamedTuple):
+    """``root`` is the mounted directory within its file system as it is named now; ``point`` where.
+
+    ``device`` tells file systems apart.
+    """
+
+    device: str
+    root: str
+    point: str
+    source: str
+
+
+def mounts() -> list[Mount]:
+    """Return every mount of this process's namespace, in the order in which they are listed."""
+    found = []
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
+        for line in stream:
+            fields = line.split(" ")
+            source = fields[fields.index("-") + 2]
+            found.append(Mount(fields[2], *map(_unescape, (fields[3], fields[4], source))))
+    return found
+
+
+def showing(path: str) -> list[Mount]:
+    """Return the mounts that show the directory ``path`` elsewhere, or a directory below it.
+
+    ``path`` has no link in it. Nothing is looked at but the list: a mount may not answer.
+    """
+    every = mounts()
+    holder = max(
+        (mount for mount in every if f"{path}/".startswith(f"{mount.point.rstrip('/')}/")),
+        key=lambda mount: len(mount.point),
+    )
+    inside = f"{holder.root.rstrip('/')}/{os.path.relpath(path, holder.point)}"
+    return [
+        mount
+        for mount in every
+        if mount.device == holder.device and f"{mount.root}/".startswith(f"{inside}/")
+    ]
+
+
+def below(path: str) -> list[Mount]:
+    """Return what is mounted at the directory ``path`` or below it; ``path`` has no link in it."""
+    return [mount for mount in mounts() if f"{mount.point}/".startswith(f"{path}/")]
+
+
+def is_mountpoint(path: str) -> bool:
+    """Tell whether something is mounted at exactly this path, which has no link in it."""
+    return any(mount.point == path for mount in mounts())
+
+
+def mount_read_only(source_fd: int, target_fd: int) -> None:
+    """Show the directory ``source_fd`` at ``target_fd``: read-only, nosuid, nodev, noexec."""
+    clone = _syscall(_OPEN_TREE, source_fd, b"", _OPEN_TREE_CLONE | _AT_EMPTY_PATH | os.O_CLOEXEC)
+    try:
+        attributes = _Attributes(_RDONLY_NOSUID_NODEV_NOEXEC, 0, 0, 0)
+        _syscall(
+            _MOUNT_SETATTR,
+            clone,
+            b"",
+            _AT_EMPTY_PATH,
+            ctypes.byref(attributes),
+            ctypes.c_size_t(ctypes.sizeof(attributes)),
+        )
+        _syscall(
+            _MOVE_MOUNT,
+            clone,
+            b"",
+            target_fd,
+            b"",
+            _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH,
+        )
+    finally:
+        os.close(clone)
+
+
+def unmount(path: str) -> None:
+    """Unmount what is mounted on top at ``path``, which is not followed if it is a link."""
+    if _libc.umount2(os.fsencode(path), _UMOUNT_NOFOLLOW) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+
+
+class _Attributes(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "user_namespace")
+    ]
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _syscall(number: int, *arguments: object) -> int:
+    result = int(_libc.syscall(number, *arguments))
+    if result < 0:
+        code = ctypes.get_errno()
+        if code == errno.ENOSYS:
+            raise ArgumentError(
+                "this kernel cannot mount a directory read-only at once; Linux 5.12 or newer is needed"
+            )
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+def _unescape(text: str) -> str:
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, character)
+    return text
