@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,33 @@ def test_the_guide_installs_what_is_built(
     assert (installed / "MANIFEST.json").is_file()
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/guide.md", "docs/errors.md"])
+def test_the_way_from_rsync_does_what_it_says(
+    tmp_path: Path, installed_collection: InstalledCollection
+) -> None:
+    """A tree that rsync has published is taken over, and compared with what is published now."""
+    page = Page("docs/migration.md", tmp_path)
+    alice, old = tmp_path / "home/alice/handbook", tmp_path / "srv/www/handbook"
+    (alice / "chapters").mkdir(parents=True)
+    (alice / "chapters" / "backup.md").write_text("Back up.\n")
+    old.parent.mkdir(parents=True)
+    subprocess.run(["rsync", "-a", "--delete", f"{alice}/", f"{old}/"], check=True)
+    (tmp_path / "inventory.yml").write_text(page.yaml("# inventory.yml"))
+    lines = [words for name in ("ansible-playbook", "diff") for words in page.commands(name)]
+    *playbooks, job, comparison = lines
+    for words in playbooks:
+        done = installed_collection.playbook(*words[1:], cwd=tmp_path)
+        assert done.rc == 0, f"{shlex.join(words)}: {done}"
+    subprocess.run(comparison, check=True)
+    (alice / "chapters" / "backup.md").write_text("Back up, and restore.\n")
+    assert installed_collection.playbook(*job[1:], cwd=tmp_path).rc == 0
+    assert subprocess.run(comparison, check=False, capture_output=True).returncode == 1
+
+
+def _pages() -> list[str]:
+    return ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+
+
+@pytest.mark.parametrize("name", _pages())
 def test_links_lead_somewhere(name: str) -> None:
     page = ROOT / name
     found = LINK.findall(page.read_text(encoding="utf-8"))
