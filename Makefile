@@ -19,7 +19,7 @@ WITH_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH:/usr/sbin:/sbin"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-zfs molecule bench unit checks venv packages-demo packages-test format build clean
+.PHONY: help demo test test-fast test-zfs molecule bench unit checks venv packages-demo packages-test format build reference clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s :
@@ -58,6 +58,9 @@ format: venv ## format the Python sources and mend what lint can mend
 
 build: venv ## build the collection's tarball
 	@$(WITH_VENV) python -m tests.tools.collection build .cache/build
+
+reference: venv ## write docs/modules from the documentation in the modules
+	@$(WITH_VENV) python -m tests.tools.collection reference docs/modules
 
 venv: packages-demo
 	@$(PYTHON) tests/tools/environments.py main

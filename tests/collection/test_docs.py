@@ -6,10 +6,21 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from tests.tools.collection import BIN, InstalledCollection, environment, run
+from tests.tools.collection import (
+    BIN,
+    ROOT,
+    InstalledCollection,
+    environment,
+    reference,
+    run,
+)
 
 
 def test_documentation_of_plugins_and_roles_renders(clean_copy: Path, tmp_path: Path) -> None:
@@ -31,6 +42,39 @@ def test_ansible_doc_shows_every_installed_module(
     shown = installed_collection.run("ansible-doc", "-t", "module", *names) if names else None
     assert shown is None or (shown.rc == 0 and shown.stderr == ""), shown
     assert [name for name in names if f"> MODULE {name}" not in shown.stdout] == []
+
+
+def test_the_reference_is_that_of_the_modules(
+    installed_collection: InstalledCollection, tmp_path: Path
+) -> None:
+    """`make reference` writes it anew; how it is laid out is left to the tool, and may differ."""
+    reference(installed_collection, tmp_path)
+    kept = ROOT / "docs" / "modules"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        path.name for path in kept.iterdir()
+    )
+    modules = (installed_collection.path / "plugins" / "modules").glob("[!_]*.py")
+    names = [f"dsg.storage.{path.stem}" for path in modules]
+    told = installed_collection.run("ansible-doc", "-t", "module", "--json", *names).must_succeed()
+    for name, found in json.loads(told.stdout).items():
+        page = (kept / f"{name.rpartition('.')[2]}_module.rst").read_text(encoding="utf-8")
+        missing = [text for text in _sentences(found) if text not in page]
+        assert missing == [], f"{name}: run `make reference`"
+
+
+def _sentences(found: dict[str, Any]) -> Iterator[str]:
+    """Yield names of options and results, and what is said of them where that needs no markup."""
+    described = [*_described(found["doc"].get("options")), *_described(found.get("return"))]
+    for name, texts in described:
+        yield name
+        yield from (text for text in texts if re.fullmatch(r"[A-Za-z ,.;]+", text))
+
+
+def _described(fields: dict[str, Any] | None) -> Iterator[tuple[str, list[str]]]:
+    for name, field in (fields or {}).items():
+        texts = field["description"]
+        yield name, [texts] if isinstance(texts, str) else texts
+        yield from _described(field.get("suboptions") or field.get("contains"))
 
 
 def test_action_group_lists_every_module(installed_collection: InstalledCollection) -> None:

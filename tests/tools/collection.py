@@ -6,6 +6,7 @@
 
     python -m tests.tools.collection build FOLDER      the tarball into FOLDER
     python -m tests.tools.collection install FOLDER    built, and installed into FOLDER
+    python -m tests.tools.collection reference FOLDER  the pages about its modules, made from them
 
 Runs in the main environment (.venv), whose ansible-galaxy it calls.
 """
@@ -164,18 +165,32 @@ class InstalledCollection:
         return done._replace(tasks=collected.get("tasks", []), stats=collected.get("stats", {}))
 
 
+def reference(installed: InstalledCollection, folder: Path) -> None:
+    """Write a page about every module, filter and role into ``folder``, and nothing else there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    argv = ["collection", "--use-current", "--squash-hierarchy", "--fail-on-error"]
+    argv += ["--output-format", "simplified-rst", "--cleanup", "everything"]
+    argv += ["--no-add-antsibull-docs-version", "--dest-dir", str(folder), "dsg.storage"]
+    installed.run("antsibull-docs", *argv, cwd=folder).must_succeed()
+
+
 def _main(arguments: list[str]) -> None:
-    if len(arguments) != 2 or arguments[0] not in ("build", "install"):
+    if len(arguments) != 2 or arguments[0] not in ("build", "install", "reference"):
         raise SystemExit(__doc__)
     folder = Path(arguments[1]).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="dsg-build-") as scratch:
-        source = clean_copy(Path(scratch))
+    with tempfile.TemporaryDirectory(prefix="dsg-build-") as name:
+        scratch = Path(name)
+        tarball = build(clean_copy(scratch), folder if arguments[0] == "build" else scratch)
         if arguments[0] == "build":
-            print(build(source, folder))
-        else:
-            install(build(source, Path(scratch)), folder)
-            print(folder / "ansible_collections" / "dsg" / "storage")
+            print(tarball)
+            return
+        collections = folder if arguments[0] == "install" else scratch / "installed"
+        install(tarball, collections)
+        installed = InstalledCollection(tarball, collections)
+        if arguments[0] == "reference":
+            reference(installed, folder)
+        print(folder if arguments[0] == "reference" else installed.path)
 
 
 if __name__ == "__main__":

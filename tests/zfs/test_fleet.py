@@ -1,0 +1,210 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A fleet of mixed kinds: two hosts with OpenZFS over ssh, a directory at hand; hosts lose their power."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.playbooks import Play
+from tests.testbed.bed import Bed, Host
+from tests.tools.collection import InstalledCollection
+from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
+from tests.zfs.playbooks import LISTING
+from tests.zfs.test_remote import listing, write
+
+__all__ = ["clean_copy", "installed_collection", "shared_tmp"]
+
+FAR, NEAR = ("host1", "host2"), "near"
+HOSTS = (*FAR, NEAR)
+PARENT, MOUNTPOINT = "tank/fleet", "/srv/fleet"
+FILES = {"a.txt": "a\n", "b.txt": "b\n", "sub/c.txt": "c\n"}
+
+
+class Fleet:
+    """Three hosts that publish one working copy as repository ``name``."""
+
+    def __init__(self, root: Path, installed: InstalledCollection, bed: Bed, name: str) -> None:
+        self.root, self.installed, self.bed, self.name = root, installed, bed, name
+        self.src = root / "wc"
+        self.inventory = root / "inventory.json"
+        self.inventory.write_text(json.dumps({"storage": self._storage()}))
+
+    def _storage(self) -> dict[str, Any]:
+        reached = self.bed.inventory()["testbed"]
+        zfs = {"backend": {"type": "zfs", "dataset": PARENT}, "mountpoint": MOUNTPOINT}
+        hosts = {
+            host: {**reached["vars"], **own, "dsg_repositories": [self._repository(zfs)]}
+            for host, own in reached["hosts"].items()
+        }
+        directory = {"backend": {"type": "directory", "base": str(self.root / "srv")}}
+        hosts[NEAR] = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "dsg_repositories": [self._repository(directory)],
+        }
+        return {"hosts": hosts}
+
+    def _repository(self, held: dict[str, Any]) -> dict[str, Any]:
+        return {"name": self.name, "src": str(self.src), "user": "ann", **held}
+
+    def play(self, playbook: str | Path, *options: str) -> Play:
+        """Run a playbook of the collection, or one of ours."""
+        name = playbook if isinstance(playbook, Path) else f"dsg.storage.{playbook}"
+        arguments = ("-i", self.inventory, *options)
+        return Play(self.installed.playbook(name, *arguments, ANSIBLE_PIPELINING="true"))
+
+    def step(self, phase: str, *hosts: str, **options: Any) -> Play:
+        """Take one step of the transaction ``f-1`` on some hosts."""
+        task = {
+            "name": f"Take the step {phase}",
+            "dsg.storage.dsg_sync": {
+                "src": str(self.src),
+                "repository": self.name,
+                "backend": "{{ dsg_repositories[0].backend }}",
+                "user": "ann",
+                "phase": phase,
+                **options,
+            },
+        }
+        play = {"name": "A step", "hosts": ":".join(hosts), "gather_facts": False, "tasks": [task]}
+        path = self.root / "step.yml"
+        path.write_text(json.dumps([play]))
+        return self.play(path)
+
+    def prepare_all(self) -> dict[str, str]:
+        """Prepare every host; return its transaction."""
+        play = self.step("prepare", *HOSTS).succeeded()
+        return {task["host"]: task["result"]["txn_id"] for task in play.result.tasks}
+
+    def published(self) -> list[dict[str, Any]]:
+        """Return what each host publishes."""
+        argv = ("python3", "-c", LISTING, f"{MOUNTPOINT}/{self.name}")
+        far = [json.loads(self.bed.host(name).run(*argv).stdout) for name in FAR]
+        return [*far, listing(self.root / "srv" / self.name)]
+
+    def check_tidy(self, snapshots: int) -> None:
+        """Every host is at that snapshot, and holds nothing but what is published."""
+        for name in FAR:
+            listed = ("zfs", "list", "-H", "-o", "name", "-t", "all", "-r", PARENT)
+            found = self.bed.host(name).run(*listed).stdout.split()
+            live = f"{PARENT}/{self.name}"
+            wanted = [live, *(f"{live}@s{number}" for number in range(1, snapshots + 1))]
+            marks = (live, f"{PARENT}/.dsg/{self.name}.")
+            assert sorted(one for one in found if one.startswith(marks)) == sorted(wanted), name
+        container = sorted(os.listdir(self.root / "srv" / ".dsg"))
+        assert [name for name in container if ".held." in name or ".stage." in name] == []
+        assert not (self.src / ".dsg" / "fleet").exists()
+
+
+@pytest.fixture(scope="module")
+def bed() -> Iterator[Bed]:
+    with Bed(f"pytest-fleet-{os.getpid()}").use(FAR) as bed:
+        for name in FAR:
+            host = bed.host(name)
+            host.run("zpool", "create", "-O", "mountpoint=none", "tank", host.disks[0])
+        yield bed
+
+
+@pytest.fixture
+def fleet(
+    tmp_path: Path,
+    installed_collection: InstalledCollection,
+    bed: Bed,
+    request: pytest.FixtureRequest,
+) -> Fleet:
+    """Three hosts at s1, and an edited working copy; ``old`` and ``new`` are the trees."""
+    name = "".join(letter for letter in request.node.name if letter.isalnum())[-40:]
+    made = Fleet(tmp_path, installed_collection, bed, name)
+    write(made.src, FILES)
+    made.play("provision").succeeded()
+    made.play("init").succeeded()
+    assert made.published() == [listing(made.src)] * 3
+    write(made.src, {"a.txt": "longer\n", "new/d.txt": "d\n"})
+    (made.src / "b.txt").unlink()
+    return made
+
+
+def lose_power(host: Host) -> None:
+    host.power_cut()
+    host.boot()
+
+
+def test_all_at_once_and_then_nothing(fleet: Fleet) -> None:
+    old = fleet.published()
+    announced = fleet.play("sync", "--check", "--diff").succeeded()
+    assert fleet.published() == old
+    assert [announced.changed(host) > 0 for host in HOSTS] == [True] * 3
+    fleet.play("sync").succeeded()
+    assert fleet.published() == [listing(fleet.src)] * 3
+    again = fleet.play("sync").succeeded()
+    assert [again.changed(host) for host in HOSTS] == [0] * 3
+    fleet.check_tidy(2)
+
+
+def test_one_host_that_refuses_keeps_all_as_they_were(fleet: Fleet) -> None:
+    """Somebody made the published tree of one host writable, and wrote."""
+    old = fleet.published()
+    host, live = fleet.bed.host(FAR[1]), f"{PARENT}/{fleet.name}"
+    host.run("zfs", "set", "readonly=off", live)
+    host.run("touch", f"{MOUNTPOINT}/{fleet.name}/intruder")
+    fleet.play("sync").failed("DSG-DRIFT")
+    host.run("rm", f"{MOUNTPOINT}/{fleet.name}/intruder")
+    host.run("zfs", "inherit", "readonly", live)
+    assert fleet.published() == old
+    fleet.check_tidy(1)
+
+
+def test_power_cuts_before_the_decision_take_all_back(fleet: Fleet) -> None:
+    """All are prepared, then the coordinator is gone and both storage hosts lose their power."""
+    old, new = fleet.published(), listing(fleet.src)
+    assert set(fleet.prepare_all()) == set(HOSTS)
+    for name in FAR:
+        lose_power(fleet.bed.host(name))
+    assert fleet.published() == old, "boot leaves to the fleet what is held"
+    fleet.play("recover").succeeded()
+    assert fleet.published() == old
+    fleet.check_tidy(1)
+    fleet.play("sync").succeeded()
+    assert fleet.published() == [new] * 3
+    fleet.check_tidy(2)
+
+
+@pytest.mark.parametrize("first", [FAR[0], NEAR])
+def test_power_cuts_behind_the_decision_bring_all_forward(fleet: Fleet, first: str) -> None:
+    """One host has committed when the others lose their power."""
+    new = listing(fleet.src)
+    txns = fleet.prepare_all()
+    fleet.step("commit", first, txn_id=txns[first]).succeeded()
+    for name in FAR:
+        lose_power(fleet.bed.host(name))
+    fleet.play("recover").succeeded()
+    assert fleet.published() == [new] * 3
+    again = fleet.play("recover").succeeded()
+    assert [again.changed(host) for host in HOSTS] == [0] * 3
+    fleet.check_tidy(2)
+
+
+def test_a_host_that_is_down_is_completed_when_it_is_back(fleet: Fleet) -> None:
+    """It lost its power before its commit; the others publish, and recovery brings it forward."""
+    old, new = fleet.published(), listing(fleet.src)
+    txns = fleet.prepare_all()
+    down = fleet.bed.host(FAR[1])
+    for name in (FAR[0], NEAR):
+        fleet.step("commit", name, txn_id=txns[name]).succeeded()
+    down.power_cut()
+    play = fleet.play("recover")
+    assert play.result.rc != 0, play.result
+    down.boot()
+    assert fleet.published() == [new, old[1], new]
+    fleet.play("recover").succeeded()
+    assert fleet.published() == [new] * 3
+    fleet.check_tidy(2)
