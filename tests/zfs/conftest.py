@@ -23,8 +23,10 @@ HERE = Path(__file__).parent
 GROUPS = {
     **dict.fromkeys(("test_contract.py", "test_readers.py"), "zfs-contract"),
     **dict.fromkeys(
-        ("test_atomic_playbook.py", "test_playbooks.py", "test_remote.py"), "zfs-playbooks"
+        ("test_atomic_playbook.py", "test_blocks.py", "test_playbooks.py", "test_remote.py"),
+        "zfs-playbooks",
     ),
+    "test_fleet.py": "zfs-fleet",
     **dict.fromkeys(
         (
             *("test_provisioning.py", "test_provisioning_playbooks.py"),
@@ -39,6 +41,8 @@ LONG = (
     "test_crash.py::test_every_point[init-error]",
     "test_crash.py::test_every_point[sync-error]",
     "test_atomic_playbook.py::test_unarchive",
+    "test_blocks.py::",
+    "test_fleet.py::",
     "test_playbooks.py::",
     "test_provisioning.py::",
     "test_provisioning_playbooks.py::",
