@@ -81,6 +81,23 @@ options:
       - Keys are paths relative to the tree, values are V(fail), V(local) or V(remote).
     type: dict
     default: {}
+  names:
+    description:
+      - Which names the tree may have.
+      - V(any) allows whatever keeps the path rules (UTF-8 in NFC, no control characters, none that
+        differ only in case).
+      - V(portable) also refuses names that other systems cannot hold; with C(< > : " | ? * \), a dot
+        or a space at the end, or a name that Windows reserves. The error lists what each would be.
+      - V(normalise) gives such names, and those that break the path rules, a portable one. They are
+        renamed in the working copy in the same transaction that publishes the new names, and links
+        follow them. Check mode and diff mode show each. Names that exclude one another get a number.
+        It does not go with O(direction=push).
+    type: str
+    choices:
+      - any
+      - portable
+      - normalise
+    default: any
   ignore:
     description:
       - Patterns of paths that are left alone on both sides, as in C(.gitignore).

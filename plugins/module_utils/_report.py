@@ -12,8 +12,10 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from typing import Any
+from unicodedata import is_normalized
 
 from ._core.manifest.entry import DIRECTORY, FILE, Entry
+from ._core.manifest.portable import Names
 from ._core.plan.plan import HELD, ORDER, Plan, Step
 from ._core.plan.states import (
     CONFLICT,
@@ -44,6 +46,15 @@ class Differences:
         for step in plan.steps:
             if step.action not in (HELD, CONFLICT) and step.path not in put_off:
                 self.add(step.action, shown_path(step.path), describe(step))
+
+    def add_names(self, names: Names, put_off: Collection[str] = ()) -> None:
+        """Record every renaming, and every link that follows one."""
+        for old, new in names.renames:
+            if new not in put_off:
+                self.add("rename", f"{shown_path(old)} -> {shown_path(new)}")
+        for path, _old, target in names.retargets:
+            if path not in put_off:
+                self.add("rename", shown_path(path), f"now a link to {shown_path(target)}")
 
     @property
     def changed(self) -> bool:
@@ -117,7 +128,7 @@ def describe_entry(entry: Entry) -> str:
 
 def shown_path(path: str) -> str:
     """Return a path on one line (the path rules allow no control characters, trees do)."""
-    return path if path.isprintable() else ascii(path)
+    return path if path.isprintable() and is_normalized("NFC", path) else ascii(path)
 
 
 def plan_data(plan: Plan, limit: int) -> dict[str, Any]:
@@ -129,6 +140,20 @@ def plan_data(plan: Plan, limit: int) -> dict[str, Any]:
         "counts": plan.counts(),
         "paths": {action: paths[action][:limit] for action in ORDER if action in paths},
         "truncated": any(len(found) > limit for found in paths.values()),
+    }
+
+
+def names_data(names: Names, limit: int) -> dict[str, Any]:
+    """Return what is renamed, up to ``limit`` of each sort."""
+    return {
+        "count": len(names.renames),
+        "renamed": [
+            {"old": shown_path(old), "new": shown_path(new)} for old, new in names.renames[:limit]
+        ],
+        "links": [
+            {"path": shown_path(path), "old": shown_path(old), "new": shown_path(new)}
+            for path, old, new in names.retargets[:limit]
+        ],
     }
 
 

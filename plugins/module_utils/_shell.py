@@ -16,6 +16,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ._core.backends.registry import OPTIONS, TYPES
 from ._core.errors import ArgumentError, DsgError
+from ._core.plan.policy import ANY, NAMES_CHOICES
 from ._core.transport.destination import Become, Destination
 
 Result = dict[str, Any]
@@ -42,6 +43,7 @@ def comparison_options() -> dict[str, Any]:
         "direction": {"type": "str", "choices": ["both", "push", "pull"], "default": "both"},
         "conflict": {"type": "str", "choices": ["fail", "local", "remote"], "default": "fail"},
         "conflict_paths": {"type": "dict", "default": {}},
+        "names": {"type": "str", "choices": list(NAMES_CHOICES), "default": ANY},
         "ignore": {"type": "list", "elements": "str", "default": []},
         "checksum": {"type": "bool", "default": False},
         "user": {"type": "str", "default": ""},

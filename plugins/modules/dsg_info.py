@@ -208,6 +208,7 @@ def request_of(params: dict[str, Any]) -> SyncRequest:
             direction=params["direction"],
             conflict=params["conflict"],
             conflict_paths=params["conflict_paths"],
+            names=params["names"],
         ),
         ignore=params["ignore"],
         checksum=params["checksum"],

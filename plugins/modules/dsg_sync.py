@@ -62,6 +62,8 @@ options:
       - V(auto) does the one of these that fits.
       - V(recover) finishes or undoes what an interrupted run left, and syncs nothing. Every other
         operation does this first as well.
+      - V(undo_names) puts back the names that the newest run with O(names=normalise) changed in the
+        working copy. It publishes nothing. Every call undoes one run.
     type: str
     choices:
       - auto
@@ -69,6 +71,7 @@ options:
       - clone
       - sync
       - recover
+      - undo_names
     default: auto
   phase:
     description:
@@ -227,6 +230,22 @@ EXAMPLES = r"""
     phase: commit
     txn_id: "{{ prepared.txn_id }}"
 
+- name: Give names that other systems cannot hold a portable one, here and there
+  dsg.storage.dsg_sync:
+    src: /home/alice/handbook
+    repository: handbook
+    backend:
+      base: /srv/dsg
+    names: normalise
+
+- name: Put the names in the working copy back
+  dsg.storage.dsg_sync:
+    src: /home/alice/handbook
+    repository: handbook
+    backend:
+      base: /srv/dsg
+    operation: undo_names
+
 - name: Finish or undo what an interrupted run left
   dsg.storage.dsg_sync:
     src: /home/alice/handbook
@@ -238,18 +257,18 @@ EXAMPLES = r"""
 
 RETURN = r"""
 operation:
-  description: What was done, V(init), V(clone), V(sync) or V(recover).
+  description: What was done, V(init), V(clone), V(sync), V(recover) or V(undo_names).
   returned: success
   type: str
   sample: sync
 phase:
   description: The phase that was asked for.
-  returned: success, unless O(operation=recover)
+  returned: success of a sync
   type: str
   sample: full
 plan:
   description: What differed and what is done about it (in check mode, what would be done).
-  returned: success, unless O(operation=recover)
+  returned: success of a sync
   type: dict
   contains:
     counts:
@@ -325,41 +344,74 @@ conflicts:
       description: The path in the repository, V(none) if it is absent there.
       type: dict
       contains: *side
+names:
+  description: What was renamed in the working copy (in check mode, what would be).
+  returned: success, unless O(operation=recover)
+  type: dict
+  contains:
+    count:
+      description: Number of files, links and directories that got another name.
+      type: int
+    renamed:
+      description: Each of them, up to O(paths_limit).
+      type: list
+      elements: dict
+      contains:
+        old:
+          description: The path before, with what is not UTF-8 escaped.
+          type: str
+        new:
+          description: The path afterwards, where its parents have their new names, too.
+          type: str
+    links:
+      description: Links whose target was adapted, up to O(paths_limit).
+      type: list
+      elements: dict
+      contains:
+        path:
+          description: The link's path afterwards.
+          type: str
+        old:
+          description: Its target before.
+          type: str
+        new:
+          description: Its target afterwards.
+          type: str
 snapshot:
   description: Number of the repository's snapshot afterwards.
-  returned: success, unless O(operation=recover)
+  returned: success of a sync
   type: int
   sample: 4
 txn_id:
   description: Id of the transaction, empty where nothing had to be done.
-  returned: success, unless O(operation=recover)
+  returned: success of a sync
   type: str
 manifest_digest:
   description: SHA-256 that names the content of the published tree.
-  returned: success, unless O(operation=recover)
+  returned: success of a sync
   type: str
 bytes_uploaded:
   description: Bytes of content that went into the repository.
-  returned: success, unless O(operation=recover)
+  returned: success of a sync
   type: int
 bytes_downloaded:
   description: Bytes of content that went into the working copy.
-  returned: success, unless O(operation=recover)
+  returned: success of a sync
   type: int
 seconds:
   description: Time that each phase took.
-  returned: success, unless O(operation=recover)
+  returned: success of a sync
   type: dict
 recovered:
   description: What was finished or undone of an earlier, interrupted run.
-  returned: success
+  returned: success, unless O(operation=undo_names)
   type: list
   elements: str
 put_off:
   description: >-
     Paths that changed in the working copy while the run was going on. They are left as they are and
     seen again by the next run.
-  returned: success, unless O(operation=recover)
+  returned: success of a sync
   type: list
   elements: str
 pending_cleanup:
@@ -369,7 +421,7 @@ pending_cleanup:
   elements: str
 backup:
   description: Directory that keeps the local versions that lost a conflict, or empty.
-  returned: success, unless O(operation=recover)
+  returned: success of a sync
   type: str
 error:
   description: What went wrong.
@@ -430,8 +482,13 @@ from ansible_collections.dsg.storage.plugins.module_utils._core.sync.request imp
     SyncResult,
 )
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.status import inspect
+from ansible_collections.dsg.storage.plugins.module_utils._core.sync.undo_names import (
+    UNDO_NAMES,
+    undo_names,
+)
 
 RECOVER = "recover"
+OTHERS = (RECOVER, UNDO_NAMES)
 
 
 def argument_spec() -> dict[str, Any]:
@@ -440,7 +497,7 @@ def argument_spec() -> dict[str, Any]:
         "src": {"type": "path"},
         "repository": {"type": "str", "required": True},
         "backend": _shell.backend_option(required=True),
-        "operation": {"type": "str", "choices": [*OPERATIONS, RECOVER], "default": "auto"},
+        "operation": {"type": "str", "choices": [*OPERATIONS, *OTHERS], "default": "auto"},
         "phase": {"type": "str", "choices": list(PHASES), "default": FULL},
         "txn_id": {"type": "str", "default": ""},
         "fleet": {"type": "str", "default": ""},
@@ -455,7 +512,7 @@ def argument_spec() -> dict[str, Any]:
     }
 
 
-REQUIRED_IF = [("operation", operation, ["src"]) for operation in OPERATIONS]
+REQUIRED_IF = [("operation", operation, ["src"]) for operation in (*OPERATIONS, UNDO_NAMES)]
 
 
 def request_of(params: dict[str, Any], *, check: bool, meter: Meter | None = None) -> SyncRequest:
@@ -464,12 +521,13 @@ def request_of(params: dict[str, Any], *, check: bool, meter: Meter | None = Non
         src=params["src"] or "",
         repository=params["repository"],
         backend=params["backend"],
-        operation=params["operation"] if params["operation"] != RECOVER else "auto",
+        operation=params["operation"] if params["operation"] not in OTHERS else "auto",
         policy=Policy(
             direction=params["direction"],
             conflict=params["conflict"],
             conflict_paths=params["conflict_paths"],
             max_delete=params["max_delete"],
+            names=params["names"],
         ),
         message=params["snapshot_message"],
         ignore=params["ignore"],
@@ -493,6 +551,7 @@ def differences_of(result: SyncResult, request: SyncRequest) -> _report.Differen
     finishing = request.phase in (COMMIT, ROLLBACK)
     for done in result.recovered:
         found.add(request.phase if finishing else "recover", done)
+    found.add_names(result.names, set(result.put_off))
     found.add_plan(result.plan, set(result.put_off))
     if result.changed and not found.changed:  # an empty tree: only the sides come to know another
         what = "what is prepared" if finishing else "no path to carry over"
@@ -514,6 +573,7 @@ def sync(module: _shell.Invocation) -> _shell.Result:
         "operation": result.operation,
         "phase": request.phase,
         "plan": _report.plan_data(result.plan, limit),
+        "names": _report.names_data(result.names, limit),
         "conflicts": _report.conflicts_data(result.plan, limit),
         "snapshot": result.snapshot,
         "txn_id": result.txn_id,
@@ -525,6 +585,24 @@ def sync(module: _shell.Invocation) -> _shell.Result:
         "put_off": result.put_off[:limit],
         "pending_cleanup": result.pending_cleanup,
         "backup": result.backup,
+    }
+
+
+def put_names_back(module: _shell.Invocation) -> _shell.Result:
+    """Undo the newest renaming in the working copy; in check mode tell what that is."""
+    limit = _shell.limit_of(module.params)
+    request = request_of(module.params, check=module.check_mode)
+    result = undo_names(request)
+    differences = _report.Differences()
+    differences.add_names(result.names)
+    if result.changed and not differences.changed:
+        differences.add("rename", request.src, "nothing is left to be put back")
+    return {
+        "changed": differences.changed,
+        "diff": differences.diff(f"old names of {request.src}", limit),
+        "operation": UNDO_NAMES,
+        "names": _report.names_data(result.names, limit),
+        "pending_cleanup": result.pending_cleanup,
     }
 
 
@@ -564,7 +642,8 @@ def conflicts_of(module: _shell.Invocation, error: DsgError) -> _shell.Result:
 
 def carry_out(module: _shell.Invocation) -> _shell.Result:
     """Do what the operation asks for."""
-    return recover_only(module) if module.params["operation"] == RECOVER else sync(module)
+    actions = {RECOVER: recover_only, UNDO_NAMES: put_names_back}
+    return actions.get(module.params["operation"], sync)(module)
 
 
 COMMAND = _shell.Command(argument_spec(), {"required_if": REQUIRED_IF}, carry_out, conflicts_of)

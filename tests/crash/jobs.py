@@ -22,11 +22,13 @@ from _core.client.working_copy import WorkingCopy
 from _core.errors import DsgError
 from _core.manifest import ignore, index
 from _core.manifest.scan import scan_tree
-from _core.plan.policy import Policy
+from _core.plan.policy import ANY, Policy
 from _core.posix.durable import sync_file_system
 from _core.sync.engine import run
 from _core.sync.recovery import recover
+from _core.sync.request import SyncRequest
 from _core.sync.status import inspect
+from _core.sync.undo_names import undo_names
 from _core.sync.verify import verify_repository
 
 from .scenarios import REPOSITORY, SCENARIOS, backend, pinned, request
@@ -242,8 +244,9 @@ def told(work: Callable[[], object]) -> dict[str, object]:
 
 def _run(scenario: str, root: str) -> object:
     asked = SCENARIOS[scenario]
+    work = undo_names if asked.undoes else run
     with pinned(OURS):
-        result = run(request(root, asked.operation, asked.policy))
+        result = work(request(root, asked.operation, asked.policy))
     return {"snapshot": result.snapshot, "pending_cleanup": result.pending_cleanup}
 
 
@@ -261,6 +264,7 @@ def _die(scenario: str, root: str, where: str) -> None:
             "exchanged": (transaction, "sync_directory", 0),
             "committed": (ClientTransaction, "commit", 0),
             "midway": (apply, "_swap", 2),
+            "renaming": (apply, "rename_noreplace", 3),
         }[where]
         _die_in(owner, name, calls)
         _run(scenario, root)
@@ -287,7 +291,7 @@ def _aftermath(scenario: str, root: str) -> dict[str, object]:
     for turn in ("first", "second"):
         seen[turn] = told(lambda: _recover(root))
         seen[f"{turn}_state"] = state(root)
-    seen["index"] = _index_is_right(asked.src)
+    seen["index"] = _index_is_right(asked)
     seen["next"] = told(lambda: _run(scenario, root))
     seen["next_state"] = state(root)
     seen["in_sync"] = told(lambda: _comes_in_sync(scenario, root))
@@ -298,21 +302,23 @@ def _aftermath(scenario: str, root: str) -> dict[str, object]:
 def _comes_in_sync(scenario: str, root: str) -> bool:
     """Tell whether both sides are equal, after the other direction where only one was asked for."""
     policy = SCENARIOS[scenario].policy
-    both = request(root, "auto", Policy(conflict_paths=policy.conflict_paths))
+    both = request(root, "auto", Policy(conflict_paths=policy.conflict_paths, names=policy.names))
     if policy.direction != "both":
         with pinned(OURS + 1):
             run(both)
     return inspect(both).in_sync
 
 
-def _index_is_right(src: str) -> bool:
+def _index_is_right(asked: SyncRequest) -> bool:
     """Tell whether a scan with the index finds what one without it finds."""
-    copy = WorkingCopy(src)
+    copy = WorkingCopy(asked.src)
     if not copy.exists():
         return True
-    rules = ignore.load(src, ())
-    fast = scan_tree(src, ignore=rules, index=index.load(copy.index))
-    return fast.entries == scan_tree(src, ignore=rules, checksum=True).entries
+    rules = ignore.load(asked.src, ())
+    strict = asked.policy.names == ANY
+    fast = scan_tree(asked.src, ignore=rules, index=index.load(copy.index), check_names=strict)
+    full = scan_tree(asked.src, ignore=rules, checksum=True, check_names=strict)
+    return fast.entries == full.entries
 
 
 def _writes(device: str) -> int:

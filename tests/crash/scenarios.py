@@ -33,13 +33,14 @@ _EPOCH = 1_700_000_000 * _SECOND
 class Scenario:
     """``build`` makes the state before; ``policy`` and ``operation`` are what the swept run is asked.
 
-    With ``crash`` the swept run is a recovery after the run died there; ``ends`` is where that leads.
+    ``undoes`` puts back the names that a run before made portable. With ``crash`` the swept run is a recovery after the run died there; ``ends`` is where that leads.
     """
 
     build: Callable[[str], None]
     operation: str
     policy: Policy = field(default_factory=Policy)
     crash: str = ""
+    undoes: bool = False
     ends: tuple[str, ...] = ("old", "new")
 
 
@@ -246,6 +247,33 @@ def _before_clone(root: str) -> None:
     shutil.rmtree(os.path.join(root, "wc"))
 
 
+def _before_renaming(root: str) -> None:
+    """One side has names of every sort that are not portable, the other side changes others."""
+    other = _shared(root)
+    other.write("down/change", "changed there\n")
+    other.remove("down/delete")
+    with pinned(2):
+        run(request(root, "sync", Policy(), "other"))
+    mine = Tree(os.path.join(root, "wc"))
+    mine.write("up/new:", "has to be called otherwise\n")
+    mine.write("down:/aux/deep.", "in directories that have to be\n")
+    mine.write("down:/plain", "goes along\n")
+    mine.write("down:/ignored.log", "goes along, unseen\n")
+    mine.write("UP/change", "differs in case\n")
+    mine.write("latin\udce9", "is no UTF-8\n")
+    mine.directory("hollow ")
+    mine.rename("alike", "ALIKE.")
+    mine.link("deep/link", "../down:/aux/deep.")
+    mine.link("down:/up", "../up/new:")
+
+
+def _before_undoing(root: str) -> None:
+    _before_renaming(root)
+    with pinned(2):
+        run(request(root, "sync", _NORMALISE))
+
+
+_NORMALISE = Policy(names="normalise")
 _PULL = Policy("pull", conflict_paths=CLASHES)
 
 RUNS = {
@@ -255,16 +283,19 @@ RUNS = {
     "pull": Scenario(_before_sync, "sync", _PULL),
     "push": Scenario(_before_sync, "sync", Policy("push", conflict_paths=CLASHES)),
     "converge": Scenario(_before_alike, "sync"),
+    "rename": Scenario(_before_renaming, "sync", _NORMALISE),
+    "undo names": Scenario(_before_undoing, "sync", _NORMALISE, undoes=True),
 }
 
 RECOVERIES = {
-    "recover staged": Scenario(_before_sync, "sync", _DECIDED, "staged", ("old",)),
-    "recover prepared": Scenario(_before_sync, "sync", _DECIDED, "prepared", ("old",)),
-    "recover exchanged": Scenario(_before_sync, "sync", _DECIDED, "exchanged", ("old", "new")),
-    "recover committed": Scenario(_before_sync, "sync", _DECIDED, "committed", ("new",)),
-    "recover midway": Scenario(_before_sync, "sync", _DECIDED, "midway", ("new",)),
+    "recover staged": Scenario(_before_sync, "sync", _DECIDED, "staged", ends=("old",)),
+    "recover prepared": Scenario(_before_sync, "sync", _DECIDED, "prepared", ends=("old",)),
+    "recover exchanged": Scenario(_before_sync, "sync", _DECIDED, "exchanged", ends=("old", "new")),
+    "recover committed": Scenario(_before_sync, "sync", _DECIDED, "committed", ends=("new",)),
+    "recover midway": Scenario(_before_sync, "sync", _DECIDED, "midway", ends=("new",)),
     "recover first": Scenario(_before_init, "init", crash="committed", ends=("new",)),
-    "recover pull": Scenario(_before_sync, "sync", _PULL, "midway", ("new",)),
+    "recover renaming": Scenario(_before_renaming, "sync", _NORMALISE, "renaming", ends=("new",)),
+    "recover pull": Scenario(_before_sync, "sync", _PULL, "midway", ends=("new",)),
 }
 
 SCENARIOS = {**RUNS, **RECOVERIES}

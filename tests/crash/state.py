@@ -14,8 +14,9 @@ from .scenarios import REPOSITORY
 
 Listing = dict[str, list[object]]
 
-_RECORDS = ".dsg/repositories"
+_RECORDS = (".dsg/repositories", ".dsg/names")
 _CLIENT_KEEPS = {"lock", "fleet.lock", "scan.lock", "index", "staging", "repositories", "backup"}
+_CLIENT_KEEPS |= {"names"}
 _CONTAINER_KEEPS = {"format.json", f"{REPOSITORY}.lock", REPOSITORY}
 
 
@@ -33,8 +34,9 @@ def state(root: str, client: str = "wc") -> dict[str, object]:
     return {
         "client": {
             "content": content,
-            "cache": _inside(os.path.join(copy, _RECORDS)),
+            "cache": _inside(os.path.join(copy, ".dsg", "repositories")),
             "backup": _inside(os.path.join(copy, ".dsg", "backup")),
+            "names": _inside(os.path.join(copy, ".dsg", "names")),
         },
         "repository": {
             "live": listing(os.path.join(base, REPOSITORY)),

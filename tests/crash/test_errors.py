@@ -23,7 +23,8 @@ ERRORS = ("ENOSPC", "EIO", "EACCES", "EDQUOT")
 @pytest.mark.parametrize(
     ("scenario", "errno_name"),
     [(scenario, number) for scenario in ("init", "sync", "clone") for number in ERRORS]
-    + [(scenario, "EIO") for scenario in ("pull", "push", "converge")],
+    + [(scenario, "EIO") for scenario in ("pull", "push", "converge")]
+    + [(scenario, number) for scenario in ("rename", "undo names") for number in ("EIO", "ENOSPC")],
 )
 def test_error_from_every_call(lab: Lab, row: Row, scenario: str, errno_name: str) -> None:
     """The user gets one of our errors; both sides are as before, or recovery carries forward."""

@@ -161,4 +161,5 @@ class Play:
     def differences(self) -> list[str]:
         """Return the lines of the diff, as printed."""
         words = ("upload ", "download ", "delete ", "update cache ", "drop cache ", "recover ")
+        words += ("rename ",)
         return [line for line in self.result.stdout.splitlines() if line.startswith(words)]

@@ -259,7 +259,7 @@ class AnySite:
 
     def request(self, src: str, **options: Any) -> SyncRequest:
         """Return a request; options of the policy may be given among the others."""
-        names = ("direction", "conflict", "conflict_paths", "max_delete")
+        names = ("direction", "conflict", "conflict_paths", "max_delete", "names")
         policy = {name: options.pop(name) for name in names if name in options}
         policy.setdefault("max_delete", "100%")
         options.setdefault("lock_timeout", 10.0)
@@ -314,8 +314,8 @@ class AnySite:
     def check_tidy(self, src: str) -> None:
         """Nothing of a transaction is left in a working copy."""
         metadata = os.path.join(src, ".dsg")
-        known = {"backup", "fleet.lock", "index", "lock", "repositories", "scan.lock", "staging"}
-        assert set(os.listdir(metadata)) <= known
+        known = {"backup", "fleet.lock", "index", "lock", "names", "repositories", "scan.lock"}
+        assert set(os.listdir(metadata)) <= known | {"staging"}
         staging = os.path.join(metadata, "staging")
         assert not os.path.isdir(staging) or os.listdir(staging) == []
 

@@ -214,6 +214,30 @@ def test_what_would_have_to_be_downloaded_first(old):
     old.check_tidy()
 
 
+def test_names_are_made_portable_first(old):
+    """Hosts of a fleet prepare one and the same tree, so nobody renames while they do."""
+    put(old.src, "a:", "1")
+    for check in (True, False):
+        refused("DSG-BEHIND", lambda check=check: old.prepare("h1", check=check, names="normalise"))
+    old.decide(ROLLBACK)
+    old.finish_all(ROLLBACK)
+    assert old.full("h1", direction="pull", names="normalise").names.renames == [("a:", "a_")]
+    again = "again"
+    results = [old.prepare(host, fleet=again, names="normalise") for host in ("h1", "h2", "h3")]
+    assert decide(old.src, again, COMMIT, [one.txn_id for one in results]) == COMMIT
+    old.finish_all(fleet=again)
+    assert [tree["a_"] for tree in old.published()] == ["1"] * 3
+    old.check_tidy()
+
+
+def test_names_that_nobody_has_published_yet(fleet):
+    put(fleet.src, "a:", "1")
+    error = refused("DSG-PATH", lambda: fleet.prepare("h1", names="normalise"))
+    assert "--limit" in error.next_step and error.details == ["'a:': becomes 'a_'"]
+    fleet.decide(ROLLBACK)
+    fleet.finish_all(ROLLBACK)
+
+
 def test_a_conflict_on_one_host_leaves_all_as_they_are(old):
     bob = os.path.join(old.root, "bob")
     old.sites["h3"].sync(bob)

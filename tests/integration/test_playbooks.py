@@ -253,6 +253,31 @@ def test_options_of_a_definition_reach_the_module(ground: Ground) -> None:
     assert "x.tmp" not in content(ground.live)
 
 
+def test_names_are_shown_made_portable_and_put_back(ground: Ground) -> None:
+    ground.publish()
+    ground.write({"aux.txt": "a device"})
+    before = untouched(ground.base, ground.ann)
+    announced = ground.play("sync", "--check", "--diff", dsg_names="normalise").succeeded()
+    assert untouched(ground.base, ground.ann) == before
+    assert announced.differences()[0] == "rename         aux.txt -> aux_.txt"
+    assert ground.play("sync", dsg_names="portable").failed()["error"]["code"] == "DSG-PATH"
+    ground.define({**ground.definition, "names": "normalise"})
+    done = ground.play("sync", "--diff").succeeded()
+    assert done.differences() == announced.differences()
+    (item,) = [item for item in done.items() if "plan" in item]
+    assert item["names"]["renamed"] == [{"old": "aux.txt", "new": "aux_.txt"}]
+    assert content(ground.live)["aux_.txt"] == content(ground.ann)["aux_.txt"]
+    assert ground.play("sync").succeeded().changed() == 0
+    announced = ground.play("undo_names", "--check", "--diff").succeeded()
+    assert (announced.changed(), "aux_.txt" in content(ground.ann)) == (1, True)
+    assert ground.play("undo_names", "--diff").succeeded().differences() == announced.differences()
+    assert "aux.txt" in content(ground.ann)
+    assert "aux_.txt" in content(ground.live)
+    assert ground.play("undo_names").succeeded().changed() == 0
+    status = ground.play("status").succeeded()
+    assert [item["in_sync"] for item in status.items() if "summary" in item] == [True]
+
+
 def test_what_is_misspelled_is_an_error_and_not_nothing(ground: Ground) -> None:
     ground.define({**ground.definition, "conflicts": "local"})
     assert "conflicts" in ground.play("sync").failed()["msg"]

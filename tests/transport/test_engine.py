@@ -11,13 +11,14 @@ from collections.abc import Iterator
 
 import pytest
 from _core.sync.status import inspect
+from _core.sync.undo_names import undo_names
 from _core.sync.verify import verify_repository
 from _core.transport.destination import Destination
 from hypothesis import settings
 from hypothesis.stateful import initialize
 
 from tests.integration import test_engine, test_model, test_states, test_two_clients
-from tests.integration.support import make, put, read
+from tests.integration.support import Link, make, put, read
 from tests.transport.remote_site import SshSite
 
 
@@ -98,6 +99,24 @@ def test_only_what_changed_since_travels(site):
     put(bob, "mine", "b")
     assert site.sync(bob).snapshot == 7
     assert read(bob) == read(site.live)
+    site.check_sound()
+
+
+def test_names_are_made_portable_on_both_sides(site):
+    """The host gets the new names, of small files, large ones that differ in a part, and links."""
+    large = "x" * (3 << 20)
+    ann = site.copy("ann", {"d:/large": large, "d:/k?": "k", "l": Link("d:/k?")})
+    site.sync(ann, names="normalise")
+    wanted = {"d_/large": large, "d_/k_": "k", "l": Link("d_/k_")}
+    assert read(ann) == read(site.live) == wanted
+    os.rename(os.path.join(ann, "d_"), os.path.join(ann, "d:"))
+    with open(os.path.join(ann, "d:/large"), "r+", encoding="ascii") as stream:
+        stream.write("changed")
+    put(ann, "l", Link("d:/k_"))
+    done = site.sync(ann, names="normalise")
+    assert (done.plan.counts()["upload"], done.snapshot) == (1, 2)
+    assert read(ann) == read(site.live) == {**wanted, "d_/large": "changed" + large[7:]}
+    assert len(undo_names(site.request(ann)).names.renames) == 1
     site.check_sound()
 
 

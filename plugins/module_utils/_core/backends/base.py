@@ -19,12 +19,19 @@ class Upload(NamedTuple):
     """An entry to publish, and the source file's (size, mtime_ns, ino) when it was scanned.
 
     With ``patch`` the base has a file at the same path, both are large, and only what differs between
-    them may be written.
+    them may be written. ``origin`` is the entry as the working copy has it, where it has another name or
+    another link target there.
     """
 
     entry: Entry
     identity: tuple[int, int, int]
     patch: bool = False
+    origin: Entry | None = None
+
+    @property
+    def source(self) -> Entry:
+        """The entry as the working copy has it."""
+        return self.origin or self.entry
 
 
 Land = Callable[[str, str, Sequence[Upload]], list[Entry]]

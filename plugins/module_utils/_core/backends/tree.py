@@ -248,11 +248,15 @@ def _upload(source: Beneath, target: Beneath, item: Upload) -> Entry:
         target.directory(entry.path, make=True)
         return entry
     try:
-        source_fd, source_name = source.at(entry.path)
+        source_fd, source_name = source.at(item.source.path)
     except (FileNotFoundError, NotADirectoryError):
         raise SourceChanged("its directory vanished", object=entry.path) from None
     try:
         target_fd, target_name = target.at(entry.path, make_parents=True)
+        if entry.kind == LINK:
+            return _copy_link(
+                source_fd, source_name, target_fd, target_name, entry, item.source.target
+            )
         return copy_entry(
             source_fd, source_name, target_fd, target_name, entry, item.identity, patch=item.patch
         )
@@ -315,7 +319,7 @@ def copy_entry(
     there, and only blocks that differ are written.
     """
     if entry.kind == LINK:
-        return _copy_link(source_fd, source_name, target_fd, target_name, entry)
+        return _copy_link(source_fd, source_name, target_fd, target_name, entry, entry.target)
     try:
         reading = os.open(source_name, _READ, dir_fd=source_fd)
     except FileNotFoundError:
@@ -366,17 +370,18 @@ def _copy_file(
 
 
 def _copy_link(
-    source_fd: int, source_name: str, target_fd: int, target_name: str, entry: Entry
+    source_fd: int, source_name: str, target_fd: int, target_name: str, entry: Entry, planned: str
 ) -> Entry:
+    """Make the entry's link, where the source's text is the one that was planned upon."""
     try:
         target = os.readlink(source_name, dir_fd=source_fd)
     except OSError as exc:
         if exc.errno not in (errno.ENOENT, errno.EINVAL):  # absent, or not a link
             raise
         raise SourceChanged("the symbolic link is gone", object=entry.path) from None
-    if target != entry.target:
+    if target != planned:
         raise SourceChanged("the symbolic link changed", object=entry.path)
-    os.symlink(target, target_name, dir_fd=target_fd)
+    os.symlink(entry.target, target_name, dir_fd=target_fd)
     return entry
 
 

@@ -15,7 +15,7 @@ import os
 
 from ..posix.beneath import Beneath
 from ..posix.syscalls import is_unsupported, rename_exchange, rename_noreplace
-from .journal import INSTALL, MKDIR, REMOVE, RMDIR, Operation, Seen
+from .journal import INSTALL, MKDIR, REMOVE, RENAME, RMDIR, Operation, Seen
 
 KEPT = ".kept"
 """Ending of a mark: the slot's content was moved on, to the backups."""
@@ -32,9 +32,8 @@ def carry_out(operations: list[Operation], tree: Beneath, slots: Beneath) -> lis
 
 
 def _apply(operation: Operation, tree: Beneath, slots: Beneath) -> bool:
-    action = {INSTALL: _install, REMOVE: _remove, MKDIR: _mkdir, RMDIR: _rmdir}[operation.do]
     try:
-        return action(operation, tree, slots)
+        return _ACTIONS[operation.do](operation, tree, slots)
     except OSError as exc:
         if exc.errno in _BLOCKED:
             return False
@@ -119,9 +118,43 @@ def _rmdir(operation: Operation, tree: Beneath, slots: Beneath) -> bool:
     return True
 
 
+def _rename(operation: Operation, tree: Beneath, slots: Beneath) -> bool:
+    """Give a file, link or directory another name in its directory, never over an existing one.
+
+    What was saved anew, moved away or deleted meanwhile is nothing to stop for: the next run compares it
+    with what was published under the new name.
+    """
+    tree.forget()
+    try:
+        fd, name = tree.at(operation.path)
+    except FileNotFoundError:
+        return False  # a parent's renaming was put off
+    if _seen(fd, operation.old) is None:
+        return True  # done before a crash, or gone
+    there = _seen(fd, name)
+    if there is not None:
+        return there.ino == operation.ino  # done before a crash, or in the way
+    try:
+        rename_noreplace(operation.old, fd, name, fd)
+    except OSError as exc:
+        if not is_unsupported(exc):
+            raise
+        os.rename(operation.old, name, src_dir_fd=fd, dst_dir_fd=fd)
+    return True
+
+
 def _seen(fd: int, name: str) -> Seen | None:
     try:
         stat = os.stat(name, dir_fd=fd, follow_symlinks=False)
     except FileNotFoundError:
         return None
     return Seen(stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+_ACTIONS = {
+    INSTALL: _install,
+    REMOVE: _remove,
+    MKDIR: _mkdir,
+    RMDIR: _rmdir,
+    RENAME: _rename,
+}

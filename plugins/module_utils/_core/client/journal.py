@@ -16,7 +16,7 @@ from ..posix import durable
 
 FORMAT = 1
 
-INSTALL, REMOVE, MKDIR, RMDIR = "install", "remove", "mkdir", "rmdir"
+INSTALL, REMOVE, MKDIR, RMDIR, RENAME = "install", "remove", "mkdir", "rmdir", "rename"
 
 HERE, REPOSITORY = "here", "repository"
 """Who decides: this journal by its existence, or the repository by having the transaction."""
@@ -35,7 +35,8 @@ class Operation(NamedTuple):
 
     ``slot`` numbers the staged file (install) or the place that the old file is moved to (remove);
     ``ino`` is the staged file's inode; ``seen`` is the local version that may be replaced (None:
-    nothing may be there); ``backup`` asks to keep that version.
+    nothing may be there); ``backup`` asks to keep that version. A rename gives what is called ``old``
+    in the directory of ``path`` the name that ``path`` ends with; ``ino`` is its inode.
     """
 
     do: str
@@ -44,6 +45,7 @@ class Operation(NamedTuple):
     ino: int = 0
     seen: Seen | None = None
     backup: bool = False
+    old: str = ""
 
 
 class Journal(NamedTuple):
@@ -110,8 +112,14 @@ def _parse(body: bytes) -> Journal:
 
 
 def _operation(
-    do: str, path: str, slot: int, ino: int, seen: list[int] | None, backup: bool
+    do: str,
+    path: str,
+    slot: int,
+    ino: int,
+    seen: list[int] | None,
+    backup: bool,
+    old: str = "",
 ) -> Operation:
-    if do not in (INSTALL, REMOVE, MKDIR, RMDIR):
+    if do not in (INSTALL, REMOVE, MKDIR, RMDIR, RENAME):
         raise ValueError(do)
-    return Operation(do, path, slot, ino, None if seen is None else Seen(*seen), backup)
+    return Operation(do, path, slot, ino, None if seen is None else Seen(*seen), backup, old)

@@ -43,14 +43,26 @@ class ClientTransaction:
         """Return the inode number of a staged file."""
         return os.lstat(os.path.join(self.files, str(slot))).st_ino
 
-    def prepare(self, journal: Journal, cache: Manifest) -> None:
-        """Write the new last-sync record and the journal, durably.
+    def stage_link(self, slot: int, target: str) -> int:
+        """Stage a link; return its inode number."""
+        os.symlink(target, os.path.join(self.files, str(slot)))
+        return self.staged_inode(slot)
+
+    def stage_names(self, slot: int, content: bytes) -> int:
+        """Stage a record of names; return its inode number."""
+        path = os.path.join(self.files, str(slot))
+        durable.write_new(path, [content], mode=0o600, sync=False)
+        return self.staged_inode(slot)
+
+    def prepare(self, journal: Journal, cache: Manifest | None) -> None:
+        """Write the new last-sync record (None: it stays) and the journal, durably.
 
         With ``decision: here`` the journal's existence is the commit.
         """
-        record = os.path.join(self.root, _RECORD)
-        os.mkdir(record, 0o700)
-        durable.write_new(os.path.join(record, _MANIFEST), codec.write(cache), sync=False)
+        if cache is not None:
+            record = os.path.join(self.root, _RECORD)
+            os.mkdir(record, 0o700)
+            durable.write_new(os.path.join(record, _MANIFEST), codec.write(cache), sync=False)
         durable.sync_file_system(self.root)
         journal.write(self.working_copy.journal)
 
@@ -124,13 +136,20 @@ class ClientTransaction:
         with open(staged, "rb") as stream:
             new = codec.read(stream, staged)
         old = self.working_copy.cache(journal.key)
-        entries = [entry for entry in new.entries if entry.path not in put_off]
+        entries = [entry for entry in new.entries if not _is_put_off(entry.path, put_off)]
         if old is not None:
-            entries += [entry for entry in old.entries if entry.path in put_off]
+            entries += [entry for entry in old.entries if _is_put_off(entry.path, put_off)]
         merged = os.path.join(self.root, _MERGED)
         durable.discard(merged)
         durable.write_new(merged, codec.write(rebuilt(new, entries)), sync=False)
         os.rename(merged, staged)
+
+
+def _is_put_off(path: str, put_off: set[str]) -> bool:
+    """Tell whether a path, or a directory above it whose renaming had to wait, was put off."""
+    while path and path not in put_off:
+        path = path.rpartition("/")[0]
+    return bool(path)
 
 
 def rebuilt(manifest: Manifest, entries: list[Entry]) -> Manifest:

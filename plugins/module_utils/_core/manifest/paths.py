@@ -46,9 +46,13 @@ def check_paths(paths: Sequence[str]) -> None:
     All entries are files, links or empty directories, so none may be the parent of another.
     The error lists up to :data:`MAX_DETAILS` findings, each with its path.
     """
-    if _names_are_plain(paths) and _tree_is_plain(paths):
-        return
-    _raise(problems(paths))
+    if not is_plain(paths):
+        _raise(problems(paths))
+
+
+def is_plain(paths: Sequence[str]) -> bool:
+    """Tell quickly whether ``paths`` keep every path rule; False only means: take a closer look."""
+    return _names_are_plain(paths) and _tree_is_plain(paths)
 
 
 def problems(paths: Sequence[str]) -> list[str]:

@@ -9,13 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import PathError, TreeError
-from .columns import DIGEST, ROW, Directory, count, entries_of, iter_rows, paths_of, positions_of
+from .columns import (
+    DIGEST,
+    ROW,
+    Directory,
+    count,
+    entries_of,
+    iter_rows,
+    paths_of,
+    positions_of,
+    targets_of,
+)
 from .digest import tree_digest
 from .entry import FILE, Entry
 from .hashing import Identity, identity_of_row
 from .index import Clock, Index, read_clock, save, without_racy
 from .merge import Known, Merge
 from .paths import MAX_DETAILS, check_paths, link_problems, problems
+from .portable import Names
 from .walk import Ignores, Problems, walk
 
 
@@ -33,6 +44,8 @@ class Scan:
         foreign: set[str],
         clock: Clock | None,
         like: Index | None,
+        *,
+        checked: bool = True,
     ) -> None:
         self.root = root
         self.hashed = merge.hashed
@@ -45,10 +58,13 @@ class Scan:
         self._digest = like.digest if like is not None else ""
         self._entries: list[Entry] | None = None
         self._positions: dict[str, dict[str, int]] = {}
+        self._checked = checked
 
     @property
     def digest(self) -> str:
-        """The tree digest, or '' while files are not hashed."""
+        """The tree digest, or '' while files are not hashed or names not checked."""
+        if not self._checked:
+            return ""
         if not self._digest:
             entries = self.entries
             if all(entry.sha256 or entry.kind != FILE for entry in entries):
@@ -77,6 +93,23 @@ class Scan:
         self._digest = ""
         self._entries = None
 
+    def vouch_for_names(self) -> None:
+        """Take note that the names and links of a scan without a check keep the path rules."""
+        self._checked = True
+
+    def paths(self) -> list[str]:
+        """Return the paths of all entries."""
+        return paths_of(self._directories)
+
+    def links(self) -> dict[str, str]:
+        """Return the text of every link by its path."""
+        return {
+            f"{path}/{name}" if path else name: target
+            for path, directory in self._directories.items()
+            if directory.targets
+            for name, target in targets_of(directory).items()
+        }
+
     def as_index(self) -> Index:
         """Return what the next scan of this tree may rely on."""
         trusted = {
@@ -85,9 +118,15 @@ class Scan:
         }
         return Index(trusted, self.digest, self.counts)
 
-    def save(self, path: str) -> None:
-        """Store the index for the next scan."""
-        save(path, self.as_index())
+    def save(self, path: str, names: Names | None = None) -> None:
+        """Store the index for the next scan, which may find what ``names`` says renamed."""
+        index = self.as_index()
+        if names:
+            touched = _touched(names)
+            left = {one: found for one, found in self._directories.items() if one not in touched}
+            trusted = {names.moved.get(one, one): index.directories[one] for one in left}
+            index = Index(trusted, "", count(left))
+        save(path, index)
 
     def _find(self, path: str) -> tuple[Directory, int]:
         parent, _unused, name = path.rpartition("/")
@@ -96,6 +135,13 @@ class Scan:
         if positions is None:
             positions = self._positions[parent] = positions_of(directory)
         return directory, positions[name]
+
+
+def _touched(names: Names) -> set[str]:
+    """Return the directories of which a name or a link changes: the next scan reads them anew."""
+    sources = names.sources()
+    links = [sources.get(one.path, one.path) for one in names.retargets]
+    return {path.rpartition("/")[0] for path in [*links, *(one.old for one in names.renames)]}
 
 
 def scan_tree(
@@ -108,13 +154,15 @@ def scan_tree(
     checksum: bool = False,
     clock_directory: str | None = None,
     workers: int | None = None,
+    check_names: bool = True,
 ) -> Scan:
     """Scan the tree at ``root``.
 
     A file whose stat is as in ``index`` has the hash it had; ``checksum`` hashes all the same.
     ``known(path, identity)`` may know the hash of a file that the index does not ('' if not), and
     files for which ``must_hash(path)`` is False are left unhashed then. ``clock_directory`` is where
-    the file system's clock is read; without one the scan's index vouches for no file.
+    the file system's clock is read; without one the scan's index vouches for no file. Without
+    ``check_names`` the path rules are left to the caller, who may rename what breaks them.
 
     Raises one :class:`PathError` or :class:`TreeError` for everything that cannot be published, and
     :class:`SourceChanged` if files change or go away meanwhile.
@@ -127,13 +175,15 @@ def scan_tree(
         if clock is None or listing.dev != clock.dev:
             foreign.add(listing.path)
         merge.add(listing)
-    if merge.has_new_names():
-        wrong.paths.extend(_path_problems(paths_of(merge.directories)))
-    wrong.paths.extend(link_problems(merge.links))
+    if check_names:
+        if merge.has_new_names():
+            wrong.paths.extend(_path_problems(paths_of(merge.directories)))
+        wrong.paths.extend(link_problems(merge.links))
     _raise(wrong)
     wrong.tree.extend(merge.hash_pending(root, workers))
     _raise(wrong)
-    return Scan(root, merge, foreign, clock, index if merge.is_same() else None)
+    like = index if merge.is_same() else None
+    return Scan(root, merge, foreign, clock, like, checked=check_names)
 
 
 def _path_problems(paths: list[str]) -> list[str]:

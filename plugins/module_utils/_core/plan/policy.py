@@ -19,6 +19,10 @@ DIRECTIONS = (BOTH, PUSH, PULL)
 FAIL, LOCAL, REMOTE = "fail", "local", "remote"
 CONFLICT_CHOICES = (FAIL, LOCAL, REMOTE)
 
+ANY, PORTABLE, NORMALISE = "any", "portable", "normalise"
+NAMES_CHOICES = (ANY, PORTABLE, NORMALISE)
+"""Names may be what the path rules allow; or have to be portable; or are made so."""
+
 DEFAULT_MAX_DELETE = "50%"
 
 _LIMIT = re.compile(r"([0-9]{1,9})(%?)")
@@ -55,7 +59,7 @@ class DeleteLimit(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """Direction and conflict choices of one run.
+    """Direction and conflict choices of one run, and what names it wants.
 
     ``conflict_paths`` decides single paths, or everything below a directory, before ``conflict``.
     """
@@ -64,6 +68,7 @@ class Policy(NamedTuple):
     conflict: str = FAIL
     conflict_paths: Mapping[str, str] = MappingProxyType({})
     max_delete: str | int = DEFAULT_MAX_DELETE
+    names: str = ANY
 
     def check(self) -> None:
         """Refuse unsupported words."""
@@ -73,6 +78,11 @@ class Policy(NamedTuple):
             _require_path(path)
             _one_of(f"conflict_paths[{path!r}]", choice, CONFLICT_CHOICES)
         DeleteLimit.parse(self.max_delete)
+        _one_of("names", self.names, NAMES_CHOICES)
+        if self.names == NORMALISE and self.direction == PUSH:
+            raise ArgumentError(
+                "names normalise does not go with direction push, which changes nothing here"
+            )
 
     def choice(self, path: str) -> str:
         """Return ``fail``, ``local`` or ``remote`` for a path in conflict."""

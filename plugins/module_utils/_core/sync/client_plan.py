@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
-from ..client.journal import INSTALL, MKDIR, REMOVE, RMDIR, Operation, Seen
+from ..client import names as records
+from ..client.journal import INSTALL, MKDIR, REMOVE, RENAME, RMDIR, Operation, Seen
 from ..client.transaction import ClientTransaction
 from ..manifest.entry import DIRECTORY
+from ..manifest.scan import Scan
 from ..plan.plan import Plan, Step
 from ..plan.policy import REMOTE
 from ..plan.states import DELETE_LOCAL, DOWNLOAD
@@ -19,10 +22,14 @@ from .view import View
 
 
 def operations_of(plan: Plan, view: View, client: ClientTransaction) -> list[Operation]:
-    """Return the operations in an order that can be carried out: free names, then fill them."""
+    """Return the operations in an order that can be carried out: free names, then fill them.
+
+    Renamings go first: everything else has the new names.
+    """
     downloads, deletes = plan.of(DOWNLOAD), plan.of(DELETE_LOCAL)
+    renamings = _renamings(plan, view, client, len(downloads) + len(deletes))
     if not downloads and not deletes:
-        return []
+        return renamings
     making_way = [
         (slot, step)
         for slot, step in enumerate(downloads)
@@ -30,10 +37,44 @@ def operations_of(plan: Plan, view: View, client: ClientTransaction) -> list[Ope
     ]
     leaving = list(enumerate(deletes, len(downloads)))
     return [
+        *renamings,
         *_removals(making_way + leaving, view),
         *_vacated(downloads, deletes, view),
         *_arrivals(downloads, view, client),
     ]
+
+
+def _renamings(plan: Plan, view: View, client: ClientTransaction, slot: int) -> list[Operation]:
+    """Return renamings, links that follow them, and the record of both; slots from ``slot`` on."""
+    if not view.names or view.scan is None:
+        return []
+    replaced = {step.path for step in plan.of(DOWNLOAD, DELETE_LOCAL)}
+    links = [one for one in view.names.retargets if one.path not in replaced]
+    operations = [
+        Operation(RENAME, new, ino=_inode(view, view.scan, old), old=old.rpartition("/")[2])
+        for old, new in view.names.renames
+    ]
+    for one in links:
+        ino = client.stage_link(slot, one.new)
+        seen = Seen(*_size_mtime_ino(view, one.path))
+        operations.append(Operation(INSTALL, one.path, slot=slot, ino=ino, seen=seen))
+        slot += 1
+    ino = client.stage_names(slot, records.encode(view.names.renames, links))
+    path = records.path_of(client.txn_id)
+    return [*operations, Operation(INSTALL, path, slot=slot, ino=ino)]
+
+
+def _inode(view: View, scan: Scan, path: str) -> int:
+    """Return the inode number of what was scanned: another one is not renamed."""
+    try:
+        return scan.identity(path).ino
+    except KeyError:  # a directory
+        return os.lstat(os.path.join(view.working_copy.root, path)).st_ino
+
+
+def _size_mtime_ino(view: View, path: str) -> tuple[int, int, int]:
+    size, mtime_ns, _ctime_ns, ino = view.identity(path)
+    return size, mtime_ns, ino
 
 
 def _removals(steps: Iterable[tuple[int, Step]], view: View) -> list[Operation]:
@@ -88,5 +129,4 @@ def _seen(view: View, step: Step) -> Seen | None:
     """Return the version of the local file that the plan was made for."""
     if step.local is None or step.local.kind == DIRECTORY or view.scan is None:
         return None
-    size, mtime_ns, _ctime_ns, ino = view.scan.identity(step.path)
-    return Seen(size, mtime_ns, ino)
+    return Seen(*_size_mtime_ino(view, step.path))

@@ -174,7 +174,11 @@ class Run:
 
     def _has_work(self, view: View, plan: Plan) -> bool:
         """Tell whether anything is to be written: an empty tree is published and cloned as well."""
-        return bool(plan.moving()) or view.head is None or not self.working_copy.knows(self.key)
+        return (
+            bool(plan.moving() or view.names)
+            or view.head is None
+            or not self.working_copy.knows(self.key)
+        )
 
     def _carry_out(self, view: View, plan: Plan) -> None:
         transaction = SyncTransaction(self.request, view, plan, self.result, self.watch)
@@ -207,6 +211,7 @@ class Run:
 
     def _report(self, view: View, plan: Plan) -> None:
         self.result.plan = plan
+        self.result.names = view.names
         self.result.changed = self._has_work(view, plan)
         if view.head is not None:
             self.result.snapshot = view.head.snapshot

@@ -14,6 +14,7 @@ from ..backends.origin import running_user
 from ..client.fleet import DECISIONS, check_fleet_id
 from ..errors import ArgumentError
 from ..manifest.header import check_line, check_message
+from ..manifest.portable import Names
 from ..plan.plan import Plan
 from ..plan.policy import Policy
 from ..transport.destination import Destination
@@ -101,7 +102,7 @@ class SyncResult:
     ``operation`` is init, clone or sync; ``snapshot`` the repository's snapshot number afterwards
     (None where it does not exist yet); ``manifest_digest`` the digest of its tree ('' where it does
     not exist yet); ``bytes_*`` count content; ``seconds`` has one figure for each phase.
-    ``recovered`` tells what was done first for an interrupted run. ``put_off`` lists paths that
+    ``names`` has what was renamed in the working copy. ``recovered`` tells what was done first for an interrupted run. ``put_off`` lists paths that
     changed locally while the run was going on: they keep the user's version and are seen again by
     the next run. ``backup`` is a directory with local versions that lost a conflict ('' if none).
     """
@@ -111,6 +112,7 @@ class SyncResult:
         self.seconds = seconds
         self.changed = False
         self.plan = Plan()
+        self.names = Names()
         self.snapshot: int | None = None
         self.txn_id = ""
         self.manifest_digest = ""

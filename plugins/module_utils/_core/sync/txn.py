@@ -17,7 +17,6 @@ from ..errors import DsgError, Unfinished, from_oserror
 from ..manifest import codec
 from ..manifest.codec import Manifest
 from ..manifest.entry import DIRECTORY, FILE, Entry
-from ..manifest.scan import Scan
 from ..plan.plan import Plan, Step, merged_cache, merged_remote
 from ..plan.states import DELETE_REMOTE, DOWNLOAD, UPLOAD, by_path
 from ..posix.blocks import LEAST
@@ -64,11 +63,15 @@ class SyncTransaction:
             return self._new_manifest()
 
     def _stage_uploads(self) -> None:
-        scan = self.view.scan
         uploads = [
-            Upload(step.local, _identity(scan, step.local), self._is_patch(step))
+            Upload(
+                step.local,
+                _identity(self.view, step.local),
+                self._is_patch(step),
+                self.view.origin(step.local),
+            )
             for step in self.plan.of(UPLOAD)
-            if step.local is not None and scan is not None
+            if step.local is not None and self.view.scan is not None
         ]
         deletes = {step.path for step in self.plan.of(DELETE_REMOTE)}
         self.repository = self.view.repository.begin(self.txn_id, self.view.remote_manifest)
@@ -205,10 +208,10 @@ def _plain(destination: Destination | None) -> dict[str, object] | None:
     return None if destination is None else destination.plain()
 
 
-def _identity(scan: Scan, entry: Entry) -> tuple[int, int, int]:
+def _identity(view: View, entry: Entry) -> tuple[int, int, int]:
     if entry.kind == DIRECTORY:
         return (0, 0, 0)
-    found = scan.identity(entry.path)
+    found = view.identity(entry.path)
     return (found.size, found.mtime_ns, found.ino)
 
 

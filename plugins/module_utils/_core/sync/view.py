@@ -17,19 +17,25 @@ from ..manifest import ignore as ignores
 from ..manifest import index as indexes
 from ..manifest.codec import Manifest
 from ..manifest.entry import DIRECTORY, FILE, Entry
-from ..manifest.hashing import hash_paths
+from ..manifest.hashing import Identity, hash_paths
 from ..manifest.header import Header
 from ..manifest.ignore import Ignore
 from ..manifest.paths import MAX_DETAILS
+from ..manifest.portable import Names
 from ..manifest.scan import Scan, scan_tree
 from ..plan.plan import Plan, Step, check_deletions, make_plan
-from ..plan.states import CONFLICT, Entries, by_path
+from ..plan.policy import ANY
+from ..plan.states import CONFLICT, DELETE_REMOTE, Entries, by_path
+from .naming import names_of
 from .obstacles import with_obstacles
 from .request import SyncRequest
 
 
 class View:
     """L, C and R of one working copy and one repository.
+
+    L has the names that the working copy will have: where the run's policy makes them portable, ``names``
+    tells what is renamed for that, and :meth:`source` where something still is.
 
     R's header is given; manifests are only read, and paths only compared, where digests differ. The
     working copy is scanned, unless ``scan`` is given.
@@ -51,6 +57,46 @@ class View:
         self.head = head
         self.ignore = _load_ignore(request, working_copy)
         self.scan = scan or _scan(request, working_copy, self.ignore, self._is_known)
+
+    @cached_property
+    def names(self) -> Names:
+        """Return what is renamed in the working copy; raises ``PathError`` for what cannot be."""
+        return names_of(self.scan, self.request.policy.names, self.ignore, self._is_known)
+
+    @cached_property
+    def _sources(self) -> Mapping[str, str]:
+        return self.names.sources()
+
+    @cached_property
+    def _targets(self) -> Mapping[str, str]:
+        return {one.path: one.new for one in self.names.retargets}
+
+    @cached_property
+    def _old_targets(self) -> Mapping[str, str]:
+        return {one.path: one.old for one in self.names.retargets}
+
+    def source(self, path: str) -> str:
+        """Return where in the working copy a path of L is now."""
+        if not self.names:
+            return path
+        known = path
+        while known and known not in self._sources:
+            known = known.rpartition("/")[0]
+        return self._sources[known] + path[len(known) :] if known else path
+
+    def identity(self, path: str) -> Identity:
+        """Return the stat identity of a file or link of L; ``KeyError`` for others."""
+        if self.scan is None:
+            raise KeyError(path)
+        return self.scan.identity(self.source(path))
+
+    def origin(self, entry: Entry) -> Entry | None:
+        """Return an entry of L as it still is in the working copy, None where it is the same."""
+        path = self.source(entry.path)
+        target = self._old_targets.get(entry.path, entry.target)
+        if (path, target) == (entry.path, entry.target):
+            return None
+        return entry._replace(path=path, target=target)
 
     def _is_known(self, path: str) -> bool:
         """Tell whether C or R has the path: only then its hash decides anything."""
@@ -100,17 +146,28 @@ class View:
         """Return L as path → entry; users come from C and R, as a scan cannot know them."""
         self._hash_known()
         entries = [] if self.scan is None else self.scan.entries
+        if self.names:
+            found = [self._renamed(e) for e in entries if not self._is_hollow(e)]
+            return {e.path: e for e in sorted(found)}
         return {e.path: self._attributed(e) for e in entries if not self._is_hollow(e)}
+
+    def _renamed(self, entry: Entry) -> Entry:
+        """Return a scanned entry with its new name and target, and the user of either name."""
+        path = self.names.moved.get(entry.path, entry.path)
+        target = self._targets.get(path, entry.target)
+        return self._attributed(entry._replace(path=path, target=target), entry)
 
     def _hash_known(self) -> None:
         """Hash what a scan that did not know R left unhashed although R has it."""
         scan = self.scan
         if scan is None or scan.digest:
             return
+        moved = self.names.moved
         unknown = [
             (entry.path, scan.identity(entry.path))
             for entry in scan.entries
-            if entry.kind == FILE and not entry.sha256 and self._is_known(entry.path)
+            if entry.kind == FILE and not entry.sha256
+            if self._is_known(entry.path) or self._is_known(moved.get(entry.path, entry.path))
         ]
         digests, unreadable = hash_paths(self.working_copy.root, unknown)
         if unreadable:
@@ -131,10 +188,13 @@ class View:
             return False
         return bool(os.listdir(os.path.join(self.working_copy.root, entry.path)))
 
-    def _attributed(self, entry: Entry) -> Entry:
+    def _attributed(self, entry: Entry, old: Entry | None = None) -> Entry:
         """Fill in who changed the content: somebody known, or the user of this run."""
-        for known in (self.cache.get(entry.path), self.remote.get(entry.path)):
-            if known is not None and _same_bytes(known, entry):
+        for side in (self.cache, self.remote):
+            known = side.get(entry.path)
+            if known is None and old is not None:
+                known = side.get(old.path)
+            if known is not None and _same_bytes(known, old or entry):
                 attributed = entry._replace(user=known.user)
                 return known if known == attributed else attributed  # one object saves memory
         return entry._replace(user=self.request.user_name())
@@ -146,6 +206,7 @@ class View:
             self.head is not None
             and known is not None
             and self.scan is not None
+            and not self.names
             and self.head.digest == known.digest == self.scan.digest
         )
 
@@ -158,27 +219,31 @@ class View:
             return self._with_hashes(make_plan(self.local, self.cache, self.remote, policy))
         plan = make_plan(self.local, self.cache, self.remote, policy, self._ignored)
         root = self.working_copy.root
-        return self._with_hashes(with_obstacles(plan, root, self.ignore, policy))
+        return self._with_hashes(with_obstacles(plan, root, self.ignore, policy, self.source))
 
     def _with_hashes(self, plan: Plan) -> Plan:
         """Hash the local files in conflict that nothing else asked to hash: the user sees both."""
-        scan = self.scan
         unknown = [
-            (step.path, scan.identity(step.path))
+            step.path
             for step in plan.of(CONFLICT)
             if step.local is not None and step.local.kind == FILE and not step.local.sha256
-            if scan is not None
         ]
         if not unknown:
             return plan
-        digests, _unreadable = hash_paths(self.working_copy.root, unknown)
-        found = {path: digest.hex() for (path, _unused), digest in zip(unknown, digests)}
+        files = [(self.source(path), self.identity(path)) for path in unknown]
+        digests, _unreadable = hash_paths(self.working_copy.root, files)
+        found = {path: digest.hex() for path, digest in zip(unknown, digests)}
         return Plan([_with_hash(step, found) for step in plan.steps])
 
     def check_deletions(self, plan: Plan) -> None:
         """Refuse a plan that deletes more than ``max_delete``."""
         if plan.steps:  # otherwise nothing needs to be read
-            check_deletions(plan, len(self.local), len(self.remote), self.request.policy)
+            kept = [step for step in plan.steps if not self._is_old_name(step)]
+            check_deletions(Plan(kept), len(self.local), len(self.remote), self.request.policy)
+
+    def _is_old_name(self, step: Step) -> bool:
+        """Tell whether a path is only deleted there as it has another name now."""
+        return step.action == DELETE_REMOTE and step.path in self.names.moved
 
     def save_index(self, uploaded: Mapping[str, Entry] | None = None) -> None:
         """Keep what the scan learnt; ``uploaded`` entries were hashed while they were copied.
@@ -187,13 +252,13 @@ class View:
         failed that is committed.
         """
         scan = self.scan
-        if scan is None or (scan.as_indexed and not uploaded):
+        if scan is None or (scan.as_indexed and not uploaded and not self.names):
             return
         for path, entry in (uploaded or {}).items():
             if entry.kind == FILE and not self.local[path].sha256:
-                scan.set_hash(path, entry.sha256)
+                scan.set_hash(self.source(path), entry.sha256)
         try:
-            scan.save(self.working_copy.index)
+            scan.save(self.working_copy.index, self.names)
         except OSError:
             return  # what was begun is cleared by the next run
 
@@ -234,6 +299,7 @@ def _scan(
         must_hash=None if request.check else is_known,
         checksum=request.checksum,
         clock_directory=None if request.check else working_copy.metadata,
+        check_names=request.policy.names == ANY,
     )
 
 

@@ -98,13 +98,13 @@ class Ours(threading.Thread):
         with Beneath(self._root) as tree:
             for item in self._asked:
                 try:
-                    self._digests[item.entry.path] = self._hashed(tree, item)
+                    self._digests[item.source.path] = self._hashed(tree, item)
                 except OSError:
                     continue
 
     @staticmethod
     def _hashed(tree: Beneath, item: Upload) -> bytes:
-        parent, name = tree.at(item.entry.path)
+        parent, name = tree.at(item.source.path)
         fd = os.open(name, _READ, dir_fd=parent)
         try:
             return blocks.digests(fd, item.identity[0], blocks.BLOCK)

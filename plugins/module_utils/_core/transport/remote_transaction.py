@@ -98,7 +98,10 @@ class RemoteTransaction(RemotePrepared):
         try:
             with session.on_line():
                 sender.send(
-                    [Item(item.entry, item.identity, old.get(item.entry.path)) for item in uploads],
+                    [
+                        Item(item.source, item.identity, old.get(item.entry.path))
+                        for item in uploads
+                    ],
                     ours,
                 )
             return True

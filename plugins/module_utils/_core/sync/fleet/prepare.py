@@ -18,6 +18,7 @@ from ...errors import (
     DsgError,
     HeldError,
     LockedError,
+    PathError,
     RepositoryError,
     SourceChanged,
     from_oserror,
@@ -26,9 +27,10 @@ from ...manifest import ignore as ignores
 from ...manifest import index as indexes
 from ...manifest.codec import Manifest
 from ...manifest.header import Header, is_line
+from ...manifest.paths import show
 from ...manifest.scan import Scan, scan_tree
 from ...plan.plan import Plan
-from ...plan.policy import PULL
+from ...plan.policy import ANY, PULL
 from ...posix.process import identify
 from .. import engine
 from ..recovery import recover_repository, recover_working_copy, unfinished
@@ -159,6 +161,7 @@ class _Preparation(engine.Run):
             index=indexes.load(self.working_copy.index),
             checksum=self.request.checksum and clock,
             clock_directory=self.working_copy.metadata if clock else None,
+            check_names=self.request.policy.names == ANY,
         )
 
     def _look(self, head: Header | None) -> View:
@@ -272,6 +275,8 @@ class _FleetTransaction(SyncTransaction):
 
 def _require_push_only(result: SyncResult, location: str) -> None:
     """Refuse a plan that changes the working copy: other hosts are preparing the tree as it is."""
+    if result.names:
+        raise _not_yet_renamed(result, location)
     if not result.plan.changes_local:
         return
     counts = result.plan.counts()
@@ -280,4 +285,18 @@ def _require_push_only(result: SyncResult, location: str) -> None:
         f"({counts['download']} to download, {counts['delete_local']} to delete here): a fleet is "
         "prepared from one and the same tree",
         object=location,
+    )
+
+
+def _not_yet_renamed(result: SyncResult, location: str) -> DsgError:
+    """Return that a pull comes first, which renames; of a repository that is not there, nobody can pull."""
+    number = len(result.names.renames)
+    what = f"{number} names in the working copy are to be made portable before a fleet is prepared"
+    if result.snapshot is not None:
+        return BehindError(what, object=location)
+    return PathError(
+        what,
+        object=location,
+        details=[f"{show(old)}: becomes {show(new)}" for old, new in result.names.renames],
+        next_step="Publish to one of the hosts first (`--limit`), then to all.",
     )
