@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from ..backends.origin import new_txn_id
 from ..client import names as records
 from ..client.journal import HERE, INSTALL, REMOVE, RENAME, Journal, Operation, Seen
 from ..client.names import Record
@@ -18,7 +19,6 @@ from ..errors import PathError, Unfinished, WorkingCopyError, from_oserror
 from ..manifest.paths import MAX_DETAILS, show
 from ..manifest.portable import Names, Rename, Retarget
 from ..posix.beneath import Beneath
-from . import txn
 from .request import SyncRequest, SyncResult
 
 UNDO_NAMES = "undo_names"
@@ -55,7 +55,7 @@ def _undo(working_copy: WorkingCopy, request: SyncRequest, result: SyncResult) -
     if record is None:
         return
     clean_staging(working_copy)
-    client = ClientTransaction(working_copy, txn.new_txn_id())
+    client = ClientTransaction(working_copy, new_txn_id())
     client.begin()
     try:
         journal = Journal(
