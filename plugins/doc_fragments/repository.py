@@ -86,8 +86,9 @@ options:
       - Which names the tree may have.
       - V(any) allows whatever keeps the path rules (UTF-8 in NFC, no control characters, none that
         differ only in case).
-      - V(portable) also refuses names that other systems cannot hold; with C(< > : " | ? * \), a dot
-        or a space at the end, or a name that Windows reserves. The error lists what each would be.
+      - V(portable) also refuses names that other systems cannot hold, those with quotation marks,
+        backslashes or any of C(<>:|?*), with a dot or a space at the end, and those that Windows
+        reserves. The error lists what each would be.
       - V(normalise) gives such names, and those that break the path rules, a portable one. They are
         renamed in the working copy in the same transaction that publishes the new names, and links
         follow them. Check mode and diff mode show each. Names that exclude one another get a number.
