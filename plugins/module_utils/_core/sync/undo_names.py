@@ -56,8 +56,8 @@ def _undo(working_copy: WorkingCopy, request: SyncRequest, result: SyncResult) -
         return
     clean_staging(working_copy)
     client = ClientTransaction(working_copy, new_txn_id())
-    client.begin()
     try:
+        client.begin()
         journal = Journal(
             txn_id=client.txn_id,
             decision=HERE,
