@@ -9,14 +9,31 @@ Private to the collection: it may change at any time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, cast
 
 from ._core.errors import DsgError
 from ._core.manifest.foreign import Differences
 from ._report import capped, shown_path
 
 _LISTED = 20
+
+
+class Found(Protocol):
+    """What a verification found, whatever was verified."""
+
+    @property
+    def sound(self) -> bool:
+        """Tell whether nothing was found."""
+
+    def data(self, limit: int) -> dict[str, Any]:
+        """Return the findings as plain data, lists up to ``limit``."""
+
+    def headline(self) -> str:
+        """Return one sentence that counts the findings."""
+
+    def lines(self) -> Iterator[str]:
+        """Yield one line for each finding."""
 
 
 class Findings:
@@ -56,6 +73,7 @@ class Findings:
         """Return the findings as plain data, lists up to ``limit``."""
         return {
             "verified": self.sound,
+            "sound": self.sound,
             "differences": {
                 "counts": self.counts(),
                 "added": list(self.added[:limit]),
@@ -66,6 +84,12 @@ class Findings:
                 "truncated": max(self.counts().values()) > limit,
             },
         }
+
+    def headline(self) -> str:
+        """Return one sentence that counts the findings."""
+        number = [f"{count} {kind}" for kind, count in self.counts().items() if count]
+        number += [f"{len(self.problems)} other findings"] if self.problems else []
+        return f"the tree is not what its manifest says: {', '.join(number)}"
 
     def lines(self) -> Iterator[str]:
         """Yield one line for each finding."""
@@ -82,6 +106,86 @@ def _in_brackets(fields: Sequence[str]) -> str:
     return f" ({', '.join(fields)})" if fields else ""
 
 
+class RepositoryFindings:
+    """What the core found in a repository's trees and history, as ``upkeep.verify`` tells it."""
+
+    def __init__(self, found: Mapping[str, Any], repository: str) -> None:
+        self.found = found
+        self.repository = repository
+        self.problems = cast(list[dict[str, Any]], found["problems"])
+
+    @property
+    def sound(self) -> bool:
+        """Tell whether nothing was found."""
+        return bool(self.found["sound"])
+
+    def data(self, limit: int) -> dict[str, Any]:
+        """Return the findings as plain data, lists up to ``limit``."""
+        return {
+            **self._published().data(limit),
+            "verified": self.sound,
+            "sound": self.sound,
+            **{key: self.found[key] for key in ("snapshot", "digest", "files", "bytes", "trees")},
+            "problem_counts": self.found["counts"],
+            "problems": self.problems[:limit],
+            "problems_truncated": len(self.problems) > limit,
+            "chain_problems": self._chain()[:limit],
+            "summary": self._summary(),
+        }
+
+    def _published(self) -> Findings:
+        """Return how the published tree differs from its manifest."""
+        added, missing = [], []
+        changed: dict[str, list[str]] = {}
+        for problem in self.problems:
+            path, what = problem["path"], problem["what"]
+            if not problem["live"] or what in ("manifest", "history"):
+                continue
+            if what == "added":
+                added.append(path)
+            elif what == "missing":
+                missing.append(path)
+            else:
+                changed.setdefault(path, []).append(what)
+        return Findings(added, missing, list(changed.items()))
+
+    def _chain(self) -> list[str]:
+        return [
+            f"s{one['snapshot']}: {one['detail']}"
+            for one in self.problems
+            if one["what"] in ("manifest", "history")
+        ]
+
+    def _summary(self) -> dict[str, str]:
+        trees = self.found["trees"]
+        newest = [f"s{tree['snapshot']}" for tree in trees if tree["live"]]
+        older = [f"s{tree['snapshot']}" for tree in trees if not tree["live"]]
+        return {
+            "repository": self.repository,
+            "snapshot": "".join(newest),
+            "also": ", ".join(older),
+            "files": str(sum(tree["files"] for tree in trees)),
+            "sound": "yes" if self.sound else "NO",
+            "problems": self._kinds(),
+        }
+
+    def _kinds(self) -> str:
+        counts = sorted(self.found["counts"].items())
+        return ", ".join(f"{count} {kind}" for kind, count in counts)
+
+    def headline(self) -> str:
+        """Return one sentence that counts the findings."""
+        return f"the repository is not what was published: {self._kinds()}"
+
+    def lines(self) -> Iterator[str]:
+        """Yield one line for each finding."""
+        for problem in self.problems:
+            tree = "" if problem["live"] else f"s{problem['snapshot']}: "
+            detail = f" ({problem['detail']})" if problem["detail"] else ""
+            path = shown_path(problem["path"] or ".")
+            yield f"{tree}{problem['what']}: {path}{detail}"
+
+
 class VerificationError(DsgError):
     """A tree is not what its manifest says. ``result`` is the task's result as data."""
 
@@ -95,14 +199,10 @@ class VerificationError(DsgError):
     result: dict[str, Any]
 
     @classmethod
-    def of(cls, findings: Findings, subject: str, result: dict[str, Any]) -> VerificationError:
+    def of(cls, findings: Found, subject: str, result: dict[str, Any]) -> VerificationError:
         """Name every kind of finding and list the first ones."""
-        number = [f"{count} {kind}" for kind, count in findings.counts().items() if count]
-        number += [f"{len(findings.problems)} other findings"] if findings.problems else []
         error = cls(
-            f"the tree is not what its manifest says: {', '.join(number)}",
-            object=subject,
-            details=capped(list(findings.lines()), _LISTED),
+            findings.headline(), object=subject, details=capped(list(findings.lines()), _LISTED)
         )
         error.result = result
         return error

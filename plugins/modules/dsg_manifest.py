@@ -17,8 +17,10 @@ description:
   - A manifest lists what a tree holds, with a SHA-256 hash for every file.
   - With O(state=present) it is written, unless the file says the same already.
   - With O(state=verified) every file is hashed again, and each added, missing and changed path is
-    reported. Verifies any tree against a manifest file, or a published tree against the manifests
-    of its repository.
+    reported. Verifies any tree against a manifest file, or a published tree and older snapshots
+    against the manifests of their repository, and the chain of these manifests.
+  - What cannot be read is reported like what differs, and the rest is verified all the same. A sync
+    may publish meanwhile; what was published when the verification began is what it reads.
   - Besides its own form the module knows those of C(sha256sum), of BSD C(mtree) and of BagIt, so
     that others can verify with their own tools.
 extends_documentation_fragment:
@@ -40,8 +42,7 @@ options:
   state:
     description:
       - V(present) writes the manifest of O(path) to O(dest).
-      - V(verified) compares O(path) with O(dest), or the published tree of O(repository) with its
-        manifests.
+      - V(verified) compares O(path) with O(dest), or the trees of O(repository) with its manifests.
     type: str
     choices:
       - present
@@ -86,6 +87,16 @@ options:
       - Who is recorded in a V(native) manifest. By default the user that runs the module.
     type: str
     default: ""
+  snapshots:
+    description:
+      - Which snapshots of O(repository) to verify by their own trees, beside the published tree, which
+        is verified in any case.
+      - V(newest) adds none, V(all) every one that is kept, a number (V(3) or V(s3)) that one.
+      - With the V(directory) backend a file that snapshots share is read once.
+    type: list
+    elements: str
+    default:
+      - newest
   fail_on_difference:
     description:
       - Whether O(state=verified) fails where tree and manifest differ. Otherwise RV(verified) tells.
@@ -131,6 +142,14 @@ EXAMPLES = r"""
     fail_on_difference: false
   register: handbook
 
+- name: Verify the published tree and every snapshot that is kept
+  dsg.storage.dsg_manifest:
+    state: verified
+    repository: handbook
+    backend:
+      base: /srv/dsg
+    snapshots: all
+
 - name: Make a bag for an archive
   dsg.storage.dsg_manifest:
     path: /srv/data
@@ -159,11 +178,15 @@ unexpressed:
   type: list
   elements: str
 verified:
-  description: Whether tree and manifest agree.
+  description: Whether all trees, their manifests and the history agree.
+  returned: O(state=verified)
+  type: bool
+sound:
+  description: The same, by the name that monitoring looks for.
   returned: O(state=verified)
   type: bool
 differences:
-  description: How the tree differs from the manifest.
+  description: How the tree (of O(repository), the published one) differs from the manifest.
   returned: O(state=verified)
   type: dict
   contains:
@@ -191,21 +214,115 @@ differences:
           description: The path.
           type: str
         fields:
-          description: What differs, for instance V(sha256) or V(mode). Empty for O(repository).
+          description: >-
+            What differs, for instance V(sha256) or V(mode); with O(repository) as in RV(problems).
           type: list
           elements: str
     truncated:
       description: Whether a list holds fewer paths than its count says.
       type: bool
 snapshot:
-  description: Number of the snapshot that was verified.
+  description: Number of the snapshot that is published.
   returned: O(state=verified) and O(repository) is given
   type: int
+trees:
+  description: Every tree that was read.
+  returned: O(state=verified) and O(repository) is given
+  type: list
+  elements: dict
+  contains:
+    snapshot:
+      description: Its number.
+      type: int
+    live:
+      description: Whether it is the published tree itself.
+      type: bool
+    sound:
+      description: Whether it is what its manifest says.
+      type: bool
+    checked:
+      description: Whether there was a manifest, or a history in its place, to compare it with.
+      type: bool
+    gone:
+      description: Whether the snapshot was removed meanwhile, which is no problem.
+      type: bool
+    problems:
+      description: How many problems it has.
+      type: int
+    files:
+      description: Number of files by its manifest.
+      type: int
+    bytes:
+      description: Size of all files in bytes by its manifest.
+      type: int
+    read_bytes:
+      description: How much had to be read, as files that snapshots share are read once.
+      type: int
+problem_counts:
+  description: Number of problems of each kind in RV(problems) that occurs.
+  returned: O(state=verified) and O(repository) is given
+  type: dict
+  sample:
+    content: 1
+    missing: 2
+problems:
+  description: Every problem, up to O(paths_limit).
+  returned: O(state=verified) and O(repository) is given
+  type: list
+  elements: dict
+  contains:
+    snapshot:
+      description: Number of the snapshot that it is about.
+      type: int
+    live:
+      description: Whether it is about the published tree or its records, not about an older tree.
+      type: bool
+    path:
+      description: The path in the tree, below C(.dsg) for manifest and history.
+      type: str
+    what:
+      description: >-
+        V(missing), V(added), V(content), V(mode), V(type) (another kind of file), V(target) (of a link),
+        V(time) (of modification), V(unreadable), V(manifest) or V(history).
+      type: str
+    detail:
+      description: One more line where there is something to say.
+      type: str
+problems_truncated:
+  description: Whether RV(problems) holds fewer than there are.
+  returned: O(state=verified) and O(repository) is given
+  type: bool
 chain_problems:
-  description: What is wrong with the repository's history of manifests, one line for each finding.
+  description: What is wrong with manifests and history, one line for each, also in RV(problems).
   returned: O(state=verified) and O(repository) is given
   type: list
   elements: str
+summary:
+  description: The same in words, as one row of a table.
+  returned: O(state=verified) and O(repository) is given
+  type: dict
+  contains:
+    repository:
+      description: Name of the repository.
+      type: str
+    snapshot:
+      description: The snapshot that is published.
+      type: str
+    also:
+      description: Snapshots that were verified beside it.
+      type: str
+    files:
+      description: Number of files in all these trees.
+      type: str
+    sound:
+      description: V(yes) or V(NO).
+      type: str
+    problems:
+      description: How many problems of each kind there are.
+      type: str
+    problem:
+      description: Code of the error that kept the module from looking.
+      type: str
 error:
   description: What went wrong, as in the result of M(dsg.storage.dsg_sync).
   returned: failure
@@ -220,9 +337,13 @@ from ansible_collections.dsg.storage.plugins.module_utils import (
     _shell,
     _verification,
 )
+from ansible_collections.dsg.storage.plugins.module_utils._core.backends.registry import (
+    open_repository,
+)
 from ansible_collections.dsg.storage.plugins.module_utils._core.errors import (
     ArgumentError,
     DsgError,
+    from_oserror,
 )
 from ansible_collections.dsg.storage.plugins.module_utils._core.manifest.digest import tree_digest
 from ansible_collections.dsg.storage.plugins.module_utils._core.manifest.entry import Entry
@@ -234,10 +355,12 @@ from ansible_collections.dsg.storage.plugins.module_utils._core.manifest.foreign
 from ansible_collections.dsg.storage.plugins.module_utils._core.manifest.foreign.bag_read import (
     verify_bag,
 )
-from ansible_collections.dsg.storage.plugins.module_utils._core.sync.verify import (
-    verify_repository,
+from ansible_collections.dsg.storage.plugins.module_utils._core.upkeep.verify import verify
+from ansible_collections.dsg.storage.plugins.module_utils._verification import (
+    Findings,
+    Found,
+    RepositoryFindings,
 )
-from ansible_collections.dsg.storage.plugins.module_utils._verification import Findings
 
 
 def argument_spec() -> dict[str, Any]:
@@ -251,6 +374,7 @@ def argument_spec() -> dict[str, Any]:
         "backend": _shell.backend_option(required=False),
         "ignore": {"type": "list", "elements": "str", "default": []},
         "user": {"type": "str", "default": ""},
+        "snapshots": {"type": "list", "elements": "str", "default": ["newest"]},
         "fail_on_difference": {"type": "bool", "default": True},
         "paths_limit": {"type": "int", "default": 1000},
     }
@@ -292,8 +416,10 @@ def present(module: AnsibleModule) -> _shell.Result:
 def verified(module: AnsibleModule) -> _shell.Result:
     """Compare and report; fails where that is asked for."""
     params = module.params
+    findings: Found
+    facts: _shell.Result
     if params["repository"]:
-        findings, facts = repository_findings(module)
+        findings, facts = repository_findings(params), {}
     elif params["path"]:
         entries = scanned(module)
         said = _manifest_file.read(params["dest"], params["format"])
@@ -308,24 +434,14 @@ def verified(module: AnsibleModule) -> _shell.Result:
     return result
 
 
-def repository_findings(module: AnsibleModule) -> tuple[Findings, _shell.Result]:
-    """Verify a published tree."""
-    found = verify_repository(module.params["repository"], module.params["backend"])
-    difference = found.difference
-    findings = Findings(
-        difference.added,
-        difference.missing,
-        [(path, ()) for path in difference.changed],
-        found.chain_problems,
-    )
-    facts = {
-        "snapshot": found.snapshot,
-        "digest": found.digest,
-        "files": found.files,
-        "bytes": found.bytes,
-        "chain_problems": found.chain_problems,
-    }
-    return findings, facts
+def repository_findings(params: dict[str, Any]) -> RepositoryFindings:
+    """Verify a published tree and the chosen snapshots."""
+    repository = open_repository(params["backend"], params["repository"])
+    try:
+        found = verify(repository, snapshots=params["snapshots"])
+    except OSError as exc:
+        raise from_oserror(exc, "verifying") from exc
+    return RepositoryFindings(found, params["repository"])
 
 
 def bag_findings(dest: str) -> tuple[Findings, _shell.Result]:
@@ -342,8 +458,11 @@ def run(module: AnsibleModule) -> _shell.Result:
 
 
 def results_of(module: AnsibleModule, error: DsgError) -> _shell.Result:
-    """Add what was found to a failure for differences."""
-    return error.result if isinstance(error, _verification.VerificationError) else {}
+    """Add what was found to a failure for differences, and a row for the table to any other one."""
+    if isinstance(error, _verification.VerificationError):
+        return error.result
+    repository = module.params["repository"]
+    return {"summary": {"repository": repository, "problem": error.code}} if repository else {}
 
 
 def check_options(params: dict[str, Any]) -> None:

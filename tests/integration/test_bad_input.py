@@ -144,7 +144,7 @@ def test_a_header_that_cannot_be_read_is_never_an_empty_manifest(site, side, dam
         refused_everywhere(site, code_of(damage), bob, direction="pull")
         refused_run_or_check(site, code_of(damage), site.copy("new"))
         assert not os.path.exists(site.copy("new"))
-        refused(site, code_of(damage), lambda: verify_repository(site.name, site.backend))
+        found_damaged(site)
 
 
 @pytest.mark.parametrize("damage", BODY_DAMAGE)
@@ -160,7 +160,19 @@ def test_entries_that_are_damaged_stop_whatever_needs_them(site, side, damage):
         assert "never taken for empty" in error.next_step
     if side == "remote":
         refused_run_or_check(site, "DSG-MANIFEST", site.copy("new"))
-        refused(site, "DSG-MANIFEST", lambda: verify_repository(site.name, site.backend))
+        found_damaged(site)
+
+
+def found_damaged(site: Site) -> None:
+    """Verification tells of the manifest, and still checks the tree: the history says what it was."""
+    before = site.picture()
+    found = verify_repository(site.name, site.backend)
+    assert site.picture() == before
+    assert not found.sound
+    assert {(one["path"], one["what"]) for one in found.problems} == {
+        (".dsg/manifest.jsonl", "manifest")
+    }
+    assert [(tree["live"], tree["checked"]) for tree in found.trees] == [(True, True)]
 
 
 def record(site: Site, side: str, src: str) -> str:
@@ -260,7 +272,7 @@ def test_hostile_manifests_are_refused_before_anything_is_touched(site, side, ho
     if side == "remote":
         refused_run_or_check(site, "DSG-MANIFEST", site.copy("new"))
         refused_everywhere(site, "DSG-MANIFEST", behind, direction="pull", conflict="remote")
-        refused(site, "DSG-MANIFEST", lambda: verify_repository(site.name, site.backend))
+        found_damaged(site)
     assert not os.path.lexists("/tmp/dsg-evil")
 
 
@@ -1147,7 +1159,8 @@ def test_a_history_that_misses_what_recovery_needs(site):
     ):
         error = refused(site, "DSG-MANIFEST", work)
         assert error.object == lost
-    assert verify_repository(site.name, site.backend).chain_problems
+    found = verify_repository(site.name, site.backend).problems
+    assert [(one["path"], one["what"]) for one in found] == [(".dsg/history/s3.jsonl", "history")]
     os.rename(os.path.join(site.root, "s3.jsonl"), lost)
     site.recover(bob)
     site.sync(bob)

@@ -198,9 +198,6 @@ class Repository(Protocol):
     def drift(self, manifest: Manifest, *, checksum: bool) -> list[str]:
         """Name the differences between the published tree and its manifest."""
 
-    def rehashed(self) -> list[Entry]:
-        """Return the published tree's entries as they are now, every file hashed anew."""
-
     def snapshots(self) -> list[int]:
         """Return the numbers of the snapshots that are there, the newest (published) one last."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
+from io import BytesIO
 from itertools import islice
 from operator import attrgetter, lt
 from typing import BinaryIO, NamedTuple
@@ -102,7 +103,15 @@ def read(file: BinaryIO, name: str) -> Manifest:
 
     Raises :class:`ManifestError` for anything that :func:`write` would not have written.
     """
-    header = read_header(file, name)
+    return _read_entries(read_header(file, name), file, name)
+
+
+def read_lines(header: Header, lines: bytes, name: str) -> Manifest:
+    """Read and check entry lines that were found apart from their header."""
+    return _read_entries(header, BytesIO(lines), name)
+
+
+def _read_entries(header: Header, file: BinaryIO, name: str) -> Manifest:
     reader = LineReader(file, name)
     parser = EntryParser()
     entries: list[Entry] = []

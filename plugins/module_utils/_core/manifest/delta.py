@@ -11,8 +11,10 @@ Line 1 is the manifest's own header, so the entries that come out are checked ag
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from io import BytesIO
 from typing import BinaryIO, NamedTuple
 
 from ..errors import ManifestError
@@ -25,6 +27,8 @@ from .lines import PUT, BadLine, EntryParser, LineReader, encode_entry, load_obj
 
 _BATCH = 1024
 _DELETE = '{"op":"delete",'
+_DELETES = re.compile(r'^\{"op":"delete","path":"([^"\\\x00-\x1f]+)"\}\n', re.MULTILINE)
+_SIZES = re.compile(rb',"size":([0-9]+),"type":"file","user":"')
 
 
 class Delta(NamedTuple):
@@ -33,6 +37,66 @@ class Delta(NamedTuple):
     header: Header
     puts: list[Entry]
     deletes: list[str]
+
+
+class Step(NamedTuple):
+    """A delta whose lines were counted and hashed, and are not parsed yet: ``body`` holds them."""
+
+    header: Header
+    body: bytes
+    lines: int
+    name: str
+
+    def counts(self) -> tuple[int, int, int]:
+        """Return the number of entries put, of paths deleted, and the bytes of the files put."""
+        # No name can look like this: a quote or a line feed is escaped within one.
+        start = _DELETE.encode()
+        deletes = self.body.count(b"\n" + start) + self.body.startswith(start)
+        return self.lines - deletes, deletes, sum(map(int, _SIZES.findall(self.body)))
+
+    def changes(self) -> tuple[list[Entry], list[str]]:
+        """Return the entries to put and the paths to delete; :class:`ManifestError` for bad lines.
+
+        Every line is checked by itself; whether the paths keep the rules is for who makes a tree of
+        them.
+        """
+        text = _decoded(self.body, self.name)
+        parser = EntryParser(PUT)
+        deletes = _DELETES.findall(text) if _DELETE in text else []  # most steps have none
+        try:
+            puts = parser.parse_all(text)
+        except BadLine as exc:
+            raise ManifestError(str(exc), object=self.name) from None
+        if len(puts) + len(deletes) != self.lines:
+            lines = [line + "\n" for line in text.split("\n")[:-1]]
+            puts, deletes, _users = _parse(lines, self.name)
+        return puts, deletes
+
+
+def read_step(data: bytes, name: str) -> Step:
+    """Check the header and the last line of a delta; :class:`ManifestError` where it is damaged."""
+    header = read_header(BytesIO(data), name)
+    start = data.index(b"\n") + 1
+    stop = data.rfind(b"\n", start, len(data) - 1) + 1 or start
+    body = data[start:stop]
+    lines = body.count(b"\n")
+    expected = _end(lines, sha256(body).hexdigest())
+    if data[stop:] != expected:
+        raise ManifestError("damaged: the last line does not match those before it", object=name)
+    return Step(header, body, lines, name)
+
+
+def _decoded(body: bytes, name: str) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError as exc:
+        number = body.count(b"\n", 0, exc.start) + 2
+        raise ManifestError(f"line {number}: not valid UTF-8", object=name) from None
+
+
+def _end(lines: int, digest: str) -> bytes:
+    end = {"lines": lines, "op": "end", "sha256": digest}
+    return headers.canonical(end).encode() + b"\n"
 
 
 def write_delta(
@@ -47,8 +111,7 @@ def write_delta(
         digest.update(data)
         count += len(batch)
         yield data
-    end = {"lines": count, "op": "end", "sha256": digest.hexdigest()}
-    yield headers.canonical(end).encode() + b"\n"
+    yield _end(count, digest.hexdigest())
 
 
 def read_delta(file: BinaryIO, name: str) -> Delta:
@@ -57,8 +120,7 @@ def read_delta(file: BinaryIO, name: str) -> Delta:
     lines, end = _split_end(LineReader(file, name))
     text = "".join(lines)
     digest = sha256(text.encode()).hexdigest()
-    expected = {"lines": len(lines), "op": "end", "sha256": digest}
-    if end != headers.canonical(expected) + "\n":
+    if end.encode() != _end(len(lines), digest):
         raise ManifestError("damaged: the last line does not match those before it", object=name)
     puts, deletes, users = _parse(lines, name)
     check_entries(puts, users, name)

@@ -210,13 +210,13 @@ def _hash_any(fd: int, expected: Identity | None, path: str) -> bytes:
         or before.st_ino != expected.ino
     ):
         raise SourceChanged("it changed after the tree was read", object=path)
-    length, digest = _digest_blocks(fd)
+    length, digest = digest_blocks(fd)
     if length != before.st_size or identity_of(os.fstat(fd)) != identity_of(before):
         raise SourceChanged("it changed while it was read", object=path)
     return digest
 
 
-def _digest_blocks(fd: int) -> tuple[int, bytes]:
+def digest_blocks(fd: int) -> tuple[int, bytes]:
     """Return the number of bytes up to the file's end, and their SHA-256."""
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
     digest = sha256()

@@ -22,7 +22,7 @@ from typing import (
 )
 
 from ..errors import ArgumentError, TreeError, from_oserror
-from .wildmatch import Glob, compile_globs, parse_glob
+from .wildmatch import Glob, compile_globs, longest_text, parse_glob
 
 FILE_NAME = ".dsgignore"
 """The file at the root of a tree that holds patterns, one per line."""
@@ -42,6 +42,8 @@ class Ignore:
         self.invalid: tuple[str, ...] = tuple(r.text for r in rules if r.glob.tokens is None)
         """Patterns that can match nothing (an open ``[``, a lone ``\\`` at the end), as in git."""
         usable = [rule for rule in rules if rule.glob.tokens is not None]
+        self.texts: tuple[bytes, ...] = tuple(longest_text(r.glob) for r in usable if r.ignored)
+        """Whatever path is excluded holds one of these, in itself or in a directory that holds it."""
         self._for_files = _compile([rule for rule in usable if not rule.only_directories])
         self._for_directories = _compile(usable)
         self._directories: dict[str, bool] = {"": False}

@@ -169,6 +169,10 @@ class EntryParser:
             raise BadLine("not a canonical entry")
         return list(map(self._entry, rows))
 
+    def parse_all(self, text: str) -> list[Entry]:
+        """Return the entries of those lines of ``text`` that are canonical and hold no escapes."""
+        return list(map(self._entry, self._grammar.many.findall(text)))
+
     def parse_line(self, line: str) -> Entry:
         """Return the entry of one line, which may hold escapes, or raise :class:`BadLine`."""
         rows = self._grammar.many.findall(line)

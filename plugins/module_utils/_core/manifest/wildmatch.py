@@ -78,6 +78,15 @@ def compile_globs(globs: Sequence[Glob]) -> Pattern[bytes] | None:
     )
 
 
+def longest_text(glob: Glob) -> bytes:
+    """Return the longest run of bytes that whatever the pattern matches must hold."""
+    best = run = b""
+    for token in glob.tokens or ():
+        run = run + bytes((token,)) if isinstance(token, int) else b""
+        best = max(best, run, key=len)
+    return best
+
+
 def _literal(tokens: Sequence[Token]) -> str | None:
     values = [token for token in tokens if isinstance(token, int)]
     if len(values) != len(tokens):

@@ -2,62 +2,41 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Re-hash a published tree and check its chain of manifests."""
+"""Re-hash published trees and check their chain of manifests, wherever the repository is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from ..backends.base import Repository
-from ..errors import RepositoryError, from_oserror
-from ..manifest.compare import Difference, compare_trees
+from ..errors import from_oserror
+from ..transport.ask import ask
 from ..transport.connect import repository_at
 from ..transport.destination import Destination
 
 
-@dataclass
-class Verification:
-    """What was found; ``snapshot`` … ``bytes`` are the manifest's own figures."""
+class Verification(NamedTuple):
+    """What was found, as :func:`..upkeep.verify.verify` tells it."""
 
+    sound: bool
     snapshot: int
     digest: str
     files: int
     bytes: int
-    difference: Difference = field(default_factory=Difference)
-    chain_problems: list[str] = field(default_factory=list)
-
-    @property
-    def sound(self) -> bool:
-        """Tell whether tree, manifest and history agree."""
-        return not (self.difference or self.chain_problems)
+    trees: list[dict[str, Any]]
+    counts: dict[str, int]
+    problems: list[dict[str, Any]]
 
 
 def verify_repository(
-    repository: str, backend: Mapping[str, object], destination: Destination | None = None
+    repository: str,
+    backend: Mapping[str, object],
+    destination: Destination | None = None,
+    snapshots: Sequence[str] = ("newest",),
 ) -> Verification:
-    """Re-hash every published file of the newest snapshot; changes nothing."""
+    """Re-hash every file of the published tree and of the chosen snapshots; changes nothing."""
     try:
         with repository_at(destination, backend, repository) as held:
-            return _verify(held)
+            return Verification(**ask(held, "verify", snapshots=list(snapshots)))
     except OSError as exc:
         raise from_oserror(exc, "verifying") from exc
-
-
-def _verify(held: Repository) -> Verification:
-    if held.head() is None:
-        raise RepositoryError(
-            "the repository does not exist",
-            object=held.name,
-            next_step="Correct repository or backend.",
-        )
-    manifest = held.manifest()
-    header = manifest.header
-    return Verification(
-        snapshot=header.snapshot,
-        digest=header.digest,
-        files=header.files,
-        bytes=header.bytes,
-        difference=compare_trees(manifest.entries, held.rehashed()),
-        chain_problems=held.chain_problems(),
-    )

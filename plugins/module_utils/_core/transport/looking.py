@@ -119,10 +119,6 @@ class Looking(Serving):
         """Name what differs from the manifest."""
         return self._held_repository().drift(self._manifest(manifest_id), checksum=checksum)
 
-    def rehashed(self) -> None:
-        """Send the entries of the tree, hashed anew."""
-        frames.send_stream(self._pipe, wire.entries_out(self._held_repository().rehashed()))
-
     def snapshot_manifest(self, number: int) -> None:
         """Send the manifest of a snapshot that is kept."""
         manifest = self._held_repository().snapshot_manifest(number)
@@ -162,7 +158,6 @@ VERBS = (
     "chain_problems",
     "require_unchanged",
     "drift",
-    "rehashed",
     "snapshot_manifest",
     "fetch",
 )

@@ -234,14 +234,6 @@ class RemoteRepository:
         """Name the differences between the published tree and its manifest."""
         return list(self._session.call("drift", manifest_id=manifest.header.id, checksum=checksum))
 
-    def rehashed(self) -> list[Entry]:
-        """Return the published tree's entries as they are now, every file hashed anew."""
-        session = self._session
-        session.post("rehashed")
-        entries = wire.entries_in(session.stream())
-        session.answer()
-        return entries
-
     def snapshots(self) -> list[int]:
         """Return the numbers of the snapshots that are there, the newest (published) one last."""
         return list(self._session.call("snapshots"))

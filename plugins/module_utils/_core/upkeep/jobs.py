@@ -17,8 +17,38 @@ from ..errors import ArgumentError
 
 Job = Callable[..., Any]
 
+
 # A job is imported when it is asked for, by a statement: what packs modules for hosts reads those.
-JOBS: dict[str, Callable[[], Job]] = {}
+def _log() -> Job:
+    from .log import log
+
+    return log
+
+
+def _blame() -> Job:
+    from .blame import blame
+
+    return blame
+
+
+def _versions() -> Job:
+    from .blame import versions
+
+    return versions
+
+
+def _verify() -> Job:
+    from .verify import verify
+
+    return verify
+
+
+JOBS: dict[str, Callable[[], Job]] = {
+    "log": _log,
+    "blame": _blame,
+    "versions": _versions,
+    "verify": _verify,
+}
 
 
 def run(repository: LocalRepository, job: str, arguments: Mapping[str, Any]) -> Any:

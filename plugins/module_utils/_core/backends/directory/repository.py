@@ -276,9 +276,3 @@ class DirectoryRepository:
     def history(self, snapshot: int) -> bytes:
         """Return what a snapshot changed, as it was recorded."""
         return published.read_history(self.layout.live, snapshot)
-
-    def rehashed(self) -> list[Entry]:
-        """Return the published tree's entries as they are now, every file hashed anew."""
-        from ...manifest.scan import scan_tree
-
-        return scan_tree(self.layout.live, checksum=True).entries

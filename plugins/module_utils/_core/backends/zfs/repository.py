@@ -14,7 +14,6 @@ from ...errors import ArgumentError, RepositoryError, Unfinished
 from ...manifest.codec import Manifest
 from ...manifest.entry import Entry
 from ...manifest.header import Header
-from ...manifest.scan import scan_tree
 from ...posix.beneath import Beneath
 from ...posix.lock import locked
 from ...zfs import datasets, mounts
@@ -247,7 +246,3 @@ class ZfsRepository:
     def history(self, snapshot: int) -> bytes:
         """Return what a snapshot changed, as it was recorded."""
         return published.read_history(self.tree(), snapshot)
-
-    def rehashed(self) -> list[Entry]:
-        """Return the published tree's entries as they are now, every file hashed anew."""
-        return scan_tree(self.tree(), checksum=True).entries

@@ -1,0 +1,184 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who changed a path last, and every version that it ever had."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ..backends.base import LocalRepository
+from ..errors import RepositoryError
+from ..manifest.entry import DIRECTORY, Entry
+from ..manifest.header import Header
+from ..manifest.paths import check_paths
+from .criteria import Authors, Paths, Period, needle, user_of
+from .history import History, newest_header
+from .log import ADDED, CHANGED, DELETED
+
+
+def blame(
+    repository: LocalRepository,
+    *,
+    paths: Sequence[str] = (),
+    deleted: bool = False,
+    since: str = "",
+    until: str = "",
+    author: str = "",
+    limit: int = 0,
+) -> dict[str, Any]:
+    """Return for each path when it was changed last, sorted by path.
+
+    ``paths`` are as in :mod:`.criteria` (none: the whole tree); with ``deleted`` those that are gone
+    are there as well. ``since``, ``until`` and ``author`` select by that last change, the author by who
+    changed the path. ``limit`` is how many paths are wanted (0: all). The answer has ``snapshot`` (the
+    newest one), ``total`` (paths found) and ``paths``, each with ``path``, ``change`` (added, changed,
+    deleted), ``snapshot``, ``created_at``, ``user`` (who changed it), ``created_by`` (who published
+    that), ``message`` and ``size``.
+
+    Raises :class:`ManifestError` that names the step where the history cannot be read.
+    """
+    selected, period, authors = Paths(paths), Period(since, until), Authors(author)
+    newest = newest_header(repository)
+    found = [
+        last
+        for last in _last_changes(History(repository.tree(), newest), selected).values()
+        if (deleted or last.entry is not None)
+        and period.holds(last.header)
+        and authors.match(last.user)
+    ]
+    found.sort(key=lambda last: last.path)
+    shown = found[:limit] if limit else found
+    return {
+        "snapshot": newest.snapshot,
+        "total": len(found),
+        "paths": [last.as_dict() for last in shown],
+    }
+
+
+class _Last:
+    """The newest change of a path; ``entry`` is what was put there, None for a deletion."""
+
+    __slots__ = ("change", "entry", "header", "path")
+
+    def __init__(self, path: str, entry: Entry | None, header: Header) -> None:
+        self.path = path
+        self.entry = entry
+        self.header = header
+        self.change = DELETED if entry is None else ""
+
+    @property
+    def user(self) -> str:
+        return user_of(self.header.created_by) if self.entry is None else self.entry.user
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "path": self.path,
+            "change": self.change or ADDED,
+            "snapshot": self.header.snapshot,
+            "created_at": self.header.created_at,
+            "user": self.user,
+            "created_by": self.header.created_by,
+            "message": self.header.message,
+            "size": 0 if self.entry is None else self.entry.size,
+        }
+
+
+def _last_changes(history: History, selected: Paths) -> dict[str, _Last]:
+    """Return path → its newest change. All of the history is read: a path may be as old as that."""
+    found: dict[str, _Last] = {}
+    for step in history.steps():
+        if not selected.may_be_in(step.body):
+            continue
+        header = step.header
+        puts, deletes = step.changes()
+        for entry in puts:
+            path = entry.path
+            last = found.get(path)
+            if last is not None:
+                last.change = last.change or CHANGED
+            elif selected.match(path, entry.kind == DIRECTORY):
+                found[path] = _Last(path, entry, header)
+        for path in deletes:
+            last = found.get(path)
+            if last is not None:
+                last.change = last.change or ADDED
+            elif selected.match(path):
+                found[path] = _Last(path, None, header)
+    return found
+
+
+def versions(repository: LocalRepository, *, path: str) -> dict[str, Any]:
+    """Return every version of one path, the newest first.
+
+    The answer has ``snapshot`` (the newest one) and ``versions``, each with ``snapshot``,
+    ``created_at``, ``created_by``, ``message``, ``user``, ``change`` (added, changed, deleted), ``type``
+    ('' for a deletion, as the rest), ``size``, ``sha256``, ``mode`` (octal text), ``target``; ``until``
+    (the last snapshot that had this version), ``kept`` (whether this very snapshot's tree is there) and
+    ``restorable_from`` (the newest snapshot with this version whose tree is there, 0 for none).
+
+    Raises :class:`RepositoryError` for a path that was never published.
+    """
+    check_paths([path])
+    newest = newest_header(repository)
+    kept = repository.snapshots()
+    found: list[dict[str, Any]] = []
+    until = newest.snapshot
+    for header, entry in _changes_of(History(repository.tree(), newest), path):
+        if found and not found[-1]["change"]:
+            found[-1]["change"] = ADDED if entry is None else CHANGED
+        found.append(_version(header, entry, until, kept))
+        until = header.snapshot - 1
+    if not found:
+        raise RepositoryError(
+            "this path was never published",
+            object=path,
+            next_step="Correct it; a blame of the whole tree, deleted paths included, names all.",
+        )
+    found[-1]["change"] = found[-1]["change"] or ADDED
+    return {"snapshot": newest.snapshot, "versions": found}
+
+
+def _changes_of(history: History, path: str) -> Iterator[tuple[Header, Entry | None]]:
+    spelled = needle(path.encode())
+    for step in history.steps():
+        if spelled not in step.body:
+            continue
+        puts, deletes = step.changes()
+        for entry in puts:
+            if entry.path == path:
+                yield step.header, entry
+        if path in deletes:
+            yield step.header, None
+
+
+def _version(
+    header: Header, entry: Entry | None, until: int, kept: Sequence[int]
+) -> dict[str, Any]:
+    at = bisect_right(kept, until)
+    last_kept = kept[at - 1] if at else 0
+    is_there = entry is not None and last_kept >= header.snapshot
+    version: dict[str, Any] = {
+        "snapshot": header.snapshot,
+        "created_at": header.created_at,
+        "created_by": header.created_by,
+        "message": header.message,
+        "user": user_of(header.created_by) if entry is None else entry.user,
+        "change": DELETED if entry is None else "",
+        "until": until,
+        "kept": header.snapshot in kept,
+        "restorable_from": last_kept if is_there else 0,
+    }
+    wanted = entry or Entry("", "", 0, 0, 0, "", "", "")
+    mode = f"{wanted.mode:04o}" if wanted.sha256 else ""
+    return {
+        **version,
+        "type": wanted.kind,
+        "size": wanted.size,
+        "sha256": wanted.sha256,
+        "mode": mode,
+        "target": wanted.target,
+    }

@@ -1,0 +1,219 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One verification of a repository: tree after tree, each beside the history it has to fit."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from ..backends import published
+from ..backends.base import LocalRepository
+from ..errors import DsgError, ManifestError, from_oserror
+from ..manifest.codec import Manifest
+from ..manifest.header import Header
+from .chain import Chain
+from .examine import UNREADABLE, Known, describe, examine
+
+MANIFEST, HISTORY = "manifest", "history"
+
+_STEP = re.compile(r"s([1-9][0-9]{0,9})\.jsonl", re.ASCII)
+_MANIFEST = published.manifest_path("")
+
+
+@contextmanager
+def pinned(path: str) -> Iterator[str]:
+    """Give a path to this very directory, whatever takes its place: a sync may publish meanwhile."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as exc:
+        raise from_oserror(exc, "reading a tree") from exc
+    try:
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
+
+
+class _Tree(NamedTuple):
+    """A tree to look at: the published one (``live``), or a snapshot's own."""
+
+    number: int
+    live: bool
+
+
+_Row = dict[str, Any]
+
+
+class Verification:
+    """One run over a repository whose published tree is at ``root``."""
+
+    def __init__(self, repository: LocalRepository, root: str, chosen: set[int] | None) -> None:
+        self._repository = repository
+        self._root = root
+        self._known: Known = {}
+        self._header: Header | None = None
+        self._chain = Chain(root)
+        self._trees: list[_Row] = []
+        self._problems: list[dict[str, Any]] = []
+        self._newest = self._read_newest()
+        self._todo = self._planned(chosen)
+
+    def _read_newest(self) -> int:
+        """Return the number of what is published, by the history where the manifest is damaged."""
+        try:
+            self._header = published.read_header(self._root, self._repository.name)
+        except (ManifestError, OSError):
+            return max(_steps(self._root), default=0)
+        return self._header.snapshot
+
+    def _planned(self, chosen: set[int] | None) -> list[_Tree]:
+        live = _Tree(self._newest, True)
+        if chosen is not None and chosen <= {self._newest}:
+            return [*self._older(sorted(chosen)), live]
+        found = self._kept()
+        if found is None:
+            return [live]
+        kept = [number for number in found if number <= self._newest]
+        for number in sorted(chosen or ()):
+            if number not in kept:
+                raise published.not_kept(number, kept, self._repository.location)
+        return [*self._older(kept if chosen is None else sorted(chosen)), live]
+
+    def _kept(self) -> list[int] | None:
+        try:
+            return self._repository.snapshots()
+        except ManifestError as exc:
+            detail = f"older snapshots were not looked for, as it is damaged: {exc.message}"
+            self._add(_Tree(self._newest, True), _MANIFEST, MANIFEST, detail)
+            return None
+
+    def _older(self, numbers: Sequence[int]) -> list[_Tree]:
+        """Return the snapshots' own trees; the newest one's may be the published tree itself."""
+        live = self._repository.tree()
+        return [
+            _Tree(number, False)
+            for number in numbers
+            if number != self._newest or self._repository.snapshot_tree(number) != live
+        ]
+
+    def run(self) -> Verification:
+        """Check every tree, and what is left of the chain."""
+        for tree in self._todo:
+            self._check(tree)
+        newest = self._chain.headers.get(self._newest)
+        if self._header is not None and newest is not None and newest.id != self._header.id:
+            detail = "it is not the one in the history"
+            self._add(_Tree(self._newest, True), _MANIFEST, MANIFEST, detail)
+        for broken in self._chain.problems:
+            path = published.history_path("", broken.snapshot)
+            self._add(_Tree(broken.snapshot, True), path, HISTORY, broken.detail)
+        return self
+
+    def _check(self, tree: _Tree) -> None:
+        before = len(self._problems)
+        self._chain.go_to(tree.number)
+        self._chain.confirm()
+        row: _Row = {
+            "snapshot": tree.number,
+            "live": tree.live,
+            "checked": False,
+            "gone": False,
+            "files": 0,
+            "bytes": 0,
+            "read_bytes": 0,
+        }
+        self._trees.append(row)
+        try:
+            if tree.live:
+                self._check_at(self._root, tree, row)
+            else:
+                with pinned(self._repository.snapshot_tree(tree.number)) as root:
+                    self._check_at(root, tree, row)
+        except (DsgError, OSError) as exc:
+            self._add(tree, "", UNREADABLE, _text(exc))
+        if len(self._problems) > before and self._is_gone(tree.number):
+            del self._problems[before:]
+            row["gone"] = True
+        row["problems"] = len(self._problems) - before
+        row["sound"] = not row["problems"]
+
+    def _check_at(self, root: str, tree: _Tree, row: _Row) -> None:
+        """Compare the tree at ``root`` with its manifest, or with what the history leads to."""
+        recorded = self._header if tree.live else self._chain.headers.get(tree.number)
+        manifest = self._read_manifest(root, tree, recorded) or self._chain.manifest()
+        if manifest is None:
+            return
+        row.update(checked=True, files=manifest.header.files, bytes=manifest.header.bytes)
+        found = examine(root, manifest.entries, self._known, learn=not tree.live)
+        row["read_bytes"] = found.bytes
+        for finding in found.findings:
+            self._add(tree, *finding)
+
+    def _read_manifest(self, root: str, tree: _Tree, recorded: Header | None) -> Manifest | None:
+        """Return a tree's manifest if it is the one that was published."""
+        try:
+            manifest = published.read_manifest(root, self._repository.name)
+        except (DsgError, OSError) as exc:
+            self._add(tree, _MANIFEST, MANIFEST, _text(exc))
+            return None
+        if recorded is not None and manifest.header.id != recorded.id:
+            self._add(tree, _MANIFEST, MANIFEST, "it is not the one in the history")
+            return None
+        if manifest.header.snapshot != tree.number:
+            self._add(tree, _MANIFEST, MANIFEST, f"it is of s{manifest.header.snapshot}")
+            return None
+        return manifest
+
+    def _is_gone(self, number: int) -> bool:
+        """Tell whether a snapshot was removed while it was read."""
+        try:
+            return number not in self._repository.snapshots()
+        except (DsgError, OSError):
+            return False  # it is not known, so what was found counts
+
+    def _add(self, tree: _Tree, path: str, what: str, detail: str) -> None:
+        self._problems.append(
+            {
+                "snapshot": tree.number,
+                "live": tree.live,
+                "path": path,
+                "what": what,
+                "detail": detail,
+            }
+        )
+
+    def answer(self, limit: int) -> dict[str, Any]:
+        """Return what was found as plain data."""
+        header = self._header
+        return {
+            "sound": not self._problems,
+            "snapshot": self._newest,
+            "digest": "" if header is None else header.digest,
+            "files": 0 if header is None else header.files,
+            "bytes": 0 if header is None else header.bytes,
+            "trees": self._trees,
+            "counts": dict(Counter(problem["what"] for problem in self._problems)),
+            "problems": self._problems[:limit] if limit else self._problems,
+        }
+
+
+def _steps(root: str) -> Iterator[int]:
+    """Yield the numbers of the steps that a history has files for."""
+    try:
+        names = os.listdir(os.path.dirname(published.history_path(root, 1)))
+    except OSError:
+        return
+    for name in names:
+        number = _STEP.fullmatch(name)
+        if number:
+            yield int(number[1])
+
+
+def _text(exc: DsgError | OSError) -> str:
+    return exc.message if isinstance(exc, DsgError) else describe(exc)
