@@ -102,3 +102,37 @@ def test_a_disk_that_carries_something(site: Site) -> None:
     # Its consent does no harm afterwards.
     again = site.play("pools.yml", dsg_overwrite=[host.disks[2]]).succeeded()
     assert again.changed(host.name) == 0
+
+
+DELEGATE = """
+- hosts: storage
+  gather_facts: false
+  roles:
+    - role: dsg.storage.delegation
+      vars:
+        delegation_users:
+          - name: dsg
+            parents: [tank/dsg]
+            create: false
+"""
+
+
+def test_a_delegation_is_taken_back(site: Site) -> None:
+    """Nothing of it is left, what the user published stays, and others may be delegated anew."""
+    host = site.guest.host
+    (site.root / "delegate.yml").write_text(DELEGATE, encoding="utf-8")
+    site.play("delegate.yml").succeeded()
+    assert "user dsg" in host.run("zfs", "allow", "tank/dsg").stdout
+    site.guest.do("delegation.publish_and_leave", user="dsg")
+    helper = ("sudo", "-n", "/usr/local/libexec/dsg-storage", "helper")
+    assert host.run(*helper, user="dsg", input="").returncode == 0
+
+    undo = {"delegation_state": "absent"}
+    predicted = site.play("delegate.yml", "--check", **undo).succeeded().changed(host.name)
+    assert site.play("delegate.yml", **undo).succeeded().changed(host.name) == predicted > 0
+    assert site.play("delegate.yml", **undo).succeeded().changed(host.name) == 0
+    assert host.run("zfs", "allow", "tank/dsg").stdout == ""
+    for path in ("/etc/dsg/helper.json", "/etc/sudoers.d/dsg-storage"):
+        assert host.run("test", "-e", path, check=False).returncode == 1, path
+    assert host.run(*helper, user="dsg", input="", check=False).returncode != 0
+    site.guest.do("delegation.refused_and_removed", user="dsg")

@@ -71,6 +71,24 @@ def it_works_without_a_right_too_many() -> None:
     lab.destroy()
 
 
+def publish_and_leave() -> None:
+    """Publish, for :func:`refused_and_removed` to find when the delegation was taken back."""
+    lab = Lab("left")
+    lab.put("a", "1")
+    lab.sync()
+
+
+def refused_and_removed() -> None:
+    """What was published is still there; its user is refused, and told which role grants it."""
+    lab = Lab("left")
+    assert lab.published().keys() == {"a"}
+    another = Lab("another")
+    another.put("a", "1")
+    assert "dsg.storage.delegation" in another.refused("DSG-RIGHTS").next_step
+    another.clean_absent()
+    lab.destroy()
+
+
 def a_private_mount_is_private() -> None:
     """While a transaction is filled, nobody but root and the user can look into it."""
     from _core.backends import tree
