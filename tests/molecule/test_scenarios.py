@@ -37,7 +37,6 @@ def test_default_on_localhost(tmp_path: Path, installed_collection: InstalledCol
     molecule(installed_collection, "default", tmp_path)
 
 
-@pytest.mark.long
 @pytest.mark.xdist_group("molecule")
 def test_zfs_on_three_virtual_hosts(
     tmp_path: Path, installed_collection: InstalledCollection
