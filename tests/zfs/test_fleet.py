@@ -62,28 +62,34 @@ class Fleet:
         arguments = ("-i", self.inventory, *options)
         return Play(self.installed.playbook(name, *arguments, ANSIBLE_PIPELINING="true"))
 
-    def step(self, phase: str, *hosts: str, **options: Any) -> Play:
-        """Take one step of the transaction ``f-1`` on some hosts."""
-        task = {
-            "name": f"Take the step {phase}",
-            "dsg.storage.dsg_sync": {
-                "src": str(self.src),
-                "repository": self.name,
-                "backend": "{{ dsg_repositories[0].backend }}",
-                "user": "ann",
-                "phase": phase,
-                **options,
-            },
+    def prepare_all(self, *commit: str) -> Play:
+        """Prepare every host, commit some, and end there: the coordinator is gone then."""
+        options = {
+            "src": str(self.src),
+            "repository": self.name,
+            "backend": "{{ dsg_repositories[0].backend }}",
+            "user": "ann",
         }
-        play = {"name": "A step", "hosts": ":".join(hosts), "gather_facts": False, "tasks": [task]}
-        path = self.root / "step.yml"
+        tasks = [
+            {
+                "name": "Prepare",
+                "dsg.storage.dsg_sync": {**options, "phase": "prepare"},
+                "register": "prepared",
+            },
+            {
+                "name": "Commit",
+                "dsg.storage.dsg_sync": {
+                    **options,
+                    "phase": "commit",
+                    "txn_id": "{{ prepared.txn_id }}",
+                },
+                "when": f"inventory_hostname in {list(commit)}",
+            },
+        ]
+        play = {"name": "By hand", "hosts": "storage", "gather_facts": False, "tasks": tasks}
+        path = self.root / "by-hand.yml"
         path.write_text(json.dumps([play]))
-        return self.play(path)
-
-    def prepare_all(self) -> dict[str, str]:
-        """Prepare every host; return its transaction."""
-        play = self.step("prepare", *HOSTS).succeeded()
-        return {task["host"]: task["result"]["txn_id"] for task in play.result.tasks}
+        return self.play(path).succeeded()
 
     def published(self) -> list[dict[str, Any]]:
         """Return what each host publishes."""
@@ -166,7 +172,7 @@ def test_one_host_that_refuses_keeps_all_as_they_were(fleet: Fleet) -> None:
 def test_power_cuts_before_the_decision_take_all_back(fleet: Fleet) -> None:
     """All are prepared, then the coordinator is gone and both storage hosts lose their power."""
     old, new = fleet.published(), listing(fleet.src)
-    assert set(fleet.prepare_all()) == set(HOSTS)
+    fleet.prepare_all()
     for name in FAR:
         lose_power(fleet.bed.host(name))
     assert fleet.published() == old, "boot leaves to the fleet what is held"
@@ -182,8 +188,7 @@ def test_power_cuts_before_the_decision_take_all_back(fleet: Fleet) -> None:
 def test_power_cuts_behind_the_decision_bring_all_forward(fleet: Fleet, first: str) -> None:
     """One host has committed when the others lose their power."""
     new = listing(fleet.src)
-    txns = fleet.prepare_all()
-    fleet.step("commit", first, txn_id=txns[first]).succeeded()
+    fleet.prepare_all(first)
     for name in FAR:
         lose_power(fleet.bed.host(name))
     fleet.play("recover").succeeded()
@@ -196,10 +201,8 @@ def test_power_cuts_behind_the_decision_bring_all_forward(fleet: Fleet, first: s
 def test_a_host_that_is_down_is_completed_when_it_is_back(fleet: Fleet) -> None:
     """It lost its power before its commit; the others publish, and recovery brings it forward."""
     old, new = fleet.published(), listing(fleet.src)
-    txns = fleet.prepare_all()
     down = fleet.bed.host(FAR[1])
-    for name in (FAR[0], NEAR):
-        fleet.step("commit", name, txn_id=txns[name]).succeeded()
+    fleet.prepare_all(FAR[0], NEAR)
     down.power_cut()
     play = fleet.play("recover")
     assert play.result.rc != 0, play.result
