@@ -6,13 +6,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-
-_GAP = "  "
+from ansible_collections.dsg.storage.plugins.module_utils._status import text_table
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> list[str]:
@@ -21,35 +19,7 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> list
         raise AnsibleFilterError("dsg.storage.table: the input must be a list of dictionaries")
     if not isinstance(columns, Mapping) or not columns:
         raise AnsibleFilterError("dsg.storage.table: columns must be a dictionary, key to title")
-    cells = [[str(title) for title in columns.values()]]
-    cells += [[_text(row.get(key)) for key in columns] for row in rows]
-    widths = [max(map(_width, column)) for column in zip(*cells)]
-    cells.insert(1, ["-" * width for width in widths])
-    return [_line(row, widths) for row in cells]
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = [cell + " " * (width - _width(cell)) for cell, width in zip(cells, widths)]
-    return _GAP.join(padded).rstrip()
-
-
-def _text(value: Any) -> str:
-    """Return a cell's text on one line; what is unknown is a dash, truth is yes or no."""
-    if value is None or value == "":
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(_text, value)) or "-"
-    return " ".join(str(value).split())
-
-
-def _width(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
-        for char in text
-    )
+    return text_table.table(rows, columns)
 
 
 class FilterModule:

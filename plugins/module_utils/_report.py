@@ -27,6 +27,7 @@ from ._core.plan.states import (
     UPLOAD,
 )
 
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _WIDTH = max(len(action) for action in ORDER)
 
 
@@ -200,3 +201,12 @@ def summarise_counts(counts: dict[str, int]) -> str:
 def summarise_snapshot(number: int | None) -> str:
     """Return ``s3``, or ``-`` where there is no snapshot."""
     return "-" if number is None else f"s{number}"
+
+
+def size(number: float) -> str:
+    """Return a number of bytes with a binary unit."""
+    unit = 0
+    while number >= 1024 and unit < len(_UNITS) - 1:
+        number /= 1024
+        unit += 1
+    return f"{number:.0f} {_UNITS[unit]}" if unit == 0 else f"{number:.1f} {_UNITS[unit]}"

@@ -14,8 +14,10 @@ version_added: 1.0.0
 author:
   - dsg.storage contributors (@dsg-storage)
 description:
-  - Reads what is published, by whom and when, whether a working copy is in step with it, and what
-    an interrupted run left unfinished.
+  - Reads what is published, by whom and when, whether a working copy is in step with it, what
+    an interrupted run left unfinished and who is in the way, what space there is, and which rights
+    are missing.
+  - What cannot be read is told as a problem, and hides nothing else.
   - Changes nothing anywhere.
 extends_documentation_fragment:
   - dsg.storage.attributes
@@ -35,8 +37,22 @@ options:
     required: true
   backend:
     required: true
+  drift:
+    description:
+      - Whether to compare the published tree with its manifest by names, sizes and times.
+      - It looks at every published path, without reading any file; with the C(zfs) backend only where
+        the pool says that something was written. M(dsg.storage.dsg_manifest) re-hashes.
+    type: bool
+    default: false
+  measure_history:
+    description:
+      - Whether to find out how much space older snapshots take that the published tree does not share.
+      - With the C(directory) backend it walks through all of them. OpenZFS knows it anyway.
+    type: bool
+    default: false
 seealso:
   - module: dsg.storage.dsg_sync
+  - module: dsg.storage.dsg_report
 """
 
 EXAMPLES = r"""
@@ -63,6 +79,16 @@ EXAMPLES = r"""
       type: zfs
       dataset: tank/dsg
   become: true
+
+- name: See whether somebody wrote to the published tree, and what the history takes
+  dsg.storage.dsg_info:
+    repository: handbook
+    backend:
+      base: /srv/dsg
+    drift: true
+    measure_history: true
+  register: handbook
+  failed_when: handbook.problems | selectattr('severity', 'eq', 'error') | length > 0
 
 - name: Show it in one line
   ansible.builtin.debug:
@@ -136,11 +162,159 @@ conflicts:
   returned: success and O(src) is given
   type: list
   elements: dict
+states:
+  description: >-
+    How many paths are in each state of working copy (L), last sync (C) and repository (R) that asks for
+    something. The digits tell which of them have the path.
+  returned: success and O(src) is given
+  type: dict
+  sample:
+    111 only L differs: 2
 unfinished:
-  description: What an interrupted run left, one line for each finding.
+  description: What an interrupted run left for recovery to finish or undo, one line for each finding.
   returned: success
   type: list
   elements: str
+open_transactions:
+  description: Transactions that recovery leaves alone, as they are open or held, one line for each.
+  returned: success
+  type: list
+  elements: str
+running:
+  description: Who works on the repository right now, as far as this user may see it.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - kind: lock
+      pid: 4711
+      command: python3
+      user: publisher
+      place: /srv/dsg/.dsg/handbook.lock
+      tag: ""
+      text: pid 4711 (python3) of publisher, which works on the repository
+pending_cleanups:
+  description: Work areas and replaced trees that recovery is to clear away, and who is in the way.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    object:
+      description: Path or dataset.
+      type: str
+    txn_id:
+      description: The transaction that left it.
+      type: str
+    what:
+      description: One sentence.
+      type: str
+    holders:
+      description: >-
+        Who uses it. RV(ignore:kind) is process, lock, send, mount, hold, clone or snapshot. Of processes of
+        others only root sees all.
+      type: list
+      elements: dict
+    next_step:
+      description: The next safe thing to do.
+      type: str
+snapshot_users:
+  description: What keeps older snapshots from being removed (holds, clones, mounts, sends).
+  returned: success
+  type: list
+  elements: dict
+missing_rights:
+  description: What the user lacks to publish, and which role grants it.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    message:
+      description: What is missing.
+      type: str
+    object:
+      description: Where.
+      type: str
+    next_step:
+      description: How to get it.
+      type: str
+space:
+  description: Bytes on the storage host. V(none) where it could not be found out.
+  returned: success
+  type: dict
+  contains:
+    free:
+      description: What this user may still write.
+      type: int
+    size:
+      description: All there is.
+      type: int
+    used:
+      description: What the published tree takes, V(none) where the backend does not count it.
+      type: int
+    history:
+      description: What older snapshots take, V(none) unless known or asked for.
+      type: int
+    quota:
+      description: The tightest limit, V(none) without one.
+      type: int
+    quota_of:
+      description: What it is set on.
+      type: str
+    pool:
+      description: The pool of OpenZFS.
+      type: str
+    health:
+      description: Its health.
+      type: str
+drift:
+  description: How the published tree differs from its manifest, V(none) unless asked for.
+  returned: success
+  type: dict
+  contains:
+    count:
+      description: Number of differences.
+      type: int
+    paths:
+      description: The differences, up to O(paths_limit).
+      type: list
+      elements: str
+unknown:
+  description: >-
+    What could not be read on the storage host, an error each as in the result of
+    M(dsg.storage.dsg_sync), with the RV(ignore:part) that it is about.
+  returned: success
+  type: list
+  elements: dict
+problems:
+  description: What a person should know of, the worst first.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    severity:
+      description: V(error), V(warning) or V(note).
+      type: str
+    kind:
+      description: >-
+        V(failed), V(unknown), V(drift), V(conflict), V(health), V(space), V(cleanup), V(unfinished),
+        V(running), V(rights) or V(open).
+      type: str
+    code:
+      description: Code of the error, where it is one.
+      type: str
+    object:
+      description: Path, dataset or host that it is about.
+      type: str
+    message:
+      description: What it is.
+      type: str
+    details:
+      description: The first findings, or who is in the way.
+      type: list
+      elements: str
+    next_step:
+      description: The next safe thing to do.
+      type: str
 summary:
   description: The same in words, as one row of a table.
   returned: always
@@ -166,8 +340,27 @@ summary:
       description: How many paths differ, by action.
       type: str
       sample: 2 upload, 1 conflict
+    message:
+      description: Its message.
+      type: str
+    digest:
+      description: The first digits of its digest.
+      type: str
+    drift:
+      description: How many published paths differ from the manifest, empty where nobody asked.
+      type: str
     unfinished:
-      description: How many findings of an interrupted run there are.
+      description: How many findings of interrupted runs and open transactions there are.
+      type: str
+    cleanups:
+      description: How many cleanups wait.
+      type: str
+    history:
+      description: What older snapshots take.
+      type: str
+      sample: 1.2 GiB
+    free:
+      description: What may still be written.
       type: str
     problem:
       description: Code of the error that kept the module from looking, or empty.
@@ -180,11 +373,11 @@ error:
 
 from typing import Any
 
-from ansible_collections.dsg.storage.plugins.module_utils import _report, _shell
+from ansible_collections.dsg.storage.plugins.module_utils import _report, _shell, _standing
 from ansible_collections.dsg.storage.plugins.module_utils._core.errors import DsgError
 from ansible_collections.dsg.storage.plugins.module_utils._core.plan.policy import Policy
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.request import SyncRequest
-from ansible_collections.dsg.storage.plugins.module_utils._core.sync.status import Status, inspect
+from ansible_collections.dsg.storage.plugins.module_utils._core.sync.status import inspect
 
 
 def argument_spec() -> dict[str, Any]:
@@ -193,6 +386,8 @@ def argument_spec() -> dict[str, Any]:
         "src": {"type": "path"},
         "repository": {"type": "str", "required": True},
         "backend": _shell.backend_option(required=True),
+        "drift": {"type": "bool", "default": False},
+        "measure_history": {"type": "bool", "default": False},
         **_shell.comparison_options(),
         **_shell.storage_host_options(),
     }
@@ -221,8 +416,10 @@ def request_of(params: dict[str, Any]) -> SyncRequest:
 
 def look(module: _shell.Invocation) -> _shell.Result:
     """Inspect repository and working copy, and shape the result."""
-    limit = _shell.limit_of(module.params)
-    status = inspect(request_of(module.params))
+    params = module.params
+    limit = _shell.limit_of(params)
+    compared = bool(params["src"])
+    status = inspect(request_of(params), drift=params["drift"], history=params["measure_history"])
     result = {
         "changed": False,
         "repository_exists": status.repository_exists,
@@ -234,35 +431,25 @@ def look(module: _shell.Invocation) -> _shell.Result:
         "manifest_digest": status.digest,
         "files": status.files,
         "bytes": status.bytes,
-        "unfinished": status.unfinished,
-        "summary": summary(status, module.params),
+        **_standing.data(status, limit),
+        "problems": _standing.problems(status),
+        "summary": _standing.summary(status, params["repository"], compared=compared),
     }
-    if module.params["src"]:
+    if compared:
         result["last_sync"] = status.last_sync
         result["in_sync"] = status.in_sync
+        result["states"] = status.states()
         result["plan"] = _report.plan_data(status.plan, limit)
         result["conflicts"] = _report.conflicts_data(status.plan, limit)
     return result
 
 
-def summary(status: Status, params: dict[str, Any]) -> dict[str, str]:
-    """Return the status in words."""
-    compared = bool(params["src"])
-    return {
-        "repository": params["repository"],
-        "snapshot": _report.summarise_snapshot(status.snapshot),
-        "published": status.created_at,
-        "by": status.created_by,
-        "in_sync": ("yes" if status.in_sync else "no") if compared else "",
-        "differences": _report.summarise_counts(status.plan.counts()) if compared else "",
-        "unfinished": str(len(status.unfinished)) if status.unfinished else "no",
-        "problem": "",
-    }
-
-
 def problem(module: _shell.Invocation, error: DsgError) -> _shell.Result:
     """Return a row for the table that names the error."""
-    return {"summary": {"repository": module.params["repository"], "problem": error.code}}
+    return {
+        "summary": {"repository": module.params["repository"], "problem": error.code},
+        "problems": _standing.failure(error),
+    }
 
 
 COMMAND = _shell.Command(argument_spec(), {}, look, problem)

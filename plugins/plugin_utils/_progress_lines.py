@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable
 
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.progress import Progress
+from ansible_collections.dsg.storage.plugins.module_utils._report import size
 
 NONE, AUTO = "none", "auto"
 _ON_TERMINAL, _IN_LOG = 1.0, 10.0
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 class ProgressLines:
@@ -59,15 +59,6 @@ def line(host: str, progress: Progress) -> str:
             left = max(0, progress.bytes_total - progress.bytes) / rate
             parts.append(f"{duration(left)} left")
     return ", ".join(parts)
-
-
-def size(number: float) -> str:
-    """Return a number of bytes with a binary unit."""
-    unit = 0
-    while number >= 1024 and unit < len(_UNITS) - 1:
-        number /= 1024
-        unit += 1
-    return f"{number:.0f} {_UNITS[unit]}" if unit == 0 else f"{number:.1f} {_UNITS[unit]}"
 
 
 def duration(seconds: float) -> str:

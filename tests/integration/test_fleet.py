@@ -331,7 +331,7 @@ def test_other_syncs_wait_for_the_decision(old):
     (said,) = preview(old.src, site.name, site.backend)
     assert "waits for the decision" in said
     status = inspect(old.request("h1"))
-    assert any("held since" in line for line in status.unfinished)
+    assert any("held since" in line for line in status.open_transactions)
     old.decide(COMMIT)
     old.finish("h1")
     put(bob, "bobs", "2")

@@ -84,7 +84,7 @@ def test_the_role_hands_every_option_of_a_definition_to_the_module() -> None:
 def test_status_looks_with_the_options_that_sync_acts_with() -> None:
     (play,) = _load("playbooks/status.yml")
     handed = play["tasks"][0]["block"][0]["dsg.storage.dsg_info"]
-    assert set(handed) == set(dsg_info.argument_spec()) - {"paths_limit", "storage_host"}
+    assert set(handed) == set(dsg_info.argument_spec()) - {"storage_host"}
 
 
 def test_the_role_grants_what_a_transaction_needs() -> None:

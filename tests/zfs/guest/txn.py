@@ -246,7 +246,9 @@ def a_lease_is_respected() -> None:
     other.rollback()
     assert case.is_open() and os.path.exists(f"{case.work}/a")
     status = inspect(lab.request())
-    assert [line for line in status.unfinished if case.txn_id in line and "left alone" in line]
+    assert [
+        line for line in status.open_transactions if case.txn_id in line and "left alone" in line
+    ]
     lab.put("a", "of a client")
     assert lab.sync().changed
     assert case.is_open() and os.path.exists(f"{case.work}/a"), "a commit of others as well"

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from ..manifest.codec import Manifest
 from ..manifest.entry import Entry
 from ..manifest.header import Header
+from .standing import Cleanup, Holder, Missing, SnapshotUser, Space
 
 
 class Upload(NamedTuple):
@@ -225,3 +226,21 @@ class LocalRepository(Repository, Protocol):
 
         The lock must be held.
         """
+
+    def is_untouched(self) -> bool:
+        """Tell whether the published tree provably is as it was committed; no is "look at it"."""
+
+    def running(self) -> list[Holder]:
+        """Return who works on it now."""
+
+    def cleanups(self) -> list[Cleanup]:
+        """Return what recovery is to clear away, and who is in the way."""
+
+    def snapshot_users(self) -> list[SnapshotUser]:
+        """Return what keeps older snapshots from being removed."""
+
+    def space(self, *, history: bool) -> Space:
+        """Return what it takes and what is left; ``history`` may have to walk through it all."""
+
+    def missing_rights(self) -> list[Missing]:
+        """Return what this user lacks to publish."""

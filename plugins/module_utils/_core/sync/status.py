@@ -6,24 +6,37 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..backends.base import Repository
 from ..client.working_copy import WorkingCopy, repository_key
 from ..errors import from_oserror
 from ..plan.plan import Plan
-from .recovery import leftovers
+from ..transport.ask import ask
+from .fleet.pending import pending as pending_parts
+from .recovery import unfinished
 from .request import SyncRequest
 from .site import repository_of
 from .view import View
+
+ALWAYS = (
+    *("snapshots", "unfinished", "open", "running", "cleanups", "users"),
+    *("space", "rights"),
+)
+DRIFT, HISTORY = "drift", "history"
 
 
 @dataclass
 class Status:
     """``snapshot`` … ``bytes`` describe the repository, ``last_sync`` the working copy's record.
 
-    ``in_sync`` tells that the plan has no step. ``unfinished`` describes what recovery would do, and the
-    open transactions that it would leave alone.
+    ``in_sync`` tells that the plan has no step. ``unfinished`` describes what recovery would do,
+    ``open_transactions`` those that it would leave alone, ``running`` who works on the repository now.
+    ``drift`` names what differs from the manifest, None where nobody asked. What comes from the storage
+    host is plain data (:mod:`..upkeep.standing`); what could not be read there is in ``unknown``: an
+    error each, with the ``part`` that it is about.
     """
 
     repository_exists: bool = False
@@ -40,27 +53,38 @@ class Status:
     plan: Plan = field(default_factory=Plan)
     unfinished: list[str] = field(default_factory=list)
     snapshots: list[int] = field(default_factory=list)
+    open_transactions: list[str] = field(default_factory=list)
+    running: list[dict[str, Any]] = field(default_factory=list)
+    cleanups: list[dict[str, Any]] = field(default_factory=list)
+    snapshot_users: list[dict[str, Any]] = field(default_factory=list)
+    missing_rights: list[dict[str, Any]] = field(default_factory=list)
+    space: dict[str, Any] | None = None
+    drift: list[str] | None = None
+    unknown: list[dict[str, Any]] = field(default_factory=list)
+
+    def states(self) -> dict[str, int]:
+        """Return how many paths are in each state of L, C and R that asks for something."""
+        return dict(sorted(Counter(step.state for step in self.plan.steps).items()))
 
 
-def inspect(request: SyncRequest) -> Status:
+def inspect(request: SyncRequest, *, drift: bool = False, history: bool = False) -> Status:
     """Look at both sides and change nothing; conflicts are part of the plan, not an error.
 
-    Without a ``src`` ('') only the repository is looked at.
+    Without a ``src`` ('') only the repository is looked at. ``drift`` compares every published path with
+    the manifest by names and times; ``history`` asks for the space that older snapshots take even where
+    the backend has to walk through them for it.
     """
     request = request._replace(check=True)
     request.validate(src_required=False)
+    parts = [*ALWAYS, *([DRIFT] if drift else []), *([HISTORY] if history else [])]
     try:
-        return _inspect(request)
+        with repository_of(request) as repository:
+            return _look(request, repository, parts)
     except OSError as exc:
         raise from_oserror(exc, "looking at the repository") from exc
 
 
-def _inspect(request: SyncRequest) -> Status:
-    with repository_of(request) as repository:
-        return _look(request, repository)
-
-
-def _look(request: SyncRequest, repository: Repository) -> Status:
+def _look(request: SyncRequest, repository: Repository, parts: list[str]) -> Status:
     working_copy = WorkingCopy(request.src)
     key = repository_key(repository.name, repository.location)
     status = Status(working_copy_exists=working_copy.exists())
@@ -74,12 +98,38 @@ def _look(request: SyncRequest, repository: Repository) -> Status:
         status.digest = head.digest
         status.files = head.files
         status.bytes = head.bytes
-        status.snapshots = repository.snapshots()
+    if head is None and DRIFT in parts:
+        parts.remove(DRIFT)
+    _take(status, ask(repository, "standing", parts=parts))
     if status.working_copy_exists:
         known = working_copy.cache_header(key)
         status.last_sync = None if known is None else known.snapshot
         view = View(request, working_copy, repository, key, head)
         status.plan = view.plan()
         status.in_sync = head is not None and not status.plan.steps
-    status.unfinished = leftovers(working_copy, key, repository) + repository.open_transactions()
+        status.unfinished = _left_here(working_copy, key, repository) + status.unfinished
     return status
+
+
+def _left_here(working_copy: WorkingCopy, key: str, repository: Repository) -> list[str]:
+    """Describe what is unfinished in the working copy."""
+    left = unfinished(working_copy, key, repository).description
+    fleets = [str(one) for one in pending_parts(working_copy, repository, explicit=True)]
+    return ([left] if left else []) + fleets
+
+
+def _take(status: Status, found: dict[str, dict[str, Any]]) -> None:
+    """Fill in what the storage host's part found, and what it could not read."""
+    for part, answer in found.items():
+        if "error" in answer:
+            status.unknown.append({"part": part, **answer["error"]})
+            continue
+        setattr(status, _FIELDS.get(part, part), answer["found"])
+
+
+_FIELDS = {
+    "open": "open_transactions",
+    "users": "snapshot_users",
+    "rights": "missing_rights",
+    HISTORY: "space",  # the same with more in it; asked for behind it
+}

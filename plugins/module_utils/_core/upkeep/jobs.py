@@ -43,11 +43,18 @@ def _verify() -> Job:
     return verify
 
 
+def _standing() -> Job:
+    from .standing import standing
+
+    return standing
+
+
 JOBS: dict[str, Callable[[], Job]] = {
     "log": _log,
     "blame": _blame,
     "versions": _versions,
     "verify": _verify,
+    "standing": _standing,
 }
 
 

@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-_LISTED = 10
+from ..posix import mountinfo, processes
 
 
 def holders() -> list[str]:
@@ -18,22 +18,32 @@ def holders() -> list[str]:
 
     Empty where nobody is seen: the kernel may be sending a snapshot, or /proc may be closed to us.
     """
-    mounted = _mounted_devices()
+    return [f"pid {user.pid} ({user.command})" for user in detached()]
+
+
+def detached() -> list[processes.User]:
+    """Return those processes; a path is as the tree has it, from its own root."""
+    here = _mounted_devices("self")
     found = []
-    for pid in sorted(filter(str.isdigit, os.listdir("/proc")), key=int):
-        if any(device not in mounted for device in _devices(pid)):
-            found.append(f"pid {pid} ({_name(pid)})")
-    return found[:_LISTED]
+    for pid in processes.pids():
+        used = {device: path for device, path in _used(pid) if device not in here}
+        for device in used.keys() - _mounted_devices(str(pid)) if used else ():
+            found.append(processes.describe(pid, used[device]))
+            break
+    return found[: processes.MOST]
 
 
-def _mounted_devices() -> set[int]:
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
-        pairs = [line.split(" ")[2].split(":") for line in stream]
+def _mounted_devices(pid: str) -> set[int]:
+    """Return the devices that a process sees mounted; none where that is not for us to know."""
+    try:
+        pairs = [mount.device.split(":") for mount in mountinfo.mounts(pid)]
+    except OSError:
+        return set()
     return {os.makedev(int(major), int(minor)) for major, minor in pairs}
 
 
-def _devices(pid: str) -> Iterator[int]:
-    """Yield the anonymous devices of the files and directories that a process is in."""
+def _used(pid: int) -> Iterator[tuple[int, str]]:
+    """Yield the anonymous devices of the files and directories that a process is in, and these."""
     folder = f"/proc/{pid}"
     try:
         links = ["cwd", "root", *(f"fd/{fd}" for fd in os.listdir(f"{folder}/fd"))]
@@ -47,12 +57,4 @@ def _devices(pid: str) -> Iterator[int]:
             continue
         is_file = stat.S_ISREG(seen.st_mode) or stat.S_ISDIR(seen.st_mode)
         if is_file and os.major(seen.st_dev) == 0 and not target.startswith("/memfd:"):
-            yield seen.st_dev
-
-
-def _name(pid: str) -> str:
-    try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as stream:
-            return stream.read().strip()
-    except OSError:
-        return "ended"
+            yield seen.st_dev, target

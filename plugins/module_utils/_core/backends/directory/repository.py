@@ -20,9 +20,11 @@ from ...posix.owner import leave_to_owner
 from ...posix.present import is_directory, is_present
 from .. import published
 from ..base import Carry, Held, Shelf
+from ..standing import SnapshotUser
 from .layout import Layout
 
 if TYPE_CHECKING:
+    from ..standing import Cleanup, Holder, Missing, Space
     from .held import HeldTransaction
     from .transaction import DirectoryTransaction
 
@@ -117,18 +119,22 @@ class DirectoryRepository:
 
     def unfinished(self) -> list[str]:
         """Describe what :meth:`recover` would do; changes nothing."""
-        staged, marked = self.layout.staged(), self.layout.marked()
-        head = self.head() if staged else None
-        fates = [self._fate(txn_id, head, txn_id in marked) for txn_id in staged]
-        decided = sorted(marked - set(staged))
+        decided = sorted(self.layout.marked() - set(self.layout.staged()))
+        fates = list(self._fates().values())
         fates += [
             f"transaction {txn_id} is decided; its mark is to be removed" for txn_id in decided
         ]
-        fates += [
+        return fates + [
             f"snapshot s{number} was pruned; the rest of it is to be removed"
             for number in self.layout.doomed_numbers()
         ]
-        return [fate for fate in fates if fate]
+
+    def _fates(self) -> dict[str, str]:
+        """Return what recovery would do with each work area that it does not leave alone."""
+        staged, marked = self.layout.staged(), self.layout.marked()
+        head = self.head() if staged else None
+        fates = {txn_id: self._fate(txn_id, head, txn_id in marked) for txn_id in staged}
+        return {txn_id: fate for txn_id, fate in fates.items() if fate}
 
     def _fate(self, txn_id: str, head: Header | None, marked: bool) -> str:
         if head is not None and head.txn == txn_id:
@@ -252,6 +258,44 @@ class DirectoryRepository:
         """Return the numbers of the snapshots that are there, the newest (published) one last."""
         head = self.head()
         return self.layout.kept() + ([] if head is None else [head.snapshot])
+
+    def is_untouched(self) -> bool:
+        """Only looking tells here."""
+        return False
+
+    def running(self) -> list[Holder]:
+        """Return who works on it now."""
+        from . import standing
+
+        return standing.running(self.layout)
+
+    def cleanups(self) -> list[Cleanup]:
+        """Return the work areas that recovery clears away, and who is in them."""
+        from . import standing
+
+        return standing.cleanups(self.layout, self._fates())
+
+    def snapshot_users(self) -> list[SnapshotUser]:
+        """Return the mounts that show older snapshots."""
+        from . import standing
+
+        return [
+            SnapshotUser(number, holder)
+            for number in self.layout.kept()
+            for holder in standing.mounts_of(self.layout.snapshot(number))
+        ]
+
+    def space(self, *, history: bool) -> Space:
+        """Return what it takes and what is left."""
+        from . import standing
+
+        return standing.space(self.layout, self.layout.kept(), history=history)
+
+    def missing_rights(self) -> list[Missing]:
+        """Return what this user lacks to publish."""
+        from . import standing
+
+        return standing.missing_rights(self.layout)
 
     def chain_problems(self) -> list[str]:
         """Check the chain of manifests; one line per problem."""

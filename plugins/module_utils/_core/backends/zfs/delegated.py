@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from typing import IO
 
 from ...errors import DsgError
 from ...zfs import mounts
 from ...zfs.command import ENVIRONMENT, Runner, find_binary
+from ..standing import Missing
 from . import carry_over, rights
 from .layout import Layout
 from .privileged import Direct, Privileged
@@ -61,12 +63,32 @@ class Delegated:
         """Ask for helper and grants before anything is begun."""
         if self._allowed:
             return
-        self._ask("hello")
-        rights.require(self.runner, self.layout)
+        for check in self._checks():
+            check()
+        self._allowed = True
+
+    def _checks(self) -> tuple[Callable[[], object], ...]:
+        """Return what raises where something is lacking."""
+        return (
+            lambda: self._ask("hello"),
+            lambda: rights.require(self.runner, self.layout),
+            self._require_own,
+        )
+
+    def _require_own(self) -> None:
         for path in mounts.directories_of(self.layout.live):
             if mounts.mounted_at(path) == self.layout.live:  # else it is somebody else's that shows
                 rights.require_own(path)
-        self._allowed = True
+
+    def missing(self) -> list[Missing]:
+        """Return everything that is lacking; what cannot be found out is an error."""
+        found = []
+        for check in self._checks():
+            try:
+                check()
+            except (MissingRight, HelperError) as exc:
+                found.append(Missing(exc.message, exc.object or "", exc.next_step))
+        return found
 
     def prepare_locks(self) -> None:
         """Have the helper make the lock files, unless they are there for us."""

@@ -18,6 +18,7 @@ from typing import Protocol
 from ...posix.lock import locked
 from ...zfs import mounts
 from ...zfs.command import Runner
+from ..standing import Missing
 from . import carry_over, lease, places, publish
 from .layout import Layout
 from .state import State, look
@@ -31,6 +32,9 @@ class Privileged(Protocol):
 
     def require(self) -> None:
         """Raise :class:`~.rights.MissingRight` unless a transaction could be carried through."""
+
+    def missing(self) -> list[Missing]:
+        """Return everything that is lacking for that."""
 
     def prepare_locks(self) -> None:
         """Make the files that locks are held on."""
@@ -72,6 +76,10 @@ class Direct:
 
     def require(self) -> None:
         """Root lacks nothing."""
+
+    def missing(self) -> list[Missing]:
+        """Root lacks nothing."""
+        return []
 
     def prepare_locks(self) -> None:
         """Make the lock files, for the owner as well."""

@@ -21,6 +21,7 @@ from ...zfs.command import Runner
 from .. import published, tree
 from ..base import Carry, Held, Shelf
 from ..holding import refuse_held
+from ..standing import Cleanup, Holder, Missing, SnapshotUser, Space
 from . import held, lease, recovery, shelf
 from .delegated import privileges
 from .layout import OLD, TXN, Layout, snapshot_number
@@ -220,6 +221,44 @@ class ZfsRepository:
         found = datasets.snapshots(self.runner, self.layout.live, TXN)
         numbers = [snapshot_number(name) for name, txn in found if txn]
         return sorted(number for number in numbers if number is not None)
+
+    def is_untouched(self) -> bool:
+        """Tell whether nothing was written since our newest snapshot, as the pool counts it."""
+        head = self.head()
+        if head is None:
+            return False
+        written = f"written@s{head.snapshot}"
+        found = datasets.read(self.runner, (written,), [self.layout.live])
+        return found[self.layout.live][written].value == "0"
+
+    def running(self) -> list[Holder]:
+        """Return who works on it now."""
+        from . import cleanups
+
+        return cleanups.running(self.layout)
+
+    def cleanups(self) -> list[Cleanup]:
+        """Return what recovery is to destroy or to promote, and who is in the way."""
+        from . import cleanups
+
+        return cleanups.find(self.runner, self._state())
+
+    def snapshot_users(self) -> list[SnapshotUser]:
+        """Return holds, clones, mounts and sends of published snapshots."""
+        from . import cleanups
+
+        exists = self._state().live is not None
+        return cleanups.snapshot_users(self.runner, self.layout) if exists else []
+
+    def space(self, *, history: bool) -> Space:
+        """Return what it takes and what is left; the pool counts the history by itself."""
+        from . import space
+
+        return space.space(self.runner, self.layout, exists=self._state().live is not None)
+
+    def missing_rights(self) -> list[Missing]:
+        """Return what this user lacks to publish."""
+        return self.privileged.missing()
 
     def chain_problems(self) -> list[str]:
         """Check the chain of manifests; one line per problem."""

@@ -1,0 +1,158 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How a repository of the directory backend stands: work areas and who is in them, space, rights."""
+
+from __future__ import annotations
+
+import os
+
+from ...posix import mountinfo, processes
+from ...posix.quota import user_limit
+from ..standing import LOCK, MOUNT, PROCESS, Cleanup, Holder, Missing, Space
+from .layout import Layout
+
+
+def running(layout: Layout) -> list[Holder]:
+    """Return who works on the repository now."""
+    return [
+        Holder(LOCK, user.pid, user.command, user.user, layout.lock)
+        for user in processes.lock_holders(layout.lock)
+    ]
+
+
+def cleanups(layout: Layout, fates: dict[str, str]) -> list[Cleanup]:
+    """Return the work areas that recovery clears away; ``fates`` is transaction id → sentence."""
+    if not fates:
+        return []
+    busy = running(layout)
+    found = []
+    for txn_id, what in fates.items():
+        path = layout.stage(txn_id)
+        inside = [
+            Holder(PROCESS, user.pid, user.command, user.user, user.path)
+            for user in processes.inside(path)
+            if user.pid not in {holder.pid for holder in busy}
+        ]
+        found.append(Cleanup(path, txn_id, what, busy + inside + mounts_of(path), waits=False))
+    return found
+
+
+def mounts_of(path: str) -> list[Holder]:
+    """Return the mounts that show something of a tree elsewhere, or lie in it."""
+    listed = mountinfo.mounts()
+    real = os.path.realpath(path)
+    at = max((m for m in listed if _lies_in(real, m.point)), key=lambda m: len(m.point))
+    inner = os.path.normpath(f"{at.root}/{os.path.relpath(real, at.point)}")
+    return [
+        Holder(MOUNT, place=mount.point)
+        for mount in listed
+        if _lies_in(mount.point, real)
+        or (mount.device == at.device and mount.root != "/" and _lies_in(mount.root, inner))
+    ]
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return folder == "/" or path == folder or path.startswith(f"{folder}/")
+
+
+def space(layout: Layout, kept: list[int], *, history: bool) -> Space:
+    """Return what is free and how large it all is; with ``history`` every snapshot is walked."""
+    found = os.statvfs(layout.base)
+    top = os.statvfs(_mount_point(layout.base))
+    size = found.f_blocks * found.f_frsize
+    free = found.f_bavail * found.f_frsize
+    quota, quota_of = None, ""
+    if (
+        size < top.f_blocks * top.f_frsize
+    ):  # what a project may take, the system shows as all there is
+        quota, quota_of = size, layout.base
+    limit = user_limit(layout.base)
+    if limit is not None and limit.left < free:
+        free, quota, quota_of = limit.left, limit.most, f"user {processes.name_of(os.geteuid())}"
+    return Space(
+        free=free,
+        size=size,
+        history=_only_in(layout, kept) if history else None,
+        quota=quota,
+        quota_of=quota_of,
+    )
+
+
+def _mount_point(path: str) -> str:
+    path = os.path.realpath(path)
+    while not os.path.ismount(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def _only_in(layout: Layout, kept: list[int]) -> int:
+    """Return the bytes on disk of what older snapshots have and the published tree has not."""
+    shared = {inode for inode, _size, links in _inodes(layout.live) if links > 1}
+    total = 0
+    for number in kept:
+        for inode, size, links in _inodes(layout.snapshot(number)):
+            if links == 1:
+                total += size
+            elif inode not in shared:
+                shared.add(inode)
+                total += size
+    return total
+
+
+def _inodes(root: str) -> list[tuple[int, int, int]]:
+    """Return inode number, bytes on disk and names of everything in a tree; a directory has one name."""
+    found = []
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        seen = os.lstat(folder)
+        found.append((seen.st_ino, seen.st_blocks * 512, 1))
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                else:
+                    one = entry.stat(follow_symlinks=False)
+                    found.append((one.st_ino, one.st_blocks * 512, one.st_nlink))
+    return found
+
+
+def missing_rights(layout: Layout) -> list[Missing]:
+    """Return what keeps this user from publishing."""
+    if os.geteuid() == 0 and not _is_read_only(layout.base):
+        return []
+    me = processes.name_of(os.geteuid())
+    role = f"Run the role dsg.storage.repository with `owner: {me}`, or become root."
+    if _is_read_only(layout.base):
+        return [
+            Missing(
+                "the file system is mounted read-only",
+                layout.base,
+                "Look at the kernel's log for the reason, then mount it writable.",
+            )
+        ]
+    found = [
+        Missing(f"user {me} may not write there", path, role)
+        for path in (layout.base, layout.container)
+        if not os.access(path, os.W_OK | os.X_OK, effective_ids=True)
+    ]
+    return found + _not_own(layout, me)
+
+
+def _not_own(layout: Layout, me: str) -> list[Missing]:
+    """Whoever does not own the published files may not link them into the next tree."""
+    try:
+        owner = os.lstat(layout.live).st_uid
+    except FileNotFoundError:
+        return []
+    if owner == os.geteuid():
+        return []
+    name = processes.name_of(owner)
+    said = f"the published tree belongs to {name}, not to {me}"
+    return [Missing(said, layout.live, f"Run as {name}, or become root.")]
+
+
+def _is_read_only(path: str) -> bool:
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)

@@ -1,0 +1,225 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What waits in the work container, and who is in the way: of it, and of published snapshots."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from ...errors import DsgError
+from ...posix import mountinfo, processes
+from ...zfs import datasets, holders
+from ...zfs.command import Runner
+from .. import published
+from ..standing import (
+    CLONE,
+    HOLD,
+    LOCK,
+    MOUNT,
+    PROCESS,
+    SEND,
+    SNAPSHOT,
+    Cleanup,
+    Holder,
+    SnapshotUser,
+)
+from . import lease
+from .layout import OLD, RUN, TXN, Layout, snapshot_number
+from .state import State
+
+_KEEPS = ("userrefs", "clones", TXN)
+_AUTOMATIC = "/.zfs/snapshot/"
+
+
+def running(layout: Layout) -> list[Holder]:
+    """Return who works on the repository now."""
+    return [
+        Holder(LOCK, user.pid, user.command, user.user, layout.lock)
+        for user in processes.lock_holders(layout.lock)
+    ]
+
+
+def find(runner: Runner, state: State) -> list[Cleanup]:
+    """Return what recovery is to destroy or to promote."""
+    layout, spared = state.layout, lease.spared(state)
+    left = [name for name in sorted(state.work) if name not in spared and not _decided(state, name)]
+    promoting = state.waits_for_promotion() and state.record is None
+    if not left and not promoting:
+        return []
+    listed = datasets.read(runner, _KEEPS, [layout.container], kinds="filesystem,snapshot", depth=2)
+    sends = _sends(layout)
+    busy = running(layout)
+    found = [_of_promotion(state, sends)] if promoting else []
+    for name in left:
+        kind, txn_id = layout.parse_work(name) or ("", "")
+        users = [] if kind == OLD else list(busy)
+        users += [send for send in sends if not promoting and _is_of(send, name)]
+        users += _mounts(name)
+        for snapshot in (one for one in listed if one.startswith(f"{name}@")):
+            users += _keepers(runner, snapshot, listed[snapshot], layout)
+        if kind == OLD:
+            users += _readers(layout)
+            what = f"{name}, replaced by transaction {txn_id}, is to be destroyed"
+        else:
+            what = f"{name} of transaction {txn_id}, which did not commit, is to be destroyed"
+        found.append(Cleanup(name, txn_id, what, users))
+    return found
+
+
+def _decided(state: State, name: str) -> bool:
+    """Tell whether a dataset is of a committed transaction that goes forward."""
+    parsed = state.layout.parse_work(name)
+    return state.record is not None and parsed is not None and parsed[1] == state.record.txn_id
+
+
+def _of_promotion(state: State, sends: Sequence[Holder]) -> Cleanup:
+    layout = state.layout
+    origin = "" if state.live is None else state.live.origin
+    _kind, txn_id = layout.parse_work(origin.partition("@")[0]) or ("", "")
+    what = f"{layout.live} is still a clone of {origin}, and is to be promoted"
+    return Cleanup(layout.live, txn_id, what, list(sends))
+
+
+def _keepers(
+    runner: Runner, snapshot: str, seen: datasets.Properties, layout: Layout
+) -> list[Holder]:
+    """Return what keeps a snapshot of a work dataset, itself included where it is not ours."""
+    ours = bool(seen.get(TXN, datasets.NOTHING).value)
+    named = snapshot_number(snapshot.partition("@")[2]) is not None
+    found = [] if ours and named else [Holder(SNAPSHOT, place=snapshot)]
+    return _holds_and_clones(runner, snapshot, seen, layout) + found
+
+
+def _holds_and_clones(
+    runner: Runner, snapshot: str, seen: datasets.Properties, layout: Layout
+) -> list[Holder]:
+    found = []
+    if seen.get("userrefs", datasets.NOTHING).value not in ("", "0"):
+        for line in runner.zfs("holds", "-H", snapshot).splitlines():
+            found.append(Holder(HOLD, place=snapshot, tag=line.split("\t")[1]))
+    clones = seen.get("clones", datasets.NOTHING).value.split(",")
+    work = f"{layout.container}/"
+    found += [
+        Holder(CLONE, place=clone)
+        for clone in clones
+        if clone and clone != layout.live and not clone.startswith(work)
+    ]
+    return found
+
+
+def _mounts(dataset: str) -> list[Holder]:
+    """Return where a dataset or a snapshot of it is mounted, in this namespace or another's.
+
+    The private mounts of dead transactions go with them, and those that the kernel makes for who looks
+    into a snapshot by themselves.
+    """
+    found: dict[str, Holder] = {}
+    for pid in _namespaces():
+        try:
+            listed = mountinfo.mounts(pid)
+        except OSError:  # it ended, or it is not ours to look at
+            continue
+        for mount in listed:
+            mine = mount.source == dataset or mount.source.startswith(f"{dataset}@")
+            if not mine or mount.point.startswith(f"{RUN}/mnt/") or _AUTOMATIC in mount.point:
+                continue
+            if pid == "self":
+                found[mount.point] = Holder(MOUNT, place=mount.point)
+            elif mount.point not in found:
+                who = processes.describe(int(pid))
+                found[mount.point] = Holder(MOUNT, who.pid, who.command, who.user, mount.point)
+    return list(found.values())
+
+
+def _namespaces() -> list[str]:
+    """Return one process for each mount namespace, this one first."""
+    seen = {os.readlink("/proc/self/ns/mnt"): "self"}
+    for pid in processes.pids():
+        try:
+            seen.setdefault(os.readlink(f"/proc/{pid}/ns/mnt"), str(pid))
+        except OSError:  # it ended, or it is not ours to look at
+            continue
+    return list(seen.values())
+
+
+def _readers(layout: Layout) -> list[Holder]:
+    """Return the processes in trees that no path leads to any more, but for other repositories'."""
+    return [
+        Holder(PROCESS, user.pid, user.command, user.user, user.path)
+        for user in holders.detached()
+        if _repository_at(user.pid, layout.name) is not False
+    ]
+
+
+def _repository_at(pid: int, name: str) -> bool | None:
+    """Tell whether a process's directory is in a tree of the repository; None where it cannot be seen.
+
+    A directory that no path leads to still has its parents.
+    """
+    try:
+        fd = os.open(f"/proc/{pid}/cwd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        while True:
+            above = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
+            same = os.path.samestat(os.fstat(above), os.fstat(fd))
+            os.close(fd)
+            fd = above
+            if same:
+                return published.read_header(f"/proc/self/fd/{fd}", name).repository == name
+    except (OSError, DsgError):
+        return None
+    finally:
+        os.close(fd)
+
+
+def _sends(layout: Layout) -> list[Holder]:
+    """Return the processes that send a snapshot of the repository.
+
+    What was published when a send began is called otherwise by now.
+    """
+    found = []
+    for pid in processes.pids():
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as stream:
+                words = os.fsdecode(stream.read()).split("\0")
+        except OSError:  # it ended
+            continue
+        if os.path.basename(words[0]) != "zfs" or "send" not in words[1:2]:
+            continue
+        for word in words[2:]:
+            dataset = word.partition("@")[0]
+            if "@" in word and (dataset == layout.live or layout.parse_work(dataset)):
+                who = processes.describe(pid)
+                found.append(Holder(SEND, pid, who.command, who.user, word))
+                break
+    return found
+
+
+def _is_of(send: Holder, dataset: str) -> bool:
+    return send.place.partition("@")[0] == dataset
+
+
+def snapshot_users(runner: Runner, layout: Layout) -> list[SnapshotUser]:
+    """Return what keeps snapshots of the published dataset: holds, clones, mounts and sends."""
+    listed = datasets.read(runner, _KEEPS, [layout.live], kinds="snapshot", depth=1)
+    found = []
+    for snapshot, seen in listed.items():
+        number = snapshot_number(snapshot.partition("@")[2])
+        if number is not None and seen.get(TXN, datasets.NOTHING).value:
+            users = _holds_and_clones(runner, snapshot, seen, layout)
+            found += [SnapshotUser(number, user) for user in users]
+    for holder in _sends(layout):
+        number = snapshot_number(holder.place.partition("@")[2])
+        if number is not None:
+            found.append(SnapshotUser(number, holder))
+    for mount in mountinfo.mounts():
+        dataset, _at, last = mount.source.partition("@")
+        number = snapshot_number(last)
+        if dataset == layout.live and number is not None and _AUTOMATIC not in mount.point:
+            found.append(SnapshotUser(number, Holder(MOUNT, place=mount.point)))
+    return sorted(found)
