@@ -180,7 +180,7 @@ def _left(status: Status) -> list[Problem]:
         for one in status.cleanups
     ]
     told = [f"transaction {one['txn_id']}" for one in status.cleanups if one["txn_id"]]
-    told += [one["object"] for one in status.cleanups]
+    told += [text for one in status.cleanups for text in (one["object"], one["what"])]
     rest = [line for line in status.unfinished if not any(one in line for one in told)]
     step = f"{RECOVER[:1].upper()}{RECOVER[1:]}."
     if status.running:

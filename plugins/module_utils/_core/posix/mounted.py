@@ -42,10 +42,10 @@ class Mount(NamedTuple):
     source: str
 
 
-def mounts() -> list[Mount]:
-    """Return every mount of this process's namespace, in the order in which they are listed."""
+def mounts(pid: str = "self") -> list[Mount]:
+    """Return every mount of a process's namespace, in the order in which they are listed."""
     found = []
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
+    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
         for line in stream:
             fields = line.split(" ")
             source = fields[fields.index("-") + 2]

@@ -10,7 +10,7 @@ import ctypes
 import os
 from typing import NamedTuple
 
-from . import mountinfo
+from . import mounted
 
 _GET_USER = (0x800007 << 8) | 0
 _BLOCK = 1024
@@ -35,7 +35,7 @@ def user_limit(path: str) -> Limit | None:
     """Return the limit of this user, None where none is set or the file system keeps none."""
     device = os.stat(path).st_dev
     name = f"{os.major(device)}:{os.minor(device)}"
-    source = next((m.source for m in mountinfo.mounts() if m.device == name), "")
+    source = next((m.source for m in mounted.mounts() if m.device == name), "")
     if not source.startswith("/"):
         return None
     found = _Quota()

@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from ..posix import mountinfo, processes
+from ..posix import mounted, processes
 
 
 def holders() -> list[str]:
@@ -36,7 +36,7 @@ def detached() -> list[processes.User]:
 def _mounted_devices(pid: str) -> set[int]:
     """Return the devices that a process sees mounted; none where that is not for us to know."""
     try:
-        pairs = [mount.device.split(":") for mount in mountinfo.mounts(pid)]
+        pairs = [mount.device.split(":") for mount in mounted.mounts(pid)]
     except OSError:
         return set()
     return {os.makedev(int(major), int(minor)) for major, minor in pairs}

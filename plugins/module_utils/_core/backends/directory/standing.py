@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from ...posix import mountinfo, processes
+from ...posix import mounted, processes
 from ...posix.quota import user_limit
 from ..standing import LOCK, MOUNT, PROCESS, Cleanup, Holder, Missing, Space
 from .layout import Layout
@@ -24,37 +24,37 @@ def running(layout: Layout) -> list[Holder]:
 
 def cleanups(layout: Layout, fates: dict[str, str]) -> list[Cleanup]:
     """Return the work areas that recovery clears away; ``fates`` is transaction id → sentence."""
-    if not fates:
+    doomed = layout.doomed_numbers()
+    if not fates and not doomed:
         return []
     busy = running(layout)
-    found = []
-    for txn_id, what in fates.items():
-        path = layout.stage(txn_id)
-        inside = [
-            Holder(PROCESS, user.pid, user.command, user.user, user.path)
-            for user in processes.inside(path)
-            if user.pid not in {holder.pid for holder in busy}
-        ]
-        found.append(Cleanup(path, txn_id, what, busy + inside + mounts_of(path), waits=False))
+    found = [
+        Cleanup(path, txn_id, what, busy + _inside(path, busy) + mounts_of(path), waits=False)
+        for txn_id, what in fates.items()
+        for path in (layout.stage(txn_id),)
+    ]
+    for number in doomed:
+        path = layout.doomed(number)
+        users = _inside(path, busy) + mounts_of(path)
+        what = f"snapshot s{number} was pruned; the rest of it is to be removed"
+        found.append(Cleanup(path, "", what, users, waits=False))
     return found
+
+
+def _inside(path: str, but: list[Holder]) -> list[Holder]:
+    known = {holder.pid for holder in but}
+    return [
+        Holder(PROCESS, user.pid, user.command, user.user, user.path)
+        for user in processes.inside(path)
+        if user.pid not in known
+    ]
 
 
 def mounts_of(path: str) -> list[Holder]:
     """Return the mounts that show something of a tree elsewhere, or lie in it."""
-    listed = mountinfo.mounts()
     real = os.path.realpath(path)
-    at = max((m for m in listed if _lies_in(real, m.point)), key=lambda m: len(m.point))
-    inner = os.path.normpath(f"{at.root}/{os.path.relpath(real, at.point)}")
-    return [
-        Holder(MOUNT, place=mount.point)
-        for mount in listed
-        if _lies_in(mount.point, real)
-        or (mount.device == at.device and mount.root != "/" and _lies_in(mount.root, inner))
-    ]
-
-
-def _lies_in(path: str, folder: str) -> bool:
-    return folder == "/" or path == folder or path.startswith(f"{folder}/")
+    found = mounted.showing(real) + mounted.below(real)
+    return [Holder(MOUNT, place=point) for point in dict.fromkeys(mount.point for mount in found)]
 
 
 def space(layout: Layout, kept: list[int], *, history: bool) -> Space:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 
 from ...errors import DsgError
-from ...posix import mountinfo, processes
+from ...posix import mounted, processes
 from ...zfs import datasets, holders
 from ...zfs.command import Runner
 from .. import published
@@ -119,7 +119,7 @@ def _mounts(dataset: str) -> list[Holder]:
     found: dict[str, Holder] = {}
     for pid in _namespaces():
         try:
-            listed = mountinfo.mounts(pid)
+            listed = mounted.mounts(pid)
         except OSError:  # it ended, or it is not ours to look at
             continue
         for mount in listed:
@@ -217,7 +217,7 @@ def snapshot_users(runner: Runner, layout: Layout) -> list[SnapshotUser]:
         number = snapshot_number(holder.place.partition("@")[2])
         if number is not None:
             found.append(SnapshotUser(number, holder))
-    for mount in mountinfo.mounts():
+    for mount in mounted.mounts():
         dataset, _at, last = mount.source.partition("@")
         number = snapshot_number(last)
         if dataset == layout.live and number is not None and _AUTOMATIC not in mount.point:
