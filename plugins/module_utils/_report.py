@@ -28,6 +28,10 @@ from ._core.plan.states import (
 )
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+Change = tuple["Entry | None", "Entry | None"]
+"""An entry before and after; None where there is none."""
+
 _WIDTH = max(len(action) for action in ORDER)
 
 
@@ -56,6 +60,14 @@ class Differences:
         for path, _old, target in names.retargets:
             if path not in put_off:
                 self.add("rename", shown_path(path), f"now a link to {shown_path(target)}")
+
+    def add_changes(self, changes: Sequence[Change]) -> None:
+        """Record entries that come, go or become other ones."""
+        for before, after in changes:
+            entry = before if after is None else after
+            if entry is not None:
+                action = "add" if before is None else "delete" if after is None else "change"
+                self.add(action, shown_path(entry.path), describe_change(before, after))
 
     @property
     def changed(self) -> bool:
@@ -155,6 +167,18 @@ def names_data(names: Names, limit: int) -> dict[str, Any]:
             {"path": shown_path(path), "old": shown_path(old), "new": shown_path(new)}
             for path, old, new in names.retargets[:limit]
         ],
+    }
+
+
+def changes_data(changes: Sequence[Change], limit: int) -> dict[str, Any]:
+    """Return counts of what differs, and up to ``limit`` paths of each kind."""
+    added = [new.path for old, new in changes if old is None and new is not None]
+    deleted = [old.path for old, new in changes if new is None and old is not None]
+    changed = [new.path for old, new in changes if old is not None and new is not None]
+    lists = {"added": added, "changed": changed, "deleted": deleted}
+    return {
+        **{kind: paths[:limit] for kind, paths in lists.items()},
+        "counts": {kind: len(paths) for kind, paths in lists.items()},
     }
 
 

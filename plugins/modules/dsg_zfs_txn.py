@@ -342,12 +342,7 @@ def differences_of(state: str, result: TransactionResult) -> _report.Differences
     found = _report.Differences()
     for done in result.recovered:
         found.add("recover", done)
-    for before, after in result.changes:
-        entry = before if after is None else after
-        if entry is not None:
-            action = "add" if before is None else "delete" if after is None else "change"
-            shown = _report.shown_path(entry.path)
-            found.add(action, shown, _report.describe_change(before, after))
+    found.add_changes(result.changes)
     if result.changed and state in VERBS:
         unknown = "" if result.changes_known else "what it changes is not known in check mode"
         found.add(VERBS[state], f"transaction {result.txn_id}", unknown)
@@ -356,13 +351,8 @@ def differences_of(state: str, result: TransactionResult) -> _report.Differences
 
 def paths_data(result: TransactionResult, limit: int) -> dict[str, Any]:
     """Return counts of what differs, and up to ``limit`` paths of each kind."""
-    added = [new.path for old, new in result.changes if old is None and new is not None]
-    deleted = [old.path for old, new in result.changes if new is None and old is not None]
-    changed = [new.path for old, new in result.changes if old is not None and new is not None]
-    lists = {"added": added, "changed": changed, "deleted": deleted}
     return {
-        **{kind: paths[:limit] for kind, paths in lists.items()},
-        "counts": {kind: len(paths) for kind, paths in lists.items()},
+        **_report.changes_data(result.changes, limit),
         "known": result.changes_known,
     }
 

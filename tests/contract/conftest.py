@@ -94,6 +94,14 @@ def ground(
     yield from _ground(request.param, images, tmp_path)
 
 
+@pytest.fixture(params=_on(["own", *MKFS]))
+def local_ground(
+    request: pytest.FixtureRequest, images: dict[str, Path], tmp_path: Path
+) -> Iterator[Path]:
+    """An empty directory on each file system, for what is done where the repository is."""
+    yield from _ground(request.param, images, tmp_path)
+
+
 @pytest.fixture(params=_on(list(MKFS)))
 def image_ground(
     request: pytest.FixtureRequest, images: dict[str, Path], tmp_path: Path
@@ -128,6 +136,12 @@ def site(ground: Path, request: pytest.FixtureRequest) -> Iterator[AnySite]:
         yield from _remote_site(ground, request.getfixturevalue("server"))
     else:
         yield from _site(ground)
+
+
+@pytest.fixture
+def local_site(local_ground: Path) -> Iterator[AnySite]:
+    """A provisioned repository of this host."""
+    yield from _site(local_ground)
 
 
 @pytest.fixture

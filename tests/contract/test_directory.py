@@ -10,12 +10,17 @@ import errno
 import os
 import shutil
 import stat
+import subprocess
 
 import pytest
 from _core.errors import DsgError
+from _core.sync.fetch import FetchRequest, fetch
+from _core.upkeep.prune import prune
+from _core.upkeep.restore import RestoreRequest, restore
+from _core.upkeep.retention import Keep
 
 from tests.contract.driver import publish, recover_twice, sound, txn_of
-from tests.contract.trees import ONE
+from tests.contract.trees import ONE, remake
 from tests.integration.support import Site, make, provision, put, read
 
 
@@ -148,3 +153,130 @@ def test_recovery_stops_where_the_published_manifest_cannot_be_read(site, source
         site.repository.recover()
     assert caught.value.code == "DSG-MANIFEST"
     assert site.held() == before
+
+
+# --- snapshots ---
+
+
+def three(site):
+    """Publish three snapshots."""
+    source = site.copy("source")
+    for number, text in enumerate(("one", "two", "three"), 1):
+        publish(site.repository, remake(source, {**ONE, "f": text}), number)
+    return site
+
+
+def test_what_is_restored_costs_links_and_no_space(local_site):
+    three(local_site)
+    restore(local_site.repository, RestoreRequest(1))
+    first = os.lstat(os.path.join(local_site.layout.snapshot(1), "f"))
+    assert os.lstat(os.path.join(local_site.live, "f")).st_ino == first.st_ino
+    sound(local_site)
+
+
+def test_a_damaged_snapshot_is_not_restored_nor_fetched(local_site):
+    """Really damaged: the bytes are others, all else is as it was."""
+    three(local_site)
+    place = os.path.join(local_site.layout.snapshot(1), "f")
+    before = os.lstat(place)
+    with open(place, "r+b") as stream:
+        stream.write(b"ON")
+    os.utime(place, ns=(before.st_mtime_ns, before.st_mtime_ns))
+    held = local_site.held()
+    out = os.path.join(local_site.root, "out")
+    request = FetchRequest(local_site.name, local_site.backend, out, snapshot=1)
+    for work in (
+        lambda: restore(local_site.repository, RestoreRequest(1, check=True)),
+        lambda: restore(local_site.repository, RestoreRequest(1)),
+        lambda: restore(local_site.repository, RestoreRequest(1, ["f"])),
+        lambda: fetch(request),
+    ):
+        with pytest.raises(DsgError) as caught:
+            work()
+        assert caught.value.code == "DSG-DRIFT"
+        assert "f" in str(caught.value)
+        assert local_site.held() == held
+        assert sorted(os.listdir(local_site.root)) == ["base", "source"]
+    assert fetch(request._replace(paths=["d"])).changed
+    os.unlink(place)
+    for check in (True, False):
+        with pytest.raises(DsgError) as caught:
+            restore(local_site.repository, RestoreRequest(1, check=check))
+        assert caught.value.code == "DSG-DRIFT"
+
+
+def test_another_snapshot_in_the_place_of_one_is_seen(local_site):
+    three(local_site)
+    shutil.copytree(local_site.layout.snapshot(2), local_site.layout.snapshot(9), symlinks=True)
+    os.rename(local_site.layout.snapshot(1), local_site.layout.snapshot(7))
+    os.rename(local_site.layout.snapshot(9), local_site.layout.snapshot(1))
+    with pytest.raises(DsgError) as caught:
+        restore(local_site.repository, RestoreRequest(1))
+    assert caught.value.code == "DSG-MANIFEST"
+    fates = prune(local_site.repository, Keep(last=1)).fates
+    assert [(fate.name, fate.action) for fate in fates] == [
+        ("s2", "removed"),
+        ("s3", "kept"),
+        ("s1", "foreign"),
+        ("s7", "foreign"),
+    ]
+
+
+def test_nothing_is_pruned_that_is_not_ours(local_site):
+    three(local_site)
+    folder = local_site.layout.snapshots
+    for name in ("s8", "s08", "notes", "s1.old"):
+        make(os.path.join(folder, name), {"theirs": "t"})
+    put(folder, "s9", "a file")
+    os.symlink("s2", os.path.join(folder, "s10"))
+    done = prune(local_site.repository, Keep(last=1))
+    assert done.removed == ["s1", "s2"]
+    foreign = ["notes", "s08", "s1.old", "s10", "s8", "s9"]
+    assert [fate.name for fate in done.fates if fate.action == "foreign"] == foreign
+    assert sorted(os.listdir(folder)) == foreign
+
+
+def test_nothing_is_pruned_where_a_snapshot_cannot_be_read(local_site):
+    three(local_site)
+    path = os.path.join(local_site.layout.snapshot(1), ".dsg", "manifest.jsonl")
+    with open(path, "r+b") as stream:
+        stream.write(b"x")
+    held = local_site.held()
+    for check in (True, False):
+        with pytest.raises(DsgError) as caught:
+            prune(local_site.repository, Keep(last=1), check=check)
+        assert caught.value.code == "DSG-MANIFEST"
+        assert local_site.held() == held
+
+
+def test_a_directory_within_a_snapshot_that_is_mounted_elsewhere_keeps_it(local_site):
+    three(local_site)
+    place = make(os.path.join(local_site.root, "inner"), {})
+    source = os.path.join(local_site.layout.snapshot(1), "d")
+    subprocess.run(["mount", "--bind", source, place], check=True)
+    try:
+        assert prune(local_site.repository, Keep(last=1)).removed == ["s2"]
+        assert os.listdir(place) == ["g"]
+    finally:
+        subprocess.run(["umount", place], check=True)
+    place = os.path.join(local_site.layout.snapshot(1), "d")
+    theirs = make(os.path.join(local_site.root, "theirs"), {"precious": "p"})
+    subprocess.run(["mount", "--bind", theirs, place], check=True)
+    try:
+        assert prune(local_site.repository, Keep(last=1)).removed == []
+        assert os.listdir(theirs) == ["precious"]
+    finally:
+        subprocess.run(["umount", place], check=True)
+    assert prune(local_site.repository, Keep(last=1)).removed == ["s1"]
+
+
+def test_the_rest_of_a_removal_goes_with_any_recovery(local_site):
+    three(local_site)
+    os.rename(local_site.layout.snapshot(1), local_site.layout.doomed(1))
+    shutil.rmtree(os.path.join(local_site.layout.doomed(1), ".dsg"))
+    assert prune(local_site.repository, Keep(last=1), check=True).recovered
+    recover_twice(local_site, expected=1)
+    assert local_site.repository.snapshots() == [2, 3]
+    assert not os.path.exists(local_site.layout.doomed(1))
+    with pytest.raises(DsgError):
+        Site(str(local_site.root), f"{local_site.name}.doomed.s1")

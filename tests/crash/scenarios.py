@@ -23,6 +23,7 @@ from _core.plan.policy import Policy
 from _core.sync import txn, undo_names
 from _core.sync.engine import run
 from _core.sync.request import SyncRequest
+from _core.upkeep import publishing
 
 REPOSITORY = "data"
 _SECOND = 1_000_000_000
@@ -68,14 +69,15 @@ def pinned(number: int) -> Iterator[None]:
     """Give the transactions in the block known ids and times instead of random ones."""
     saved = (txn.new_txn_id, txn.utc_now, secrets.token_hex)
     txn.new_txn_id = lambda: f"20260101T00000{number}Z-{number:012x}"
-    undo_names.new_txn_id = txn.new_txn_id
-    txn.utc_now = lambda: f"2026-01-01T00:00:0{number}Z"
+    undo_names.new_txn_id = publishing.new_txn_id = txn.new_txn_id
+    txn.utc_now = publishing.utc_now = lambda: f"2026-01-01T00:00:0{number}Z"
     secrets.token_hex = lambda nbytes=16: f"{number:0{2 * nbytes}x}"
     try:
         yield
     finally:
         txn.new_txn_id, txn.utc_now, secrets.token_hex = saved
-        undo_names.new_txn_id = txn.new_txn_id
+        undo_names.new_txn_id = publishing.new_txn_id = txn.new_txn_id
+        publishing.utc_now = txn.utc_now
 
 
 def provision(root: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.zfs.link import ROOT, Guest
 
-SUITES = ("tests/contract/test_backend.py", "tests/contract/test_held.py")
+SUITES = tuple(f"tests/contract/test_{name}.py" for name in ("backend", "held", "snapshots"))
 
 
 def collected() -> list[str]:

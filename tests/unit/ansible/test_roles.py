@@ -30,6 +30,8 @@ OF_THE_SHELL = {
     *OF_THE_STEP,
 }
 OF_PROVISIONING = {"owner", "group", "mode", "mountpoint", "name"}
+OF_UPKEEP = {"keep"}  # read by the playbook prune
+ELSEWHERE = OF_PROVISIONING | OF_UPKEEP
 OTHER_WORD = {"snapshot_message": "message"}  # Ansible keeps `message` for itself in modules
 
 
@@ -55,7 +57,7 @@ def test_both_roles_read_the_same_definitions() -> None:
 def test_a_definition_has_every_option_of_the_module_with_its_type_and_choices() -> None:
     definition = _definition("sync")
     spec = {OTHER_WORD.get(name, name): one for name, one in dsg_sync.argument_spec().items()}
-    assert set(definition) - OF_PROVISIONING == set(spec) - OF_THE_SHELL
+    assert set(definition) - ELSEWHERE == set(spec) - OF_THE_SHELL
     for name in set(spec) - OF_THE_SHELL:
         for key in ("type", "choices", "elements"):
             assert definition[name].get(key) == spec[name].get(key), (name, key)
@@ -76,7 +78,7 @@ def test_the_role_hands_every_option_of_a_definition_to_the_module() -> None:
     handed = task["dsg.storage.dsg_sync"]
     elsewhere = {"paths_limit", "storage_host", "txn_id", *OF_THE_FLEET}
     assert set(handed) == set(dsg_sync.argument_spec()) - elsewhere
-    for name in set(_definition("sync")) - OF_PROVISIONING:
+    for name in set(_definition("sync")) - ELSEWHERE:
         option = next((key for key, word in OTHER_WORD.items() if word == name), name)
         assert f"item.{name}" in handed[option], name
 
@@ -113,7 +115,8 @@ def test_every_variable_of_a_role_has_a_default_or_is_required() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["provision", "init", "sync", "clone", "status", "verify", "recover"]
+    "name",
+    ["provision", "init", "sync", "clone", "status", "verify", "recover", "restore", "prune"],
 )
 def test_playbooks_take_their_hosts_from_one_variable(name: str) -> None:
     (play,) = _load(f"playbooks/{name}.yml")

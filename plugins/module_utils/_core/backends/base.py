@@ -76,6 +76,13 @@ class Shelf(NamedTuple):
     foreign: list[str]
 
 
+class Removal(NamedTuple):
+    """Whether a snapshot is none any more, and what has to wait ('' for nothing), in one sentence."""
+
+    gone: bool
+    waiting: str
+
+
 class Prepared(Protocol):
     """A transaction that only has to be decided."""
 
@@ -221,11 +228,8 @@ class LocalRepository(Repository, Protocol):
     def mounted_snapshot(self, path: str) -> int | None:
         """Return the number of the snapshot that is mounted at ``path``, None for anything else."""
 
-    def remove_snapshot(self, number: int) -> str:
-        """Remove an older snapshot, whole; return why it (or a rest) has to wait, '' where it is gone.
-
-        The lock must be held.
-        """
+    def remove_snapshot(self, number: int) -> Removal:
+        """Remove an older snapshot, whole; the lock must be held."""
 
     def is_untouched(self) -> bool:
         """Tell whether the published tree provably is as it was committed; no is "look at it"."""

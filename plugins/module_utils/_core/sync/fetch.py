@@ -78,16 +78,14 @@ def fetch(request: FetchRequest) -> FetchResult:
 
     Raises :class:`DriftError` for a file that is not what the snapshot's manifest says.
     """
-    dest = request.dest
-    if not os.path.isabs(dest) or os.path.normpath(dest) != dest or dest == "/" or "\0" in dest:
-        raise ArgumentError("dest must be an absolute, normal path", object=dest)
-    selection = Selection(request.paths)
     try:
+        _check_destination(request.dest)
+        selection = Selection(request.paths)
         with repository_at(
             request.destination, request.backend, request.repository, request.advance
         ) as repository:
             if request.destination is None:
-                _refuse_overlap(repository, dest)
+                _refuse_overlap(repository, request.dest)
             return _fetch(repository, request, selection)
     except OSError as exc:
         error = from_oserror(exc, "fetching")
@@ -97,6 +95,11 @@ def fetch(request: FetchRequest) -> FetchResult:
         if exc.unchanged == DsgError.unchanged:
             exc.unchanged = _UNCHANGED
         raise
+
+
+def _check_destination(dest: str) -> None:
+    if not os.path.isabs(dest) or os.path.normpath(dest) != dest or dest == "/" or "\0" in dest:
+        raise ArgumentError("dest must be an absolute, normal path", object=dest)
 
 
 def _refuse_overlap(repository: Repository, dest: str) -> None:

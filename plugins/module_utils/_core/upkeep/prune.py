@@ -59,9 +59,9 @@ def prune(
 
     Each removal is one step of its own: whatever ends the run, a snapshot is there or it is not.
     """
-    keep.check()
     result = PruneResult()
     try:
+        keep.check()
         with _held(repository, result, lock_timeout, check):
             result.fates = _fates(repository, keep)
             if not check:
@@ -172,9 +172,10 @@ def _carry_out(repository: LocalRepository, fate: Fate, result: PruneResult) -> 
         result.pending_cleanup.append(f"{fate.name} is to be removed: {fate.reasons[0]}")
     if fate.action != REMOVED:
         return fate
-    waiting = repository.remove_snapshot(fate.number)
-    result.removed.append(fate.name)
-    if not waiting:
+    removal = repository.remove_snapshot(fate.number)
+    if removal.gone:
+        result.removed.append(fate.name)
+    if not removal.waiting:
         return fate
-    result.pending_cleanup.append(waiting)
-    return fate._replace(action=WAITS, reasons=[waiting])
+    result.pending_cleanup.append(removal.waiting)
+    return fate._replace(action=WAITS, reasons=[removal.waiting])

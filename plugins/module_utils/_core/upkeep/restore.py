@@ -76,11 +76,11 @@ def restore(repository: LocalRepository, request: RestoreRequest) -> RestoreResu
     Raises :class:`DriftError` where a file of the snapshot is damaged, or somebody wrote to the
     published tree; whatever is raised before the commit, nothing is changed.
     """
-    check_message(request.message)
-    check_line(request.user, "the user", MAX_USER)
-    selection = Selection(request.paths)
     result = RestoreResult()
     try:
+        check_message(request.message)
+        check_line(request.user, "the user", MAX_USER)
+        selection = Selection(request.paths)
         with _held(repository, request, result):
             _restore(repository, request, selection, result)
     except OSError as exc:

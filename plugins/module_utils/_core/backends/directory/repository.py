@@ -19,7 +19,7 @@ from ...posix.lock import locked
 from ...posix.owner import leave_to_owner
 from ...posix.present import is_directory, is_present
 from .. import published
-from ..base import Carry, Held, Shelf
+from ..base import Carry, Held, Removal, Shelf
 from ..standing import SnapshotUser
 from .layout import Layout
 
@@ -237,8 +237,8 @@ class DirectoryRepository:
 
         return shelf.mounted_at(self.layout, path, self.snapshots())
 
-    def remove_snapshot(self, number: int) -> str:
-        """Remove an older snapshot, whole; return why a rest has to wait, '' where it is gone."""
+    def remove_snapshot(self, number: int) -> Removal:
+        """Remove an older snapshot, whole; the lock must be held."""
         from . import shelf
 
         return shelf.remove(self.layout, number)

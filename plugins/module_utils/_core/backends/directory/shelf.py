@@ -11,6 +11,7 @@ leaves a whole snapshot or something that any recovery removes; never half a sna
 from __future__ import annotations
 
 import os
+import stat
 
 from ...errors import RepositoryError, from_oserror
 from ...manifest.header import Header
@@ -19,7 +20,7 @@ from ...posix.durable import sync_directory
 from ...posix.remove import remove_tree_at
 from ...posix.syscalls import rename_noreplace
 from .. import published
-from ..base import Shelf, Stored
+from ..base import Removal, Shelf, Stored
 from .layout import Layout
 
 _AT_CWD = -100
@@ -46,7 +47,7 @@ def look(layout: Layout, head: Header) -> Shelf:
 
 def _header(path: str, name: str) -> Header | None:
     """Return a snapshot's header, None for a file, a link, or a directory that is no snapshot."""
-    if os.path.islink(path) or not os.path.isdir(path):
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
         return None
     try:
         return published.read_header(path, name)
@@ -72,23 +73,30 @@ def mounted_at(layout: Layout, path: str, numbers: list[int]) -> int | None:
     return None
 
 
-def remove(layout: Layout, number: int) -> str:
-    """Remove an older snapshot; return why a part of it has to wait, '' where nothing does."""
+def remove(layout: Layout, number: int) -> Removal:
+    """Remove an older snapshot; what fails behind its renaming is for the next recovery."""
     rename_noreplace(layout.snapshot(number), _AT_CWD, layout.doomed(number), _AT_CWD)
-    sync_directory(layout.snapshots)
-    sync_directory(layout.container)
     try:
-        remove_tree_at(layout.doomed(number))
+        _clear(layout, number)
     except OSError as exc:
         error = from_oserror(exc, "removing")
-        return f"what is left of s{number} waits in {layout.doomed(number)}: {error.message}"
-    return ""
+        return Removal(
+            True, f"what is left of s{number} waits in {layout.doomed(number)}: {error.message}"
+        )
+    return Removal(True, "")
+
+
+def _clear(layout: Layout, number: int) -> None:
+    """Remove the tree once its new name is on disk: a power cut must not bring back half of it."""
+    sync_directory(layout.snapshots)
+    sync_directory(layout.container)
+    remove_tree_at(layout.doomed(number))
 
 
 def collect(layout: Layout) -> list[str]:
     """Remove what dead removals left; return what was done."""
     done = []
     for number in layout.doomed_numbers():
-        remove_tree_at(layout.doomed(number))
+        _clear(layout, number)
         done.append(f"removed the rest of snapshot s{number}, which was pruned")
     return done

@@ -19,7 +19,7 @@ from ...posix.lock import locked
 from ...zfs import datasets, mounts
 from ...zfs.command import Runner
 from .. import published, tree
-from ..base import Carry, Held, Shelf
+from ..base import Carry, Held, Removal, Shelf
 from ..holding import refuse_held
 from ..standing import Cleanup, Holder, Missing, SnapshotUser, Space
 from . import held, lease, recovery, shelf
@@ -203,8 +203,8 @@ class ZfsRepository:
         """Return the number of the snapshot that is mounted at ``path``, None for anything else."""
         return shelf.mounted_at(self.layout, path)
 
-    def remove_snapshot(self, number: int) -> str:
-        """Destroy an older snapshot; return why it has to wait, '' where it is gone."""
+    def remove_snapshot(self, number: int) -> Removal:
+        """Destroy an older snapshot; the lock must be held."""
         return shelf.remove(self.runner, self.layout, number)
 
     def snapshot_tree(self, number: int) -> str:

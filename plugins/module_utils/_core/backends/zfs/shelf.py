@@ -10,7 +10,7 @@ from ...errors import Unfinished
 from ...zfs import datasets, mounts
 from ...zfs.command import CommandFailed, Runner
 from ...zfs.datasets import NOTHING, OWN, Properties
-from ..base import Shelf, Stored
+from ..base import Removal, Shelf, Stored
 from .layout import MANIFEST, TXN, Layout, snapshot_number
 from .state import State
 
@@ -72,11 +72,12 @@ def mounted_at(layout: Layout, path: str) -> int | None:
     return None
 
 
-def remove(runner: Runner, layout: Layout, number: int) -> str:
-    """Destroy exactly this snapshot; return why it has to wait, '' where it is gone."""
+def remove(runner: Runner, layout: Layout, number: int) -> Removal:
+    """Destroy exactly this snapshot; one that is in use by now has to wait."""
     snapshot = f"{layout.live}@s{number}"
     try:
         runner.zfs("destroy", snapshot)
     except CommandFailed as exc:
-        return f"s{number} cannot be destroyed yet: {' '.join(exc.output.split())}"
-    return ""
+        said = " ".join(exc.output.split())
+        return Removal(False, f"s{number} cannot be destroyed yet: {said}")
+    return Removal(True, "")
