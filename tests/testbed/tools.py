@@ -40,6 +40,7 @@ TO_BUILD = {
     "ssh-keygen": "openssh-client",
     "mmdebstrap": "mmdebstrap",
     "mke2fs": "e2fsprogs",
+    "mount": "mount",  # mmdebstrap mounts what a kernel module is built with
     "chroot": "coreutils",
 }
 
