@@ -16,6 +16,7 @@ needs=(git:git)
 if [ "$purpose" = test ]; then
   needs+=(
     bsdtar:libarchive-tools
+    chromium-headless-shell:chromium-headless-shell
     faketime:faketime
     fish:fish
     hashdeep:hashdeep

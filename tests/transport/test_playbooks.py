@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -192,3 +193,52 @@ def test_becoming_root_with_the_password_of_the_inventory(
     assert fleet.published() == [read(fleet.src)] * 2
     assert {Path(base, "docs").stat().st_uid for base in fleet.bases.values()} == {0}
     assert "asked : " in host.sudo_log()
+
+
+def test_the_status_of_a_fleet_in_every_form(fleet: Fleet, tmp_path: Path) -> None:
+    """With a host that is away, one that was written to, and one with a process in a work area."""
+    fleet.play(sync(fleet)).succeeded()
+    Path(fleet.bases["one"], "docs", "a.txt").write_text("behind our back")
+    left = Path(fleet.bases["two"], ".dsg", "docs.stage.dead-1")
+    left.mkdir()
+    forms = {key: str(tmp_path / f"status.{key}") for key in ("html", "prom", "json")}
+    variables = {
+        "dsg_repositories": [{"name": "docs", "src": fleet.src, "backend": fleet.task["backend"]}],
+        "dsg_report": forms["html"],
+        "dsg_metrics": forms["prom"],
+        "dsg_status_json": forms["json"],
+    }
+    hosts = {**{name: {} for name in fleet.bases}, "away": {"ansible_port": 1}}
+    group = {"hosts": hosts, "vars": {**fleet.reached, **variables}}
+    (tmp_path / "inventory.json").write_text(json.dumps({"storage": group}))
+    with subprocess.Popen(["sleep", "1000"], cwd=left) as process:
+        done = fleet.installed.playbook("dsg.storage.status", "-i", tmp_path / "inventory.json")
+        process.kill()
+    assert done.rc == 2, "a host is away"
+    lines = done.stdout.splitlines()
+    rows = {line.split()[0]: line for line in lines if " docs " in line}
+    assert "  in sync  " in rows["one"]
+    assert "  unreachable (DSG-CONNECT)  " in rows["away"]
+    assert max(len(line) for line in rows.values()) <= 120
+    assert "    - a.txt: has 15 bytes instead of 1" in lines
+    said = " ".join(done.stdout.split())
+    assert f"- pid {process.pid} (sleep) of {fleet.server.user} in {left}" in said
+    assert "3 hosts, 3 repositories: 2 in sync, 1 unreachable; 2 errors, 1 warning." in done.stdout
+    found = json.loads(Path(forms["json"]).read_text())
+    assert [one["state"] for one in found["repositories"]] == ["in sync", "in sync", "unreachable"]
+    assert found["repositories"][0]["drift"]["count"] == 1
+    assert "DSG-CONNECT" in Path(forms["html"]).read_text()
+    assert 'dsg_up{host="away",repository="docs"} 0' in Path(forms["prom"]).read_text()
+
+
+def test_a_report_that_is_delegated_is_made_there(fleet: Fleet) -> None:
+    info = {"dsg.storage.dsg_info": {**fleet.task}, "register": "found"}
+    results = (
+        "{{ dict(ansible_play_hosts_all | zip(ansible_play_hosts_all | map('extract', hostvars)"
+    )
+    results += " | map(attribute='found', default={}))) }}"
+    task = {"dsg.storage.dsg_report": {"results": results}, "run_once": True}
+    done = fleet.play(info, {**task, "delegate_to": "client"}).succeeded()
+    (told,) = [item for item in done.items() if "totals" in item]
+    assert (told["totals"]["hosts"], told["totals"]["absent"]) == (2, 2)
+    assert told["table"][2].startswith("one ")

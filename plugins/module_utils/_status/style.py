@@ -53,7 +53,7 @@ th,td{text-align:left;vertical-align:top;padding:.5rem .7rem;border-bottom:1px s
 thead th{color:var(--soft);font-size:.8125rem;font-weight:600;background:var(--page);
 overflow-wrap:normal}
 tbody tr:last-child>*{border-bottom:0}
-tbody th{font-weight:600}
+tbody th{font-weight:600;min-width:10rem}
 td small,th small{display:block;color:var(--soft);font-weight:400}
 time,td:last-child small{white-space:nowrap}
 .number{white-space:nowrap;font-variant-numeric:tabular-nums}

@@ -90,6 +90,7 @@ def _wrapped(said: str, first: str, rest: str) -> list[str]:
         initial_indent=first,
         subsequent_indent=rest,
         break_on_hyphens=False,
+        break_long_words=False,
     )
 
 

@@ -89,6 +89,8 @@ def _mount_point(path: str) -> str:
 
 def _only_in(layout: Layout, kept: list[int]) -> int:
     """Return the bytes on disk of what older snapshots have and the published tree has not."""
+    if not kept:
+        return 0
     shared = {inode for inode, _size, links in _inodes(layout.live) if links > 1}
     total = 0
     for number in kept:

@@ -1,0 +1,171 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The status of a fleet, made of what hosts told: sums, text, metrics; friendly and hostile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.dsg.storage.plugins.module_utils._status import metrics, text
+from ansible_collections.dsg.storage.plugins.module_utils._status.fleet import Fleet, fleet
+from ansible_collections.dsg.storage.plugins.module_utils._status.text_table import table
+from ansible_collections.dsg.storage.plugins.modules import dsg_report
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.unit.ansible.fleet_results import TAKEN, away, healthy, hostile, results
+from tests.unit.ansible.module_runner import ModuleFailedError, run_module
+
+Sample = tuple[str, tuple[tuple[str, str], ...]]
+
+
+def samples(told: str) -> dict[Sample, float]:
+    """Parse metrics by Prometheus' own client; every family has its help and is a gauge."""
+    found = {}
+    for family in text_string_to_metric_families(told):
+        assert family.documentation
+        assert family.type == "gauge"
+        for sample in family.samples:
+            found[sample.name, tuple(sorted(sample.labels.items()))] = sample.value
+    return found
+
+
+def of(found: dict[Sample, float], name: str, host: str, **labels: str) -> float:
+    pairs = {"host": host, "repository": "docs", **labels}
+    return found[f"dsg_{name}", tuple(sorted(pairs.items()))]
+
+
+def test_everybody_is_counted_once() -> None:
+    found = fleet(results(), TAKEN)
+    totals = found.totals()
+    assert totals["hosts"] == 5
+    assert totals["repositories"] == 5
+    assert (totals["in_sync"], totals["differs"], totals["absent"]) == (1, 2, 1)
+    assert (totals["failed"], totals["unreachable"]) == (1, 1)
+    assert [row.host for row in found.rows] == ["one", "two", "three", "three", "four", "five"]
+    assert found.problems[0]["severity"] == "error"
+    assert {one["host"] for one in found.problems} == {"two", "four", "five"}
+
+
+@pytest.mark.parametrize(
+    ("result", "state"),
+    [
+        ({}, "failed"),
+        ({"unreachable": True, "msg": "no route"}, "unreachable"),
+        ({"failed": True, "msg": "'dsg_repositories' is undefined"}, "failed"),
+        (away(), "unreachable"),
+        ({**away(), "error": {"code": "DSG-MANIFEST"}}, "failed"),
+        ({**healthy(), "repository_exists": False}, "absent"),
+        ({key: value for key, value in healthy().items() if key != "in_sync"}, "published"),
+    ],
+)
+def test_states(result: dict[str, Any], state: str) -> None:
+    (row,) = fleet({"h": result}, TAKEN).rows
+    assert row.state == state
+    assert bool(fleet({"h": result}, TAKEN).problems) == (state in ("failed", "unreachable"))
+
+
+def test_the_table_fits_a_terminal_and_says_how_everybody_stands() -> None:
+    lines = text.table_lines(fleet(results(), TAKEN))
+    assert max(map(len, lines)) <= 120
+    assert lines[0].split() == [
+        "HOST",
+        "REPOSITORY",
+        "SNAPSHOT",
+        "PUBLISHED",
+        "(UTC)",
+        "BY",
+        "STATE",
+        "DRIFT",
+        "FREE",
+    ]
+    assert "in sync" in lines[2]
+    assert "2 upload, 1 conflict" in lines[3]
+    assert "unreachable (DSG-CONNECT)" in lines[-1]
+
+
+def test_long_names_are_cut_where_the_terminal_ends() -> None:
+    one = healthy()
+    one["summary"]["by"] = "u" * 80 + "@host.example.org"
+    one["summary"]["repository"] = "r" * 64
+    lines = text.table_lines(fleet({"h" * 60: one}, TAKEN))
+    assert max(map(len, lines)) <= 120
+    assert "…" in lines[2]
+    assert lines[2].endswith("10.0 GiB")
+
+
+def test_wide_characters_are_cut_by_columns() -> None:
+    lines = table([{"a": "名前名前名前", "b": "x"}], {"a": "A", "b": "B"}, 10, {"a": 4})
+    assert lines[2] == "名前名…  x"
+
+
+def test_every_problem_comes_with_its_next_step() -> None:
+    problems = fleet(results(), TAKEN).problems
+    lines = ["\n".join(text.problem_lines(one)) for one in problems]
+    assert "error: two/docs: 1 path differs from the manifest" in lines[0]
+    assert all("\n    > " in said for said in lines)
+    assert any("- pid 7 (less) of bob in /sub" in said for said in lines)
+
+
+def test_what_would_steer_a_terminal_is_shown_as_text() -> None:
+    found = fleet({"\x1b[2Jh": hostile()}, TAKEN)
+    told = "\n".join(text.table_lines(found))
+    told += "\n".join("\n".join(text.problem_lines(one)) for one in found.problems)
+    assert "\x1b" not in told
+    assert "\u202e" not in told
+    assert r"\x1b[2Jh" in told
+
+
+def test_metrics_are_what_prometheus_reads() -> None:
+    found = samples(metrics.metrics(fleet(results(), TAKEN)))
+    assert found["dsg_status_time_seconds", ()] == 1795254072
+    assert of(found, "up", "one") == 1
+    assert of(found, "up", "five") == 0
+    assert of(found, "in_sync", "one") == 1
+    assert of(found, "paths", "two", action="upload") == 2
+    assert of(found, "path_states", "two", state="111 all differ") == 1
+    assert of(found, "drift_paths", "two") == 1
+    assert of(found, "pending_cleanups", "two") == 1
+    assert of(found, "space_free_bytes", "one") == 10 << 30
+    assert of(found, "problems", "two", severity="error") == 1
+    assert of(found, "problems", "five", severity="error") == 1
+    assert ("dsg_snapshot", (("host", "five"), ("repository", "docs"))) not in found
+
+
+def test_labels_survive_whatever_they_hold() -> None:
+    host = 'h"}\\\n# TYPE x'
+    found = samples(metrics.metrics(fleet({host: hostile()}, TAKEN)))
+    names = {dict(labels)["host"] for name, labels in found if labels}
+    assert names == {host}
+
+
+def test_nothing_told_is_still_a_report(tmp_path: Path) -> None:
+    done = run_module(dsg_report, results={}, html=str(tmp_path / "r.html"))
+    assert done["sentence"].endswith("no hosts; no problems.")
+    assert "Nothing needs attention" in (tmp_path / "r.html").read_text()
+
+
+def test_files_are_replaced_and_check_mode_writes_none(tmp_path: Path) -> None:
+    forms = {form: str(tmp_path / f"s.{form}") for form in ("json", "html", "metrics")}
+    announced = run_module(dsg_report, check=True, results=results(), **forms)
+    assert announced["changed"] is True
+    assert list(tmp_path.iterdir()) == []
+    done = run_module(dsg_report, results=results(), **forms)
+    assert sorted(done["written"]) == sorted(forms.values())
+    assert sorted(map(str, tmp_path.iterdir())) == sorted(forms.values())
+    assert (tmp_path / "s.html").stat().st_mode & 0o777 == 0o644
+    assert run_module(dsg_report, results=results())["changed"] is False
+    with pytest.raises(ModuleFailedError) as failed:
+        run_module(dsg_report, results={}, html=str(tmp_path / "absent" / "r.html"))
+    assert failed.value.result["error"]["code"] == "DSG-SYSTEM"
+
+
+def test_the_data_has_everything_but_ansibles_own() -> None:
+    one = {**healthy(), "ansible_loop_var": "item", "invocation": {}, "item": {"password": "x"}}
+    found: Fleet = fleet({"one": {"results": [one]}}, TAKEN)
+    (told,) = found.data()["repositories"]
+    assert {"host", "state", "plan", "space", "problems"} <= told.keys()
+    assert not {"item", "invocation", "ansible_loop_var"} & told.keys()
