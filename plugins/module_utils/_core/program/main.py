@@ -7,6 +7,17 @@
 dsg-storage recover [PARENT ...]   finish or undo what a crash left, in every publish parent or
                                    those named; for the boot unit and for administrators
 dsg-storage helper                 serve a service user; started by sudo, never by hand
+
+What the role dsg.storage.maintenance starts by timers, as /etc/dsg/maintenance.json says; every one
+takes --config FILE, --json, and names of repositories (pools) to do it for these alone:
+
+dsg-storage verify                 re-hash what is published, and check the history
+dsg-storage prune                  remove snapshots that no rule keeps
+dsg-storage collect                finish or undo transactions, put away what was in use
+dsg-storage scrub                  have OpenZFS read every block of the pools
+dsg-storage alert UNIT             tell of what a unit found last ('test': see that it arrives)
+
+Exit status: 0 all is well, 1 something was found or is left to do, 2 it could not be done.
 """
 
 from __future__ import annotations
@@ -20,6 +31,7 @@ from ..backends.zfs import helper, host
 from ..errors import DsgError
 
 USAGE, FAILED, DONE = 2, 1, 0
+_TASKS = ("verify", "prune", "collect", "scrub", "alert")
 _ROOT_ONLY = """dsg-storage recover has to run as root, as it mounts file systems. Nothing was changed.
 Next: run `sudo dsg-storage recover`. A service user needs none of this: any sync recovers its own
 repository first, and so does the playbook dsg.storage.recover."""
@@ -31,6 +43,12 @@ def main(argv: Sequence[str]) -> int:
         return helper.serve(sys.stdin.buffer, sys.stdout.buffer)
     if argv[:1] == ["recover"] and not any(name.startswith("-") for name in argv[1:]):
         return _recover(argv[1:])
+    if argv and argv[0] in _TASKS:
+        from . import maintenance  # costs its import only where it is used
+
+        status = maintenance.main(argv[0], argv[1:])
+        if status is not None:
+            return status
     _say(sys.stderr, (__doc__ or "").strip())
     return USAGE
 

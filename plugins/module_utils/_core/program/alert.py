@@ -1,0 +1,181 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Tell people of what a task found: by mail through sendmail, by a command, or both.
+
+The command gets the report as JSON on its standard input. What it and sendmail print is dropped, and
+their arguments are in no message: they may hold what is nobody else's business.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from email.message import EmailMessage
+from hashlib import sha256
+from typing import Any
+
+from ..errors import ArgumentError
+from ..posix import durable
+from ..zfs.command import ENVIRONMENT
+from .configuration import Alerts, Configuration
+from .report import FAILED, SOUND, begin, kept
+
+TEST = "test"
+
+_UNIT = re.compile(r"dsg-[a-z]+(-[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
+_SECONDS = 60.0
+_TOLD = "told.json"
+
+
+def alert(configuration: Configuration, unit: str) -> list[str]:
+    """Tell of the last run of a unit; return what went wrong with that, one line for each way.
+
+    The same findings are not told again for a while. ``unit`` is the name of a service without its
+    ending, or :data:`TEST` for a message that only shows that it arrives.
+    """
+    if unit != TEST and not _UNIT.fullmatch(unit):
+        raise ArgumentError("this is none of our units", object=unit)
+    message = _test_message() if unit == TEST else message_of(configuration, unit)
+    told = _Told(os.path.join(configuration.state, "alerts"), configuration.alerts.repeat_hours)
+    if unit != TEST and told.is_known(message):
+        return []
+    failures = send(configuration.alerts, message)
+    ways = bool(configuration.alerts.mail_to) + bool(configuration.alerts.command)
+    if unit != TEST and len(failures) < ways:
+        told.remember(message)
+    return failures
+
+
+def _test_message() -> dict[str, Any]:
+    report = begin(TEST).plain()
+    return {**report, "unit": TEST, "ended": "success"}
+
+
+def message_of(configuration: Configuration, unit: str) -> dict[str, Any]:
+    """Return the report of a unit's last run, without what was sound; or that it left none."""
+    report = kept(os.path.join(configuration.state, unit))
+    invocation = os.environ.get("MONITOR_INVOCATION_ID", "")
+    ended = os.environ.get("MONITOR_SERVICE_RESULT", "")
+    if report is None or (invocation and report.get("invocation") != invocation):
+        report = {**begin(unit.split("-")[1]).plain(), "status": FAILED}
+    results = [one for one in report["results"] if isinstance(one, dict) and one.get("status")]
+    return {**report, "unit": unit, "ended": ended, "results": results}
+
+
+def send(alerts: Alerts, message: dict[str, Any]) -> list[str]:
+    """Send a message in every way that is configured; return what failed."""
+    failures = []
+    if alerts.mail_to:
+        mail = mail_of(alerts, message).as_bytes()
+        failures += _start([alerts.sendmail, "-i", "--", *alerts.mail_to], mail, "sendmail")
+    if alerts.command:
+        text = json.dumps(message, sort_keys=True).encode() + b"\n"
+        failures += _start(alerts.command, text, "the command")
+    return failures
+
+
+def _start(argv: Sequence[str], content: bytes, what: str) -> list[str]:
+    try:
+        done = subprocess.run(
+            list(argv),
+            input=content,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=ENVIRONMENT,
+            cwd="/",
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return [f"{what} did not end within {_SECONDS:.0f} s"]
+    except OSError as exc:
+        return [f"{what} could not be started: {exc.strerror}"]
+    return [f"{what} failed with status {done.returncode}"] if done.returncode else []
+
+
+def mail_of(alerts: Alerts, message: dict[str, Any]) -> EmailMessage:
+    """Return a message as a mail."""
+    mail = EmailMessage()
+    mail["Subject"] = f"dsg.storage on {_line(message['host'])}: {_summary(message)}"
+    mail["To"] = ", ".join(alerts.mail_to)
+    mail["From"] = alerts.mail_from or "root"
+    mail["Auto-Submitted"] = "auto-generated"
+    mail.set_content("\n".join(_body(message)) + "\n")
+    return mail
+
+
+def _summary(message: dict[str, Any]) -> str:
+    if message["unit"] == TEST:
+        return "a test"
+    count = len(message["results"])
+    return f"{_line(message['task'])}: " + (f"{count} with findings" if count else "did not end")
+
+
+def _body(message: dict[str, Any]) -> list[str]:
+    if message["unit"] == TEST:
+        return ["This message shows that alerts arrive."]
+    lines = [f"Unit {message['unit']}, {_line(message['time'])}, on {_line(message['host'])}."]
+    if not message["results"]:
+        return [*lines, f"It left no report. systemd says: {message['ended'] or 'nothing'}."]
+    for one in message["results"]:
+        lines += ["", _line(one.get("subject"))]
+        found = [one.get("findings"), one.get("done")]
+        lines += [f"  {_line(line)}" for some in found if isinstance(some, list) for line in some]
+        if isinstance(one.get("error"), dict):
+            error = one["error"]
+            details = error.get("details")
+            lines += [f"  [{_line(error.get('code'))}] {_line(error.get('message'))}"]
+            lines += [f"  {_line(line)}" for line in details] if isinstance(details, list) else []
+            lines += [f"  {_line(error.get('next_step'))}"]
+    return lines
+
+
+def _line(value: object) -> str:
+    text = str(value)
+    return text if text.isprintable() else ascii(text)
+
+
+class _Told:
+    """What was told when; the directory is root's."""
+
+    def __init__(self, directory: str, hours: float) -> None:
+        self._directory = directory
+        self._seconds = hours * 3600
+
+    def is_known(self, message: dict[str, Any]) -> bool:
+        digest, when = self._read().get(str(message["unit"]), ("", 0.0))
+        return digest == _digest(message) and 0 <= time.time() - when < self._seconds
+
+    def remember(self, message: dict[str, Any]) -> None:
+        told = {**self._read(), str(message["unit"]): (_digest(message), time.time())}
+        os.makedirs(self._directory, 0o700, exist_ok=True)
+        text = json.dumps(told) + "\n"
+        durable.replace(os.path.join(self._directory, _TOLD), [text.encode()], mode=0o600)
+
+    def _read(self) -> dict[str, tuple[str, float]]:
+        """Return unit → what was told last; what cannot be read costs one message too many."""
+        try:
+            with open(os.path.join(self._directory, _TOLD), "rb") as stream:
+                found = json.loads(stream.read())
+            return {str(unit): (str(digest), float(when)) for unit, (digest, when) in found.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
+
+
+def _digest(message: dict[str, Any]) -> str:
+    """Return what tells one set of findings from another, whenever they were found."""
+    said = [
+        (one.get("subject"), one.get("findings"), one.get("error")) for one in message["results"]
+    ]
+    return sha256(json.dumps([message["ended"], said], sort_keys=True).encode()).hexdigest()
+
+
+def outcome(failures: Sequence[str]) -> int:
+    """Return the exit status of an alert."""
+    return FAILED if failures else SOUND

@@ -1,0 +1,118 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a task of the program found: told on the terminal, kept for who is to be alerted."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import DsgError, from_oserror
+from ..posix import durable
+
+SOUND, FINDING, FAILED = 0, 1, 2
+"""Exit statuses: all is well; something was found; it could not be looked at, or not understood."""
+
+_LARGEST = 4 << 20
+_LISTED = 100
+
+
+@dataclass
+class Result:
+    """One repository or pool: ``status`` is an exit status, ``done`` what was done about it."""
+
+    subject: str
+    status: int = SOUND
+    done: list[str] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+    error: dict[str, object] | None = None
+
+    def lines(self) -> list[str]:
+        """Return it for a person."""
+        shown = [f"{self.subject}: {line}" for line in [*self.done, *self.findings]]
+        if self.error is not None:
+            shown.append(f"{self.subject}: {self.error['message']} [{self.error['code']}]")
+        return shown or [f"{self.subject}: nothing to report"]
+
+
+@dataclass
+class Report:
+    """One run of a task. ``invocation`` is systemd's name for the run, '' outside of it."""
+
+    task: str
+    host: str
+    time: str
+    invocation: str
+    results: list[Result] = field(default_factory=list)
+
+    @property
+    def status(self) -> int:
+        """The worst of all."""
+        return max((one.status for one in self.results), default=SOUND)
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data; long lists are cut, and say so."""
+        return {
+            "format": 1,
+            "task": self.task,
+            "host": self.host,
+            "time": self.time,
+            "invocation": self.invocation,
+            "status": self.status,
+            "results": [_plain(one) for one in self.results],
+        }
+
+
+def _plain(result: Result) -> dict[str, Any]:
+    return {
+        "subject": result.subject,
+        "status": result.status,
+        "done": _capped(result.done),
+        "findings": _capped(result.findings),
+        "error": result.error,
+    }
+
+
+def _capped(lines: list[str]) -> list[str]:
+    if len(lines) <= _LISTED:
+        return lines
+    return [*lines[:_LISTED], f"... and {len(lines) - _LISTED} more"]
+
+
+def begin(task: str) -> Report:
+    """Return an empty report of a run that begins now."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return Report(task, os.uname().nodename, now, os.environ.get("INVOCATION_ID", ""))
+
+
+def failed(subject: str, error: DsgError | OSError) -> Result:
+    """Return the result of what could not be looked at."""
+    told = error if isinstance(error, DsgError) else from_oserror(error, "looking")
+    return Result(subject, FAILED, error=told.as_dict())
+
+
+def keep(report: Report, directory: str) -> None:
+    """Keep the report in the state directory that systemd gave to the unit ('': none)."""
+    if directory:
+        text = json.dumps(report.plain(), indent=1) + "\n"
+        durable.replace(os.path.join(directory, "report.json"), [text.encode()], mode=0o640)
+
+
+def kept(directory: str) -> dict[str, Any] | None:
+    """Return the report that a unit kept, None where there is none that makes sense.
+
+    The directory may belong to a service user: what is in it is data, and is only read if it is a file.
+    """
+    path = os.path.join(directory, "report.json")
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as stream:
+            found = json.loads(stream.read(_LARGEST))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("results"), list) else None
