@@ -56,7 +56,7 @@ def find(runner: Runner, state: State) -> list[Cleanup]:
     for name in left:
         kind, txn_id = layout.parse_work(name) or ("", "")
         users = [] if kind == OLD else list(busy)
-        users += [send for send in sends if not promoting and _is_of(send, name)]
+        users += [send for send in sends if promoting or _is_of(send, name)]
         users += _mounts(name)
         for snapshot in (one for one in listed if one.startswith(f"{name}@")):
             users += _keepers(runner, snapshot, listed[snapshot], layout)
