@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -85,6 +86,25 @@ def test_the_guide_does_what_it_says(
     done = installed_collection.playbook("play.yml", "-i", "inventory.yml", cwd=tmp_path)
     assert done.rc == 0, done
     assert "chapters/backup.md" in (tmp_path / "srv/checks/handbook.sha256").read_text()
+
+
+def test_monitoring_does_what_it_says(
+    tmp_path: Path, installed_collection: InstalledCollection
+) -> None:
+    page = Page("docs/monitoring.md", tmp_path)
+    guide = Page("docs/guide.md", tmp_path)
+    first = guide.commands("ansible-playbook")[:2]
+    page.blocks = [("sh", "\n".join(map(shlex.join, first))), *page.blocks]
+    page.blocks.append(("yaml", guide.yaml("# inventory.yml")))
+    results = run_all(page, installed_collection)
+    assert "1 host, 1 repository: 1 differs; no problems." in results["dsg.storage.status"].stdout
+    alice = tmp_path / "home" / "alice"
+    assert "<h1>Storage status</h1>" in (alice / "status.html").read_text()
+    assert 'dsg_up{host="alice",repository="handbook"} 1' in (alice / "dsg.prom").read_text()
+    assert json.loads((alice / "status.json").read_text())["totals"]["differs"] == 1
+    told = set(re.findall(r"^# TYPE (\w+) gauge$", (alice / "dsg.prom").read_text(), re.MULTILINE))
+    text = (ROOT / "docs" / "monitoring.md").read_text()
+    assert {name for name in told if f"`{name}" not in text} == set(), "every metric is described"
 
 
 def test_the_readme_does_what_it_says(
