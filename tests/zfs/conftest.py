@@ -30,7 +30,7 @@ GROUPS = {
     **dict.fromkeys(
         (
             *("test_provisioning.py", "test_provisioning_playbooks.py"),
-            *("test_repository_role.py", "test_txn.py"),
+            *("test_repository_role.py", "test_maintenance_role.py", "test_txn.py"),
         ),
         "zfs-provisioning",
     ),
@@ -41,6 +41,7 @@ LONG = (
     "test_atomic_playbook.py::test_unarchive",
     "test_blocks.py::",
     "test_fleet.py::",
+    "test_maintenance_role.py::",
     "test_playbooks.py::",
     "test_provisioning.py::",
     "test_provisioning_playbooks.py::",

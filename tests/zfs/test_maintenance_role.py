@@ -1,0 +1,163 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The role ``maintenance`` on a storage host: what it sets, what that does under systemd, and its end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tools.collection import InstalledCollection
+from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
+from tests.zfs.link import Guest
+from tests.zfs.playbooks import StorageGround
+
+__all__ = ["clean_copy", "installed_collection", "shared_tmp"]
+
+INBOX = "/root/inbox.json"
+HOOK = "/usr/local/bin/dsg-test-hook"
+TRACES = (
+    "find /etc/systemd/system /etc/dsg /var/lib/dsg-storage -name 'dsg-[!r]*' -o -name maintenance.json "
+    "-o -path '/var/lib/dsg-storage*' 2>/dev/null; true"
+)
+FLIP = """
+import os, sys
+seen = os.stat(sys.argv[1])
+with open(sys.argv[1], "r+b") as stream:
+    first = stream.read(1)
+    stream.seek(0)
+    stream.write(bytes([first[0] ^ 1]))
+os.utime(sys.argv[1], ns=(seen.st_atime_ns, seen.st_mtime_ns))
+"""
+
+
+@pytest.fixture
+def ground(
+    tmp_path: Path, installed_collection: InstalledCollection, guest: Guest
+) -> StorageGround:
+    name = f"kept{len(guest.host.run('zfs', 'list', '-H', '-d', '1', 'tank').stdout.split())}"
+    ground = StorageGround(
+        tmp_path, installed_collection, guest.host, name, f"tank/{name}", f"/srv/{name}"
+    )
+    ground.definition.update(mountpoint=f"/srv/{name}", keep={"last": 2})
+    hook = f"#!/bin/sh\ncat > {INBOX}.new && mv {INBOX}.new {INBOX}\n"
+    ground.host.run("sh", "-c", f"rm -f {INBOX}; cat > {HOOK}; chmod 755 {HOOK}", input=hook)
+    return ground
+
+
+def define(ground: StorageGround, **variables: Any) -> None:
+    ground.define(ground.definition, dsg_alert_command=[HOOK], **variables)
+
+
+def traces(ground: StorageGround) -> list[str]:
+    return ground.host.run("sh", "-c", TRACES).stdout.split()
+
+
+def start(ground: StorageGround, unit: str) -> int:
+    """Have systemd run a service to its end; return its exit status."""
+    ground.host.run("systemctl", "reset-failed")
+    ground.host.run("systemctl", "start", unit, check=False)
+    return int(ground.host.run("systemctl", "show", "-P", "ExecMainStatus", unit).stdout)
+
+
+def report(ground: StorageGround, unit: str) -> dict[str, Any]:
+    said = ground.host.run("cat", f"/var/lib/dsg-storage/{unit}/report.json").stdout
+    found: dict[str, Any] = json.loads(said)
+    return found
+
+
+def message(ground: StorageGround) -> dict[str, Any]:
+    """Wait for an alert, and forget it."""
+    wait = f"until test -s {INBOX}; do sleep 0.2; done; cat {INBOX}; rm {INBOX}"
+    found: dict[str, Any] = json.loads(ground.host.run("timeout", "120", "sh", "-c", wait).stdout)
+    return found
+
+
+def test_timers_look_after_what_is_published(ground: StorageGround) -> None:
+    define(ground)
+    ground.play("provision").succeeded()
+    ground.write("ann", {"a": "first", "d/b": "bb"})
+    ground.play("init").succeeded()
+    assert traces(ground) == []
+
+    define(ground, dsg_maintenance="present")
+    announced = ground.play("provision", "--check", "--diff").succeeded()
+    assert traces(ground) == []
+    done = ground.play("provision", "--diff").succeeded()
+    assert done.changed() == announced.changed() > 0
+    for options in (["--check"], []):
+        assert ground.play("provision", *options).succeeded().changed() == 0
+    for task in ("verify", "scrub", "prune", "collect"):
+        timer = (
+            "systemctl",
+            "show",
+            "-P",
+            "ActiveState",
+            "-P",
+            "UnitFileState",
+            f"dsg-{task}.timer",
+        )
+        assert ground.host.run(*timer).stdout.split() == ["active", "enabled"]
+
+    assert start(ground, "dsg-verify.service") == 0
+    ground.zfs("set", "readonly=off", ground.parent)
+    ground.host.run("python3", "-c", FLIP, f"{ground.live}/d/b")
+    ground.zfs("set", "readonly=on", ground.parent)
+    assert start(ground, "dsg-verify.service") == 1
+    told = message(ground)
+    assert (told["unit"], told["status"], told["ended"]) == ("dsg-verify", 1, "exit-code")
+    assert "d/b" in str(told["results"][0]["findings"])
+
+    assert start(ground, "dsg-scrub.service") == 0
+    assert start(ground, "dsg-scrub.service") == 0
+    assert "not scrubbed" in report(ground, "dsg-scrub")["results"][0]["done"][0]
+
+    ground.zfs("create", "-u", f"{ground.parent}/.dsg/{ground.name}.init.dead-1")
+    assert start(ground, "dsg-collect.service") == 0
+    assert not [name for name in ground.datasets() if "dead-1" in name]
+
+    assert start(ground, "dsg-prune.service") == 0
+    ground.play("provision", maintenance_test_alert=True).succeeded()
+    assert message(ground)["unit"] == "test"
+
+    define(ground, dsg_maintenance="absent")
+    announced = ground.play("provision", "--check", "--diff").succeeded()
+    assert traces(ground)
+    done = ground.play("provision", "--diff").succeeded()
+    assert done.changed() == announced.changed() > 0
+    assert traces(ground) == []
+    assert "dsg-verify" not in ground.host.run("systemctl", "list-timers", "--all").stdout
+    assert ground.host.run("test", "-x", "/usr/local/libexec/dsg-storage").returncode == 0
+    for options in (["--check"], []):
+        assert ground.play("provision", *options).succeeded().changed() == 0
+
+
+def test_a_service_users_repository_is_looked_after_by_them(ground: StorageGround) -> None:
+    users = [{"name": "keeper", "parents": [ground.parent]}]
+    ground.home = "/home/keeper/played"
+    ground.definition["src"] = f"{ground.home}/{{{{ inventory_hostname }}}}"
+    define(ground, dsg_service_users=users)
+    ground.play("provision").succeeded()
+    define(ground, dsg_service_users=users, dsg_maintenance="present")
+    announced = ground.play("provision", "--check", "--diff").succeeded()
+    done = ground.play("provision", "--diff").succeeded()
+    assert done.changed() == announced.changed() > 0
+    for number in range(4):
+        ground.write("ann", {"a": f"edit {number}"})
+        ground.host.run("chown", "-R", "keeper", ground.home)
+        ground.play(
+            "init" if not number else "sync", "--become", "--become-user", "keeper"
+        ).succeeded()
+    for task in ("verify", "prune", "collect"):
+        assert start(ground, f"dsg-{task}-keeper.service") == 0, report(
+            ground, f"dsg-{task}-keeper"
+        )
+    assert [name.rpartition("@")[2] for name in ground.datasets() if "@" in name] == ["s3", "s4"]
+    define(ground, dsg_service_users=users, dsg_maintenance="absent")
+    ground.play("provision").succeeded()
+    assert traces(ground) == []
