@@ -15,7 +15,9 @@ import pytest
 
 from tests.zfs.link import ROOT, Guest
 
-SUITES = tuple(f"tests/contract/test_{name}.py" for name in ("backend", "held", "snapshots"))
+SUITES = tuple(
+    f"tests/contract/test_{name}.py" for name in ("backend", "held", "snapshots", "upkeep")
+)
 
 
 def collected() -> list[str]:

@@ -82,9 +82,10 @@ class _Log:
         """Read as far back as there is something to learn."""
         for step in self._steps(history):
             self._totals[step.header.snapshot] = step.header.total
+            if not self._is_done(step.header.snapshot):
+                self._take(step)
             if self._is_done(step.header.snapshot):
-                break
-            self._take(step)
+                break  # the step before may be damaged without anybody's needing it
         for change in self._undecided.values():
             change["change"] = ADDED
         if self._counts:

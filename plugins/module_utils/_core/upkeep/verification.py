@@ -88,8 +88,8 @@ class Verification:
     def _kept(self) -> list[int] | None:
         try:
             return self._repository.snapshots()
-        except ManifestError as exc:
-            detail = f"older snapshots were not looked for, as it is damaged: {exc.message}"
+        except (ManifestError, OSError) as exc:
+            detail = f"older snapshots were not looked for, as it is damaged: {_text(exc)}"
             self._add(_Tree(self._newest, True), _MANIFEST, MANIFEST, detail)
             return None
 
