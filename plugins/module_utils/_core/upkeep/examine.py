@@ -15,6 +15,7 @@ import json
 import os
 import stat
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from hashlib import sha256
@@ -34,6 +35,8 @@ _LARGE = 8 * 1024 * 1024  # bytes of one part
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a fifo must not block us
 _REGULAR = stat.S_IFREG
 _KINDS = {FILE: "file", LINK: "symbolic link", DIRECTORY: "directory"}
+
+_TICK, _COARSE_TICK = 20_000_000, 4_000_000_000  # nanoseconds
 
 _HEAD = struct.Struct("<IQQ")  # bytes of findings, files read, their bytes
 _STATE = struct.Struct("<QQqqq")  # device, inode, size, time of modification, time of change
@@ -233,6 +236,8 @@ class _Examiner:
             self._add(entry.path, TARGET, f"it points to {target!r} instead of {entry.target!r}")
 
     def _compare_file(self, dir_fd: int, name: str, entry: Entry) -> None:
+        if self._known and self._compare_known(dir_fd, name, entry):
+            return
         fd = os.open(name, _OPEN, dir_fd=dir_fd)
         try:
             found = os.fstat(fd)
@@ -248,6 +253,17 @@ class _Examiner:
         finally:
             os.close(fd)
 
+    def _compare_known(self, dir_fd: int, name: str, entry: Entry) -> bool:
+        """Compare a file that another tree has as well; False where it was not read there."""
+        found = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        digest = self._known.get(_state(found)) if found.st_nlink > 1 else None
+        if digest is None:
+            return False
+        self._compare_stat(found, entry)
+        if digest.hex() != entry.sha256:
+            self._add(entry.path, CONTENT, "its SHA-256 is another one")
+        return True
+
     def _compare_stat(self, found: os.stat_result, entry: Entry) -> None:
         if not stat.S_ISREG(found.st_mode):
             self._add(entry.path, TYPE, "it is not a file")
@@ -259,24 +275,24 @@ class _Examiner:
             self._add(entry.path, TIME, "its time of modification is another one")
 
     def _digest(self, fd: int, found: os.stat_result) -> bytes:
-        """Return the SHA-256 of a file's bytes, which are read unless they were before."""
-        state = b""
-        if found.st_nlink > 1 and (self._learn or self._known):
-            state = _state(found)
-            known = self._known.get(state)
-            if known is not None:
-                return known
+        """Return the SHA-256 of a file's bytes."""
         digest = _read(fd, found.st_size)
         self._files += 1
         self._bytes += found.st_size
-        if state and self._learn:
-            self._learnt.append(state + digest)
+        if self._learn and found.st_nlink > 1 and _is_settled(found):
+            self._learnt.append(_state(found) + digest)
         return digest
 
 
 def _state(found: os.stat_result) -> bytes:
     times = (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     return _STATE.pack(found.st_dev, found.st_ino, *times)
+
+
+def _is_settled(found: os.stat_result) -> bool:
+    """Tell whether a change that comes now would show in the time of change, however it is rounded."""
+    tick = _TICK if found.st_ctime_ns % 1_000_000_000 else _COARSE_TICK
+    return time.time_ns() - found.st_ctime_ns > tick
 
 
 def _read(fd: int, size: int) -> bytes:

@@ -1,0 +1,135 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Verification of repositories that are directories: shared files, foreign hands, missing rights."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import struct
+import time
+
+from _core.backends.base import LocalRepository
+from _core.backends.registry import open_repository
+from _core.upkeep import verification
+from _core.upkeep.verify import verify
+
+from tests.contract.driver import publish
+from tests.integration.children import in_child
+from tests.integration.support import Site, put
+
+
+def here(site: Site) -> LocalRepository:
+    """Return the repository as those have it who are on its host."""
+    return open_repository(site.backend, site.name)
+
+
+def test_what_snapshots_share_is_read_once_by_a_verification(site, source):
+    put(source, "large", "x" * 100_000)
+    for number in (1, 2, 3):
+        put(source, "f", f"version {number}")
+        publish(site.repository, source, number)
+    settle(site)
+    trees = verify(here(site), snapshots=["all"])["trees"]
+    assert [tree["sound"] for tree in trees] == [True] * 3
+    assert trees[0]["read_bytes"] == trees[0]["bytes"]
+    assert [tree["read_bytes"] for tree in trees[1:]] == [len("version 2")] * 2
+    # A file that was written to is another state of the same inode, and damaged wherever it is.
+    with open(os.path.join(site.live, "large"), "r+") as stream:
+        stream.write("y")
+    found = verify(here(site), snapshots=["all"])
+    damaged = [one["snapshot"] for one in found["problems"] if one["what"] == "content"]
+    assert damaged == [1, 2, 3]
+
+
+def settle(site: Site) -> None:
+    """Wait until the file system's clock has gone on, by what verification takes for safe."""
+    newest = max(
+        os.lstat(os.path.join(site.live, name)).st_ctime_ns for name in os.listdir(site.live)
+    )
+    while time.time_ns() - newest < 50_000_000:
+        time.sleep(0.01)
+
+
+def test_a_snapshot_of_another_manifest_or_none_is_named(site, source):
+    for number in (1, 2, 3):
+        put(source, "f", f"version {number}")
+        publish(site.repository, source, number)
+    kept = site.kept(1)
+    manifest = os.path.join(kept, ".dsg", "manifest.jsonl")
+    shutil.copy(os.path.join(site.kept(2), ".dsg", "manifest.jsonl"), manifest)
+    put(kept, "extra", "x")
+    found = verify(here(site), snapshots=["1"])
+    assert {
+        (one["snapshot"], one["live"], one["path"], one["what"]) for one in found["problems"]
+    } == {
+        (1, False, ".dsg/manifest.jsonl", "manifest"),
+        (1, False, "extra", "added"),
+    }
+    os.unlink(manifest)
+    found = verify(here(site), snapshots=["1"])
+    assert {(one["path"], one["what"]) for one in found["problems"]} == {
+        (".dsg/manifest.jsonl", "manifest"),
+        ("extra", "added"),
+    }
+    assert found["trees"][0]["checked"], "the history tells what it was"
+
+
+def test_what_is_read_is_the_tree_that_was_published_at_the_beginning(site, source, monkeypatch):
+    """Somebody publishes, and removes what was being read, in the middle of a verification."""
+    put(source, "d/h", "h")
+    for number in (1, 2):
+        put(source, "f", f"version {number}")
+        publish(site.repository, source, number)
+    real = verification.examine
+    met = []
+
+    def examine(root, entries, known, *, learn):
+        if not met:
+            put(source, "f", "version 3")
+            publish(site.repository, source, 3)
+        met.append(root)
+        return real(root, entries, known, learn=learn)
+
+    monkeypatch.setattr(verification, "examine", examine)
+    found = verify(here(site))
+    assert (found["sound"], found["snapshot"], len(met)) == (True, 2, 1)
+    met.clear()
+
+    def examine_what_goes(root, entries, known, *, learn):
+        if not met:
+            shutil.rmtree(site.kept(1))
+        met.append(root)
+        return real(root, entries, known, learn=learn)
+
+    monkeypatch.setattr(verification, "examine", examine_what_goes)
+    found = verify(here(site), snapshots=["1"])
+    assert found["sound"]
+    assert [(tree["snapshot"], tree["gone"]) for tree in found["trees"]] == [(1, True), (3, False)]
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_verified(site, source):
+    put(source, "closed/inner/file", "x")
+    put(source, "secret", "x")
+    publish(site.repository, source, 1)
+    with open(os.path.join(site.live, "same"), "w") as stream:
+        stream.write("other")
+    os.chmod(os.path.join(site.live, "secret"), 0)
+    os.chmod(os.path.join(site.live, "closed"), 0)
+    try:
+        found = in_child(lambda: verify(here(site)), before=give_up_capabilities)
+    finally:
+        os.chmod(os.path.join(site.live, "closed"), 0o755)
+    told = {(one["path"], one["what"]) for one in found["problems"]}
+    assert {("secret", "unreadable"), ("closed", "unreadable"), ("same", "content")} <= told
+    details = [one["detail"] for one in found["problems"] if one["what"] == "unreadable"]
+    assert all("EACCES" in detail for detail in details)
+
+
+def give_up_capabilities() -> None:
+    """Let permissions count for this process, also where it is root."""
+    header = struct.pack("Ii", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
+    assert ctypes.CDLL(None, use_errno=True).capset(header, bytes(24)) == 0
