@@ -15,7 +15,6 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import NamedTuple
 
 from .paths import NAME_MAX, RESERVED, fold, is_plain
@@ -64,9 +63,9 @@ class Names(NamedTuple):
     everything that has another path then, be it only by a parent's name, to the new one.
     """
 
-    renames: Sequence[Rename] = ()
-    retargets: Sequence[Retarget] = ()
-    moved: Mapping[str, str] = MappingProxyType({})
+    renames: Sequence[Rename]
+    retargets: Sequence[Retarget]
+    moved: Mapping[str, str]
 
     def __bool__(self) -> bool:
         """Tell whether anything is to be renamed."""
@@ -75,6 +74,11 @@ class Names(NamedTuple):
     def sources(self) -> dict[str, str]:
         """Return new path → old path of everything that has another path then."""
         return {new: old for old, new in self.moved.items()}
+
+
+def unchanged() -> Names:
+    """Return what leaves every name as it is."""
+    return Names((), (), {})
 
 
 def portable_name(name: str) -> str:
@@ -165,7 +169,7 @@ def normalise(
     ``refused(path, new)`` that something which is no entry has the new path, or may have it.
     """
     if is_plain(paths) and not _SUSPICIOUS.search("/" + "/".join(paths) + "/"):
-        return Names()
+        return unchanged()
     renames: list[Rename] = []
     moved: dict[str, str] = {}
     for directory, names in sorted(_children(paths).items()):

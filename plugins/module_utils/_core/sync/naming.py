@@ -12,7 +12,7 @@ from collections.abc import Callable
 from ..errors import PathError
 from ..manifest.ignore import Ignore
 from ..manifest.paths import MAX_DETAILS, check_links, check_paths, show
-from ..manifest.portable import Names, normalise
+from ..manifest.portable import Names, normalise, unchanged
 from ..manifest.scan import Scan
 from ..plan.policy import ANY, PORTABLE
 
@@ -26,7 +26,7 @@ def names_of(
     policy ``portable`` for all that would have to be renamed.
     """
     if scan is None or policy == ANY:
-        return Names()
+        return unchanged()
     paths, links = scan.paths(), scan.links()
     names = normalise(
         paths, links, established=is_published, refused=_Taken(scan.root, ignore).is_taken

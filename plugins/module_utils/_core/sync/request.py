@@ -14,7 +14,7 @@ from ..backends.origin import running_user
 from ..client.fleet import DECISIONS, check_fleet_id
 from ..errors import ArgumentError
 from ..manifest.header import check_line, check_message
-from ..manifest.portable import Names
+from ..manifest.portable import unchanged
 from ..plan.plan import Plan
 from ..plan.policy import Policy
 from ..transport.destination import Destination
@@ -112,7 +112,7 @@ class SyncResult:
         self.seconds = seconds
         self.changed = False
         self.plan = Plan()
-        self.names = Names()
+        self.names = unchanged()
         self.snapshot: int | None = None
         self.txn_id = ""
         self.manifest_digest = ""

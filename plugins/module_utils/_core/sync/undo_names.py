@@ -17,7 +17,7 @@ from ..client.transaction import ClientTransaction, clean_staging, pending
 from ..client.working_copy import WorkingCopy
 from ..errors import PathError, Unfinished, WorkingCopyError, from_oserror
 from ..manifest.paths import MAX_DETAILS, show
-from ..manifest.portable import Names, Rename, Retarget
+from ..manifest.portable import Names, Rename, Retarget, unchanged
 from ..posix.beneath import Beneath
 from .request import SyncRequest, SyncResult
 
@@ -110,7 +110,7 @@ def _look(working_copy: WorkingCopy) -> tuple[Record | None, Names]:
         )
     record = records.newest(working_copy)
     if record is None:
-        return None, Names()
+        return None, unchanged()
     with Beneath(working_copy.root) as tree:
         renames = list(_renames(tree, record))
         retargets = [
@@ -126,7 +126,7 @@ def _look(working_copy: WorkingCopy) -> tuple[Record | None, Names]:
             details=[show(path) for path in taken[:MAX_DETAILS]],
             next_step="Move that away, and run it again.",
         )
-    return record, Names(renames, retargets)
+    return record, Names(renames, retargets, {})
 
 
 def _renames(tree: Beneath, record: Record) -> Iterator[Rename]:
