@@ -24,7 +24,7 @@ def delegated(guest: Guest) -> Iterator[Guest]:
     yield guest
 
 
-@pytest.mark.parametrize("case", cases("basics") + cases("refusals"))
+@pytest.mark.parametrize("case", cases("basics") + cases("refusals") + cases("snapshots"))
 def test_the_service_user_does_what_root_does(delegated: Guest, case: str) -> None:
     delegated.do(case, user=USER)
 

@@ -23,6 +23,6 @@ def cases(module: str) -> list[str]:
     return [f"{module}.{name}" for name in names if not name.startswith("_")]
 
 
-@pytest.mark.parametrize("case", cases("basics") + cases("refusals"))
+@pytest.mark.parametrize("case", cases("basics") + cases("refusals") + cases("snapshots"))
 def test_case(guest: Guest, case: str) -> None:
     guest.do(case)

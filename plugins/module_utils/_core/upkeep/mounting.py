@@ -52,11 +52,11 @@ def mount(
     with _Said(), _shared(repository, lock_timeout, check):
         place = _place(repository, path)
         result = MountResult(place, number)
-        source = repository.snapshot_tree(number)
-        repository.snapshot_manifest(number)  # a damaged one is nothing to look at
         if mounted.is_mountpoint(place):
             _require_same(repository, number, place)
             return result
+        source = repository.snapshot_tree(number)
+        repository.snapshot_manifest(number)  # a damaged one is nothing to look at
         _require_empty(place)
         result.changed = True
         if not check:

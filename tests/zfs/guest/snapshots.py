@@ -1,0 +1,167 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Older snapshots on OpenZFS: who keeps one from being pruned, and what a mounted one puts off."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from _core.backends.zfs.repository import ZfsRepository
+from _core.errors import DsgError
+from _core.upkeep import mounting
+from _core.upkeep.prune import PruneResult, prune
+from _core.upkeep.restore import RestoreRequest, restore
+from _core.upkeep.retention import Keep
+from guest.lab import Lab, listing, sh
+
+
+def _with_snapshots(name: str, number: int) -> Lab:
+    """Publish ``number`` snapshots; the file ``f`` holds the number."""
+    lab = Lab(name)
+    lab.put("same", "same")
+    for count in range(1, number + 1):
+        lab.put("f", str(count))
+        lab.put(f"in-{count}", "x")
+        assert lab.sync().snapshot == count
+    return lab
+
+
+def _repository(lab: Lab) -> ZfsRepository:
+    return ZfsRepository(lab.parent, lab.name)
+
+
+def _prune(lab: Lab, *, check: bool = False, **rules: object) -> PruneResult:
+    keep = Keep(**rules)  # type: ignore[arg-type]
+    done: PruneResult = lab.acting(lambda: prune(_repository(lab), keep, check=check))
+    return done
+
+
+def _actions(lab: Lab, **rules: object) -> dict[str, str]:
+    """Dry run, which changes nothing, then the pruning, which does what was announced."""
+    before = lab.identity()
+    announced = _prune(lab, check=True, **rules)
+    assert lab.identity() == before
+    done = _prune(lab, **rules)
+    assert (done.fates, done.removed) == (announced.fates, announced.removed)
+    return {fate.name: fate.action for fate in done.fates}
+
+
+def restored_and_pruned() -> None:
+    """A snapshot comes back as a new one, copied from below ``.zfs``; others go, one by one."""
+    lab = _with_snapshots("restored", 3)
+    before = listing(f"{lab.path}/.zfs/snapshot/s1")
+    request = RestoreRequest(1, message="back", user="zoe")
+    announced = lab.acting(lambda: restore(_repository(lab), request._replace(check=True)))
+    done = lab.acting(lambda: restore(_repository(lab), request))
+    assert (done.base, done.snapshot, done.changes) == (3, 4, announced.changes)
+    assert done.pending_cleanup == []
+    assert lab.published() == before
+    lab.clean()
+    assert _actions(lab, messages=["back"], last=2) == {
+        "s1": "removed",
+        "s2": "removed",
+        "s3": "kept",
+        "s4": "kept",
+    }
+    assert lab.snapshots() == ["s3", "s4"]
+    lab.put("f", "5")
+    assert lab.sync().snapshot == 5
+    lab.clean()
+    lab.destroy()
+
+
+def holds_clones_and_others_are_respected() -> None:
+    """What somebody holds or has cloned waits, and is named; what others took is not looked at."""
+    lab = _with_snapshots("respected", 5)
+    sh("zfs", "hold", "backup", f"{lab.live}@s1")
+    sh("zfs", "clone", "-o", "mountpoint=none", f"{lab.live}@s2", "tank/clone-of-s2")
+    sh("zfs", "snapshot", f"{lab.live}@daily-1")
+    sh("zfs", "snapshot", f"{lab.live}@s77")  # named like ours, and inherits our property
+    try:
+        assert _actions(lab, last=1) == {
+            "s1": "waits",
+            "s2": "waits",
+            "s3": "removed",
+            "s4": "removed",
+            "s5": "kept",
+            "daily-1": "foreign",
+            "s77": "foreign",
+        }
+        waiting = _prune(lab, last=1).pending_cleanup
+        assert len(waiting) == 2, waiting
+        assert "backup" in waiting[0], waiting
+        assert "tank/clone-of-s2" in waiting[1], waiting
+        assert sorted(lab.snapshots()) == ["daily-1", "s1", "s2", "s5", "s77"]
+    finally:
+        sh("zfs", "destroy", f"{lab.live}@s77")
+        sh("zfs", "release", "backup", f"{lab.live}@s1")
+        sh("zfs", "destroy", "tank/clone-of-s2")
+    assert _prune(lab, last=1).removed == ["s1", "s2"]
+    assert lab.snapshots() == ["s5", "daily-1"]
+    lab.put("f", "6")
+    assert lab.sync().snapshot == 6
+    lab.sound()
+    sh("zfs", "destroy", f"{lab.live}@daily-1")
+    lab.destroy()
+
+
+def readers_in_a_snapshot_keep_nothing_half() -> None:
+    """A file that is open below ``.zfs/snapshot`` may keep its snapshot; it is whole or gone."""
+    lab = _with_snapshots("reader", 3)
+    with open(f"{lab.path}/.zfs/snapshot/s1/f", encoding="ascii") as stream:
+        done = _prune(lab, last=1)
+        assert "s2" in done.removed, done
+        if "s1" not in done.removed:
+            assert len(done.pending_cleanup) == 1, done
+            assert stream.read() == "1"
+    _prune(lab, last=1)
+    assert lab.snapshots() == ["s3"]
+    lab.clean()
+    lab.destroy()
+
+
+def a_mounted_snapshot() -> None:
+    """Root mounts one; publications go on, tidying waits for the unmounting, and pruning as well."""
+    lab = _with_snapshots("mounted", 2)
+    place = os.path.join(lab.home, "seen")
+    repository = _repository(lab)
+    if lab.user:
+        _refused(lab, lambda: mounting.mount(_repository(lab), 1, place), "root")
+        assert not os.path.exists(place)
+    assert mounting.mount(repository, 1, place).changed
+    assert not mounting.mount(repository, 1, place).changed
+    assert listing(place)["f"] == listing(f"{lab.path}/.zfs/snapshot/s1")["f"]
+    flags = os.statvfs(place).f_flag
+    assert flags & os.ST_RDONLY and flags & os.ST_NOSUID and flags & os.ST_NODEV
+    assert flags & os.ST_NOEXEC
+    assert _actions(lab, last=1) == {"s1": "waits", "s2": "kept"}
+    assert place in _prune(lab, last=1).pending_cleanup[0]
+    lab.put("f", "3")
+    third = lab.sync()
+    assert third.snapshot == 3
+    lab.put("f", "4")
+    fourth = lab.sync()
+    assert fourth.snapshot == 4
+    assert listing(place)["f"][0] == "file"
+    assert mounting.unmount(_repository(lab), place).snapshot == 1
+    assert not mounting.unmount(_repository(lab), place).changed
+    for _unused in range(3):
+        lab.recover()
+    assert lab.snapshots() == ["s1", "s2", "s3", "s4"]
+    lab.clean()
+    assert _prune(lab, last=1).removed == ["s1", "s2", "s3"]
+    lab.clean()
+    lab.destroy()
+
+
+def _refused(lab: Lab, work: Callable[[], object], word: str) -> None:
+    try:
+        lab.acting(work)
+    except DsgError as exc:
+        assert exc.code == "DSG-ARGUMENT", exc
+        assert word in str(exc), exc
+        return
+    raise AssertionError("it was not refused")
