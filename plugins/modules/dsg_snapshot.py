@@ -129,7 +129,8 @@ options:
         default: []
       tags:
         description:
-          - Those with one of these words in their message, where it is written with a C(#) in front.
+          - >-
+            Those with one of these words in their message, where it is written with a C(#) in front.
             The message V(Second edition #release) has the tag V(release).
         type: list
         elements: str

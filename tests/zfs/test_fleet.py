@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.integration.playbooks import Play
+from tests.integration.test_guide import BLOCK
 from tests.testbed.bed import Bed, Host
-from tests.tools.collection import InstalledCollection
+from tests.tools.collection import ROOT, InstalledCollection
 from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
 from tests.zfs.playbooks import LISTING
 from tests.zfs.test_remote import listing, write
@@ -211,3 +214,34 @@ def test_a_host_that_is_down_is_completed_when_it_is_back(fleet: Fleet) -> None:
     fleet.play("recover").succeeded()
     assert fleet.published() == [new] * 3
     fleet.check_tidy(2)
+
+
+def test_the_page_from_bare_disks_to_a_verified_fleet(
+    tmp_path: Path, installed_collection: InstalledCollection, bed: Bed
+) -> None:
+    """Every command of docs/fleet.md, with our hosts and disks in place of those it shows."""
+    text = (ROOT / "docs" / "fleet.md").read_text(encoding="utf-8").replace("tank", "depot")
+    blocks = {kind: body for kind, body in BLOCK.findall(text) if kind == "yaml"}
+    storage = yaml.safe_load(blocks["yaml"])["storage"]
+    reached = bed.inventory("admin")["testbed"]
+    src = tmp_path / "handbook"
+    write(src, FILES)
+    storage["hosts"] = {host: {**reached["vars"], **reached["hosts"][host]} for host in FAR}
+    (definition,) = storage["vars"]["dsg_repositories"]
+    definition["src"] = str(src)
+    storage["vars"]["dsg_pools"][0]["vdevs"][0]["disks"] = bed.host(FAR[0]).disks[1:3]
+    (tmp_path / "fleet.yml").write_text(json.dumps({"storage": storage}))
+    said = {}
+    commands = [body for kind, body in BLOCK.findall(text) if kind == "sh"]
+    for line in "".join(commands).splitlines():
+        words = shlex.split(line, comments=True)
+        done = installed_collection.playbook(*words[1:], cwd=tmp_path, ANSIBLE_PIPELINING="true")
+        assert done.rc == 0, f"{line}: {done}"
+        said[words[3], "--check" in words] = done.stdout
+        if words[3] == "dsg.storage.init":
+            write(src, {"a.txt": "longer\n"})
+    for name in FAR:
+        argv = ("python3", "-c", LISTING, "/srv/dsg/handbook")
+        assert json.loads(bed.host(name).run(*argv).stdout) == listing(src)
+    assert "Chapter 3" in said["dsg.storage.log", False]
+    assert "a.txt" in said["dsg.storage.sync", True]
