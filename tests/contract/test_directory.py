@@ -222,6 +222,18 @@ def test_another_snapshot_in_the_place_of_one_is_seen(local_site):
     ]
 
 
+def test_a_snapshot_of_another_history_is_not_ours(local_site):
+    """Its number, name and form are right; it is the chain that does not have it."""
+    three(local_site)
+    theirs = Site(make(os.path.join(local_site.root, "elsewhere"), {}), local_site.name)
+    publish(theirs.repository, make(theirs.copy("source"), {**ONE, "f": "never here"}), 1)
+    shutil.rmtree(local_site.layout.snapshot(1))
+    shutil.copytree(theirs.live, local_site.layout.snapshot(1), symlinks=True)
+    fates = {fate.name: fate.action for fate in prune(local_site.repository, Keep(last=1)).fates}
+    assert fates == {"s2": "removed", "s3": "kept", "s1": "foreign"}
+    assert read(local_site.layout.snapshot(1))["f"] == "never here"
+
+
 def test_nothing_is_pruned_that_is_not_ours(local_site):
     three(local_site)
     folder = local_site.layout.snapshots

@@ -242,3 +242,29 @@ def test_a_report_that_is_delegated_is_made_there(fleet: Fleet) -> None:
     (told,) = [item for item in done.items() if "totals" in item]
     assert (told["totals"]["hosts"], told["totals"]["absent"]) == (2, 2)
     assert told["table"][2].startswith("one ")
+
+
+def test_snapshots_are_worked_on_where_they_are_and_fetched_to_where_working_copies_are(
+    fleet: Fleet,
+) -> None:
+    """``dsg_snapshot`` is an ordinary module over there; ``dsg_fetch`` brings to the control node."""
+    first = read(fleet.src)
+    fleet.play(sync(fleet)).succeeded()
+    Path(fleet.src, "a.txt").write_text("second")
+    fleet.play(sync(fleet)).succeeded()
+    names = {key: fleet.task[key] for key in ("repository", "backend")}
+    dest = f"{fleet.root}/out-{{{{ inventory_hostname }}}}"
+    bring = {"dsg.storage.dsg_fetch": {**names, "snapshot": 1, "dest": dest}}
+    back = {"dsg.storage.dsg_snapshot": {**names, "state": "restored", "snapshot": 1}}
+    keep = {**names, "state": "pruned", "keep": {"last": 1}}
+    done = fleet.play(
+        bring, back, {"dsg.storage.dsg_snapshot": keep}, ansible_python_interpreter=sys.executable
+    ).succeeded()
+    assert [done.changed(host) for host in fleet.bases] == [3, 3]
+    assert fleet.published() == [first] * 2
+    assert [read(f"{fleet.root}/out-{host}") for host in fleet.bases] == [first] * 2
+    for base in fleet.bases.values():
+        assert not any(Path(base, ".dsg", "docs").iterdir())
+    client = {**bring["dsg.storage.dsg_fetch"], "snapshot": 3, "dest": f"{dest}-by-client"}
+    fleet.play({"dsg.storage.dsg_fetch": client, "delegate_to": "client"}).succeeded()
+    assert read(f"{fleet.root}/out-one-by-client") == first
