@@ -1,0 +1,150 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Verification on OpenZFS: bytes overwritten on the disk beneath, and what snapshots still hold."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from _core.sync.verify import verify_repository
+from guest.as_user import as_user
+from guest.contract import delegate
+from guest.lab import Lab, provision, sh, unmount_all
+
+_IMAGE = "/root/beneath/disk.img"
+_POOL, _MOUNTPOINT = "beneath", "/srv/beneath"
+_BLOCK = 128 * 1024
+
+
+def overwritten_blocks_are_named_in_every_snapshot_that_has_them() -> None:
+    """OpenZFS hands out an error for them; each is a finding, and the rest is read all the same."""
+    with _disk() as lab:
+        data = {path: os.urandom(3 * _BLOCK) for path in ("both", "old", "d/intact")}
+        for path, content in data.items():
+            _put(lab, path, content)
+        lab.sync()
+        lab.put("old", "another version")
+        lab.sync()
+        assert _verified(lab, "all") == {}
+        _overwrite(data["both"][_BLOCK : _BLOCK + 512])
+        _overwrite(data["old"][:512])
+        found = _verified(lab, "all")
+        assert found == {
+            (1, False): {("both", "unreadable"), ("old", "unreadable")},
+            (2, False): {("both", "unreadable")},
+            (2, True): {("both", "unreadable")},
+        }, found
+        assert _verified(lab) == {(2, True): {("both", "unreadable")}}
+        # A new version of the file heals what is published, and s1 and s2 stay damaged.
+        lab.put("both", "anew")
+        lab.sync()
+        assert _verified(lab) == {}
+        assert set(_verified(lab, "1", "2")) == {(1, False), (2, False)}
+
+
+def damage_of_the_published_tree_is_no_damage_of_its_snapshot() -> None:
+    """Root writes into the published tree: the snapshot beside it is still what was published."""
+    lab = Lab("told-apart")
+    for path in ("changed", "removed", "d/mode", "same"):
+        lab.put(path, path)
+    lab.sync()
+    lab.put("same", "2")
+    lab.sync()
+    with _writable(lab.path):
+        seen = os.stat(f"{lab.path}/changed")
+        with open(f"{lab.path}/changed", "r+", encoding="utf-8") as stream:
+            stream.write("CHANGED")
+        os.utime(f"{lab.path}/changed", ns=(seen.st_atime_ns, seen.st_mtime_ns))
+        os.unlink(f"{lab.path}/removed")
+        os.chmod(f"{lab.path}/d/mode", 0o600)
+        with open(f"{lab.path}/added", "w", encoding="utf-8") as stream:
+            stream.write("x")
+    found = _verified(lab, "all")
+    expected = {
+        ("changed", "content"),
+        ("removed", "missing"),
+        ("d/mode", "mode"),
+        ("added", "added"),
+    }
+    assert found == {(2, True): expected}, found
+    assert _verified(lab, "1", "2") == found
+    lab.destroy()
+
+
+def damaged_records_are_named_and_the_snapshots_still_verified() -> None:
+    """Manifest and history of the published tree are damaged; trees are checked by what is left."""
+    lab = Lab("records")
+    for number in (1, 2, 3):
+        lab.put("f", f"version {number}")
+        lab.sync()
+    with _writable(lab.path):
+        os.unlink(f"{lab.path}/.dsg/history/s2.jsonl")
+    found = _verified(lab, "all")
+    assert found == {(2, True): {(".dsg/history/s2.jsonl", "history")}}, found
+    lab.destroy()
+
+
+def _verified(lab: Lab, *snapshots: str) -> dict[tuple[int, bool], set[tuple[str, str]]]:
+    """Return (snapshot, published?) → the paths that are damaged, and how."""
+
+    def work() -> list[dict[str, Any]]:
+        chosen = snapshots or ("newest",)
+        return verify_repository(lab.name, lab.backend, snapshots=chosen).problems
+
+    found: dict[tuple[int, bool], set[tuple[str, str]]] = {}
+    for one in lab.acting(work):
+        found.setdefault((one["snapshot"], one["live"]), set()).add((one["path"], one["what"]))
+    return found
+
+
+def _put(lab: Lab, path: str, content: bytes) -> None:
+    lab.put(path, "")
+    with open(os.path.join(lab.copy("wc"), path), "wb") as stream:
+        stream.write(content)
+
+
+@contextmanager
+def _writable(path: str) -> Iterator[None]:
+    sh("mount", "-o", "remount,rw", path)
+    try:
+        yield
+    finally:
+        sh("mount", "-o", "remount,ro", path)
+
+
+@contextmanager
+def _disk() -> Iterator[Lab]:
+    """Give a repository in a pool of its own, whose disk is a file."""
+    os.makedirs(os.path.dirname(_IMAGE), exist_ok=True)
+    with open(_IMAGE, "wb") as stream:
+        stream.truncate(256 << 20)
+    sh("zpool", "create", "-f", "-O", "mountpoint=none", _POOL, _IMAGE)
+    try:
+        parent = f"{_POOL}/dsg"
+        provision(parent, _MOUNTPOINT)
+        lab = Lab("overwritten", parent, _MOUNTPOINT)
+        if lab.user:
+            as_user(lab.user, lambda: delegate(parent))
+        yield lab
+    finally:
+        unmount_all(_MOUNTPOINT)
+        sh("zpool", "destroy", "-f", _POOL)
+        os.unlink(_IMAGE)
+
+
+def _overwrite(content: bytes) -> None:
+    """Overwrite a file's content where it lies on the disk, while no pool is there to notice."""
+    sh("zpool", "export", _POOL)
+    with open(_IMAGE, "r+b") as stream, mmap.mmap(stream.fileno(), 0) as disk:
+        at = disk.find(content)
+        assert at >= 0, "the content is not found on the disk"
+        assert disk.find(content, at + 1) < 0
+        disk[at : at + len(content)] = bytes(len(content))
+        disk.flush()
+    sh("zpool", "import", "-d", os.path.dirname(_IMAGE), _POOL)
