@@ -66,7 +66,11 @@ options:
     description:
       - The last snapshot to tell of, or the time in UTC up to which, as for O(since). A day is
         included as a whole.
+      - In a playbook C(ansible-lint) takes a template under the name C(until) for the keyword of tasks; the
+        alias has no such namesake.
     type: str
+    aliases:
+      - up_to
     default: ""
   author:
     description:
@@ -338,7 +342,7 @@ def argument_spec() -> dict[str, Any]:
         "path": {"type": "str"},
         "paths": {"type": "list", "elements": "str", "default": []},
         "since": {"type": "str", "default": ""},
-        "until": {"type": "str", "default": ""},
+        "until": {"type": "str", "default": "", "aliases": ["up_to"]},
         "author": {"type": "str", "default": ""},
         "limit": {"type": "int", "default": 100},
         "with_paths": {"type": "bool", "default": False},
