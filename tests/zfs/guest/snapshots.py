@@ -67,7 +67,7 @@ def restored_and_pruned() -> None:
         "s4": "kept",
     }
     assert lab.snapshots() == ["s3", "s4"]
-    lab.put("f", "5")
+    lab.put("new", "5")  # in f both sides would have changed
     assert lab.sync().snapshot == 5
     lab.clean()
     lab.destroy()
@@ -126,7 +126,7 @@ def readers_in_a_snapshot_keep_nothing_half() -> None:
 def a_mounted_snapshot() -> None:
     """Root mounts one; publications go on, tidying waits for the unmounting, and pruning as well."""
     lab = _with_snapshots("mounted", 2)
-    place = os.path.join(lab.home, "seen")
+    place = f"/mnt/{lab.name}"
     repository = _repository(lab)
     if lab.user:
         _refused(lab, lambda: mounting.mount(_repository(lab), 1, place), "root")

@@ -229,7 +229,7 @@ def mount_of_the_old_tree() -> None:
         lab.put("a", "22")
         lab.sync()
         (cleanup,) = _look(lab).cleanups
-        sh("mount", "-t", "zfs", "-o", "zfsutil,ro", cleanup["object"], point)
+    sh("mount", "-t", "zfs", "-o", "zfsutil,ro", cleanup["object"], point)
     (cleanup,) = _look(lab).cleanups
     assert [(h["kind"], h["place"]) for h in cleanup["holders"]] == [("mount", point)], cleanup
     assert cleanup["next_step"].startswith(f"Unmount {point}, then run"), cleanup
