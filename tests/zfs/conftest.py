@@ -50,6 +50,7 @@ LONG = (
     "test_repository_role.py::",
     "test_txn.py::test_killed",
     "test_txn.py::test_power_cut",
+    "test_verifying.py::",
 )
 
 

@@ -126,7 +126,7 @@ def readers_in_a_snapshot_keep_nothing_half() -> None:
 def a_mounted_snapshot() -> None:
     """Root mounts one; publications go on, tidying waits for the unmounting, and pruning as well."""
     lab = _with_snapshots("mounted", 2)
-    place = f"/mnt/{lab.name}"
+    place = f"/mnt/{lab.name}-for-{lab.user or 'root'}"  # not below a home that is given away
     repository = _repository(lab)
     if lab.user:
         _refused(lab, lambda: mounting.mount(_repository(lab), 1, place), "root")
