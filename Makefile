@@ -8,7 +8,7 @@
 PYTHON ?= python3
 WORKERS ?= 3
 PYTEST_ARGS ?=
-WITHOUT_HOSTS = --ignore tests/testbed --ignore tests/zfs -m "not long"
+WITHOUT_HOSTS = $(addprefix tests/,collection contract crash integration transport unit) -m "not long"
 SCENARIO ?= default
 COLLECTIONS = $(CURDIR)/.cache/molecule/collections
 

@@ -34,7 +34,8 @@ _EPOCH = 1_700_000_000 * _SECOND
 class Scenario:
     """``build`` makes the state before; ``policy`` and ``operation`` are what the swept run is asked.
 
-    ``undoes`` puts back the names that a run before made portable. With ``crash`` the swept run is a recovery after the run died there; ``ends`` is where that leads.
+    ``undoes`` puts back the names that a run before made portable. With ``crash`` the swept run is a
+    recovery after the run died there; ``ends`` is where that leads.
     """
 
     build: Callable[[str], None]
