@@ -82,9 +82,9 @@ def test_the_demo_tells_its_story(core: Core, tmp_path: Path) -> None:
     assert "the local version wins" in said.split("=== 8.")[1]
 
     table = said.split("=== 9.")[1]
-    assert re.search(r"HOST +REPOSITORY +SNAPSHOT +PUBLISHED +BY +IN SYNC +DIFFERENCES", table)
-    assert re.search(r"alice +library +s4 .* yes +none", table)
-    assert re.search(r"bob +library +s4 .* no +1 upload", table)
+    assert re.search(r"HOST +REPOSITORY +SNAPSHOT +PUBLISHED \(UTC\) +BY +STATE", table)
+    assert re.search(r"alice +library +s4 .* in sync", table)
+    assert re.search(r"bob +library +s4 .* 1 upload", table)
 
     (home,) = tmp_path.glob("dsg-demo-*")
     ending = said.split("Where to look now:")[1]
