@@ -191,8 +191,8 @@ def _free(row: Row) -> str:
         return _number(row.summary.get("free", ""))
     share = max(0.0, min(1.0, space["free"] / most))
     low = " low" if share < SCARCE else ""
-    bar = f'<span class="bar{low}"><i style="width:{100 * (1 - share):.0f}%"></i></span>'
-    return f"{_number(_report.size(space['free']))}{_small(f'of {_report.size(most)}')}{bar}"
+    gauge = f'<span class="bar{low}"><i style="width:{100 * (1 - share):.0f}%"></i></span>'
+    return f"{_number(_report.size(space['free']))}{_small(f'of {_report.size(most)}')}{gauge}"
 
 
 def _details(row: Row) -> str:
