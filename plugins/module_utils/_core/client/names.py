@@ -2,12 +2,17 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a sync renamed in a working copy, kept in ``.dsg/names/<txn>.json`` so that it can be undone."""
+"""What a sync renamed in a working copy, kept in ``.dsg/names/`` so that it can be undone.
+
+Each transaction's record is ``<number>-<txn>.json``. The number tells the order: two transactions may
+start within one second, and clocks are set back.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,20 +21,26 @@ from ..manifest.portable import Rename, Retarget
 from .working_copy import METADATA, WorkingCopy
 
 FORMAT = 1
+_FOLDER = f"{METADATA}/names"
 _ENDING = ".json"
+_NAME = re.compile(r"[0-9]{8,}-.*\.json")
 
 
 class Record(NamedTuple):
-    """One transaction's renamings, in their order, and the links that followed them."""
+    """One transaction's renamings, in their order, and the links that followed them.
 
-    txn_id: str
+    ``path`` is where the record is, relative to the working copy.
+    """
+
+    path: str
     renames: Sequence[Rename]
     retargets: Sequence[Retarget]
 
 
-def path_of(txn_id: str) -> str:
-    """Return where a record is, relative to the working copy."""
-    return f"{METADATA}/names/{txn_id}{_ENDING}"
+def new_path(working_copy: WorkingCopy, txn_id: str) -> str:
+    """Return where the next record goes, relative to the working copy; its lock is held."""
+    number = max(map(_number, _found(working_copy)), default=0) + 1
+    return f"{_FOLDER}/{number:08d}-{txn_id}{_ENDING}"
 
 
 def encode(renames: Sequence[Rename], retargets: Sequence[Retarget]) -> bytes:
@@ -40,17 +51,14 @@ def encode(renames: Sequence[Rename], retargets: Sequence[Retarget]) -> bytes:
 
 def newest(working_copy: WorkingCopy) -> Record | None:
     """Return the newest record, None where there is none; a damaged one is an error."""
-    try:
-        found = sorted(name for name in os.listdir(working_copy.names) if name.endswith(_ENDING))
-    except FileNotFoundError:
+    name = max(_found(working_copy), key=_number, default="")
+    if not name:
         return None
-    if not found:
-        return None
-    path = os.path.join(working_copy.names, found[-1])
+    path = os.path.join(working_copy.names, name)
     with open(path, "rb") as stream:
         content = stream.read()
     try:
-        return _decode(found[-1][: -len(_ENDING)], content)
+        return _decode(f"{_FOLDER}/{name}", content)
     except (ValueError, TypeError, KeyError):
         raise WorkingCopyError(
             "the record of renamed names is damaged, or of another version",
@@ -59,12 +67,23 @@ def newest(working_copy: WorkingCopy) -> Record | None:
         ) from None
 
 
-def _decode(txn_id: str, content: bytes) -> Record:
+def _found(working_copy: WorkingCopy) -> list[str]:
+    try:
+        return [name for name in os.listdir(working_copy.names) if _NAME.fullmatch(name)]
+    except FileNotFoundError:
+        return []
+
+
+def _number(name: str) -> int:
+    return int(name.partition("-")[0])
+
+
+def _decode(path: str, content: bytes) -> Record:
     data = json.loads(content)
     if data["format"] != FORMAT:
         raise ValueError("format")
     return Record(
-        txn_id,
+        path,
         [Rename(*one) for one in data["renames"]],
         [Retarget(*one) for one in data["links"]],
     )

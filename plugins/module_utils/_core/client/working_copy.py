@@ -27,7 +27,8 @@ class WorkingCopy:
     ``.dsg/repositories/<key>/manifest.jsonl`` is C, the manifest of the last sync with a repository;
     ``index`` the stat index; ``journal`` the transaction that is being applied; ``staging/<txn>``
     its files; ``backup/<txn>`` local versions that lost a conflict; ``fleet/<id>`` the transactions
-    over many hosts that are not ended; ``names/<txn>.json`` what a sync renamed here; ``lock``, ``fleet.lock`` and ``scan.lock`` stay for good.
+    over many hosts that are not ended; ``names/<number>-<txn>.json`` what a sync renamed here;
+    ``lock``, ``fleet.lock`` and ``scan.lock`` stay for good.
     """
 
     def __init__(self, root: str) -> None:

@@ -60,7 +60,7 @@ def _renamings(plan: Plan, view: View, client: ClientTransaction, slot: int) -> 
         operations.append(Operation(INSTALL, one.path, slot=slot, ino=ino, seen=seen))
         slot += 1
     ino = client.stage_names(slot, records.encode(view.names.renames, links))
-    path = records.path_of(client.txn_id)
+    path = records.new_path(view.working_copy, client.txn_id)
     return [*operations, Operation(INSTALL, path, slot=slot, ino=ino)]
 
 

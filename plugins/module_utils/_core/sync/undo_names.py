@@ -167,9 +167,9 @@ def _operations(
                     RENAME, _beside(old, new), ino=_seen(tree, old).ino, old=old.rpartition("/")[2]
                 )
             )
-        path = records.path_of(record.txn_id)
         slot = len(names.retargets)
-        return [*operations, Operation(REMOVE, path, slot=slot, seen=_seen(tree, path))]
+        seen = _seen(tree, record.path)
+        return [*operations, Operation(REMOVE, record.path, slot=slot, seen=seen)]
 
 
 def _seen(tree: Beneath, path: str) -> Seen:

@@ -1,0 +1,27 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The records of what syncs renamed: which one is the newest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from _core.client import names
+from _core.client.working_copy import WorkingCopy
+from _core.manifest.portable import Rename
+
+
+@pytest.mark.parametrize("later", ["20260101T000000Z-00", "20250101T000000Z-ff"])
+def test_the_newest_record_is_the_last_one_written_whatever_the_clock_says(tmp_path, later):
+    """Of two within one second, the chance of their ids decided; a clock set back hid the newer."""
+    copy = WorkingCopy(str(tmp_path))
+    for txn, renamed in (("20260101T000000Z-ff", "first"), (later, "second")):
+        path = Path(copy.root, names.new_path(copy, txn))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(names.encode([Rename(renamed, "new")], []))
+    newest = names.newest(copy)
+    assert newest.renames == [Rename("second", "new")]
+    assert Path(copy.root, newest.path) == path
