@@ -96,15 +96,28 @@ def holds_clones_and_others_are_respected() -> None:
         assert "tank/clone-of-s2" in waiting[1], waiting
         assert sorted(lab.snapshots()) == ["daily-1", "s1", "s2", "s5", "s77"]
     finally:
-        sh("zfs", "destroy", f"{lab.live}@s77")
         sh("zfs", "release", "backup", f"{lab.live}@s1")
         sh("zfs", "destroy", "tank/clone-of-s2")
     assert _prune(lab, last=1).removed == ["s1", "s2"]
-    assert lab.snapshots() == ["s5", "daily-1"]
+    assert sorted(lab.snapshots()) == ["daily-1", "s5", "s77"]
+    assert _repository(lab).snapshots() == [5]
     lab.put("f", "6")
     assert lab.sync().snapshot == 6
     lab.sound()
     sh("zfs", "destroy", f"{lab.live}@daily-1")
+    sh("zfs", "destroy", f"{lab.live}@s77")
+    lab.destroy()
+
+
+def one_of_others_in_the_place_of_ours() -> None:
+    """It inherits our property, and is no base all the same; nothing is published upon it."""
+    lab = _with_snapshots("replaced", 2)
+    sh("zfs", "destroy", f"{lab.live}@s2")
+    sh("zfs", "snapshot", f"{lab.live}@s2")
+    lab.put("f", "3")
+    before = lab.published()
+    lab.refused("DSG-DRIFT", "@s2", "not ours")
+    assert lab.published() == before
     lab.destroy()
 
 

@@ -76,14 +76,19 @@ def own_properties(runner: Runner, dataset: str) -> dict[str, str]:
     return {pair[0]: pair[1] for pair in pairs}
 
 
+def own(properties: Properties, name: str) -> str:
+    """Return a property that was set on this very dataset or snapshot, or received by it, else ''.
+
+    A snapshot inherits the user properties of its dataset: everybody's looks like ours otherwise.
+    """
+    found = properties.get(name, NOTHING)
+    return found.value if found.source in OWN else ""
+
+
 def snapshots(runner: Runner, dataset: str, marker: str) -> list[tuple[str, str]]:
-    """Return each snapshot's name (what follows the ``@``) and marker property, others' as well."""
-    listed = runner.zfs("list", "-H", "-d", "1", "-t", "snapshot", "-o", f"name,{marker}", dataset)
-    found = []
-    for line in listed.splitlines():
-        name, value = _fields(line, 2)
-        found.append((name.partition("@")[2], "" if value == "-" else value))
-    return found
+    """Return each snapshot's name (what follows the ``@``) and its own marker, '' on others'."""
+    found = read(runner, (marker,), [dataset], kinds="snapshot", depth=1)
+    return [(name.partition("@")[2], own(seen, marker)) for name, seen in found.items()]
 
 
 def _fields(line: str, number: int) -> list[str]:

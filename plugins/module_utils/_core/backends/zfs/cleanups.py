@@ -87,7 +87,7 @@ def _keepers(
     runner: Runner, snapshot: str, seen: datasets.Properties, layout: Layout
 ) -> list[Holder]:
     """Return what keeps a snapshot of a work dataset, itself included where it is not ours."""
-    ours = bool(seen.get(TXN, datasets.NOTHING).value)
+    ours = bool(datasets.own(seen, TXN))
     named = snapshot_number(snapshot.partition("@")[2]) is not None
     found = [] if ours and named else [Holder(SNAPSHOT, place=snapshot)]
     return _holds_and_clones(runner, snapshot, seen, layout) + found
@@ -210,7 +210,7 @@ def snapshot_users(runner: Runner, layout: Layout) -> list[SnapshotUser]:
     found = []
     for snapshot, seen in listed.items():
         number = snapshot_number(snapshot.partition("@")[2])
-        if number is not None and seen.get(TXN, datasets.NOTHING).value:
+        if number is not None and datasets.own(seen, TXN):
             users = _holds_and_clones(runner, snapshot, seen, layout)
             found += [SnapshotUser(number, user) for user in users]
     for holder in _sends(layout):

@@ -239,7 +239,7 @@ def _look_for_snapshot(transaction: OpenTransaction) -> None:
         depth=1,
     )
     snapshot = found.get(name, {})
-    if snapshot.get(TXN, NOTHING).value == transaction.txn_id:
+    if datasets.own(snapshot, TXN) == transaction.txn_id:
         transaction.prepared = snapshot.get(MANIFEST, NOTHING).value
         transaction.written = found[transaction.dataset][written].value
         transaction.taken = int(snapshot["creation"].value)

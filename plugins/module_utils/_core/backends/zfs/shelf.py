@@ -9,7 +9,7 @@ from __future__ import annotations
 from ...errors import Unfinished
 from ...zfs import datasets, mounts
 from ...zfs.command import CommandFailed, Runner
-from ...zfs.datasets import NOTHING, OWN, Properties
+from ...zfs.datasets import NOTHING, Properties
 from ..base import Removal, Shelf, Stored
 from .layout import MANIFEST, TXN, Layout, snapshot_number
 from .state import State
@@ -41,7 +41,7 @@ def look(runner: Runner, state: State) -> Shelf:
 
 
 def _is_ours(properties: Properties) -> bool:
-    return all(properties.get(name, NOTHING).source in OWN for name in (TXN, MANIFEST))
+    return all(datasets.own(properties, name) for name in (TXN, MANIFEST))
 
 
 def _users(runner: Runner, snapshot: str, properties: Properties) -> list[str]:

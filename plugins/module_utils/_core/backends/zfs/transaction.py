@@ -16,7 +16,6 @@ from ...posix.beneath import Beneath
 from ...posix.durable import sync_file_system
 from ...zfs import datasets, mounts
 from ...zfs.command import CommandFailed, Runner
-from ...zfs.datasets import NOTHING
 from .. import published, tree
 from ..base import Land, Upload
 from ..holding import new_held
@@ -249,7 +248,7 @@ def _examine(
     _require_newest(live, {name: found[name] for name in taken}, base)
     newest = max(taken, key=lambda name: int(found[name]["createtxg"].value), default="")
     mine = found.get(f"{live}@{ours}", {})
-    if mine.get(TXN, NOTHING).value != base.header.txn:
+    if datasets.own(mine, TXN) != base.header.txn:
         raise DriftError(
             f"the snapshot @{ours} of the published tree is not there, or not ours",
             object=live,
@@ -286,7 +285,7 @@ def _examine(
 
 def _require_newest(live: str, taken: dict[str, datasets.Properties], base: Manifest) -> None:
     """Stop where a transaction has committed since."""
-    ours = [name.partition("@")[2] for name, seen in taken.items() if seen.get(TXN, NOTHING).value]
+    ours = [name.partition("@")[2] for name, seen in taken.items() if datasets.own(seen, TXN)]
     last = max((snapshot_number(name) or 0 for name in ours), default=0)
     if last > base.header.snapshot:
         raise DriftError(
