@@ -6,38 +6,39 @@
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from tests.tools import environments
-from tests.tools.sshd import Sshd, sshd
 
 from . import corpus
 from .bench_ansible import _installed
+from .hosts import end_shared_connections, reached
 from .measure import Command, Options, compare
 
-FLEETS = ((1, 5), (10, 5), (50, 25))
+FLEETS = ((1, 5, 20_000), (10, 5, 20_000), (50, 25, 2_000))
+"""Hosts, forks and files: fifty hosts share the one disk, so they get a smaller tree."""
 MANY = 500
 
 
 def main(options: Options) -> None:
     """Print the tables."""
     env = _with_synchronize(_installed(options.base / "collections"))
-    tree = corpus.small(options.base, 200 if options.quick else 20_000)
     shutil.rmtree(options.base / "fleet", ignore_errors=True)
     root = options.base / "fleet"
     root.mkdir()
     fleets = FLEETS[:2] if options.quick else FLEETS
-    addresses = [f"127.0.1.{number}" for number in range(1, fleets[-1][0] + 1)]
-    with sshd(root / "ssh", addresses=["127.0.0.1", *addresses]) as server:
-        for hosts, forks in fleets:
-            _over_ssh(options, [*env], tree, root, server, addresses[:hosts], forks)
+    with reached(root, fleets[-1][0]) as found:
+        for hosts, forks, files in fleets:
+            tree = corpus.small(options.base, 200 if options.quick else files)
+            some = dict(list(found.items())[:hosts])
+            _over_ssh(options, [*env], tree, root, some, forks)
+            shutil.rmtree(tree / ".dsg", ignore_errors=True)
+            for folder in ("base", "copies"):
+                shutil.rmtree(root / folder)
     _simulated(options, [*env], root)
-    shutil.rmtree(tree / ".dsg", ignore_errors=True)
     shutil.rmtree(root)
 
 
@@ -54,19 +55,18 @@ def _over_ssh(
     env: list[str],
     tree: Path,
     root: Path,
-    server: Sshd,
-    addresses: list[str],
+    hosts: dict[str, dict[str, Any]],
     forks: int,
 ) -> None:
-    inventory = root / f"inventory-{len(addresses)}.json"
-    inventory.write_text(json.dumps(_reached(server, addresses)))
+    inventory = root / f"inventory-{len(hosts)}.json"
+    inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
     task = {
         "src": str(tree),
         "repository": "bench",
         "backend": {"base": f"{root}/base/{{{{ inventory_hostname }}}}"},
     }
     copied = {"src": f"{tree}/", "dest": f"{root}/copies/{{{{ inventory_hostname }}}}/"}
-    for address in addresses:
+    for address in hosts:
         _provision(root / "base" / address)
         (root / "copies" / address).mkdir(parents=True, exist_ok=True)
     ours = _playbook(root / "sync.json", {"dsg.storage.dsg_sync": task})
@@ -75,7 +75,7 @@ def _over_ssh(
     variables = json.dumps({"dsg_repositories": [definition], "dsg_hosts": "all"})
     common = ["-i", str(inventory), "-f", str(forks)]
     compare(
-        f"nothing changed, {tree.name}, {len(addresses)} hosts over ssh, {forks} forks",
+        f"nothing changed, {tree.name}, {len(hosts)} hosts over ssh, {forks} forks",
         {
             "playbook with dsg_sync": Command([*env, "ansible-playbook", *common, str(ours)]),
             "ansible.posix.synchronize": Command([*env, "ansible-playbook", *common, str(peer)]),
@@ -85,16 +85,7 @@ def _over_ssh(
         },
         options.rounds,
     )
-    for address in addresses:
-        _end_shared_connection(options, server, address)
-
-
-def _end_shared_connection(options: Options, server: Sshd, address: str) -> None:
-    """End the master that ControlPersist leaves behind."""
-    path = options.base / "collections" / ".ansible" / "cp" / "dsg-%C"
-    words = ["-O", "exit", "-o", f"ControlPath={path}", "-p", str(server.port), "-l", server.user]
-    command = ["ssh", *server.options, *words, address]
-    subprocess.run(command, check=False, stderr=subprocess.DEVNULL)
+    end_shared_connections(options.base)
 
 
 def _simulated(options: Options, env: list[str], root: Path) -> None:
@@ -125,17 +116,6 @@ def _simulated(options: Options, env: list[str], root: Path) -> None:
         argv = [*env, "ansible-playbook", "-i", str(inventory), "-f", "25", str(play)]
         commands[f"{hosts} hosts"] = Command(argv)
     compare("simulated hosts, nothing changed", commands, 1)
-
-
-def _reached(server: Sshd, addresses: list[str]) -> dict[str, Any]:
-    variables = {
-        "ansible_port": server.port,
-        "ansible_user": server.user,
-        "ansible_ssh_private_key_file": str(server.key),
-        "ansible_ssh_common_args": shlex.join(server.options),
-        "ansible_python_interpreter": sys.executable,
-    }
-    return {"all": {"hosts": {address: {} for address in addresses}, "vars": variables}}
 
 
 def _provision(base: Path) -> None:

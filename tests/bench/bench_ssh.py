@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +26,8 @@ from .bench_sync import _CORE, _remove, _start_over
 from .measure import Command, Options, Run, compare
 
 _CIPHER = ["-o", "Ciphers=aes128-gcm@openssh.com"]
+_RECORD = 128 * 1024
+"""Bytes that are changed together: what a file's digests by parts, and ZFS, go by."""
 
 _RUN = """
 import json, sys
@@ -50,28 +54,31 @@ def main(options: Options) -> None:
         mib = corpus.MIB
         count, size = (20, 128 * mib) if options.quick else (200, 2048 * mib)
         _first(server, f"{count} x 5 MiB", corpus.medium(options.base, count), options)
-        _first(server, f"1 x {size // mib} MiB", corpus.large(options.base, size), options)
+        tree = corpus.large(options.base, size)
+        _first(server, f"1 x {size // mib} MiB", tree, options)
+        _in_place(server, f"1% of 1 x {size // mib} MiB in place", tree, options)
 
 
-def _ours(server: Sshd, src: Path, base: Path) -> list[str]:
+def _ours(server: Sshd, src: Path, base: Path, *further: str) -> list[str]:
     reached = {
         "host": server.host,
         "label": "bench",
         "port": server.port,
         "user": server.user,
         "key_file": str(server.key),
-        "options": [*server.options, *_CIPHER],
+        "options": [*server.options, *_CIPHER, *further],
     }
     code = [sys.executable, "-I", "-S", "-c", _RUN, str(_CORE)]
     return [*code, str(src), str(base), json.dumps(reached)]
 
 
-def _rsync(server: Sshd, source: Path, target: Path) -> list[str]:
+def _rsync(server: Sshd, source: Path, target: Path, *further: str, ssh=()) -> list[str]:
     """Return what rsync has to do for the same end: an exact copy on the host."""
     words = server.command()
-    shell = " ".join([words[0], *_CIPHER, *words[1:-1]])  # without the host
+    shell = " ".join([words[0], *_CIPHER, *ssh, *words[1:-1]])  # without the host
     where = f"{server.host}:{target}/"
-    return ["rsync", "-a", "--delete", "--exclude=/.dsg", "-e", shell, f"{source}/", where]
+    exact = ["-a", "--delete", "--exclude=/.dsg", *further]
+    return ["rsync", *exact, "-e", shell, f"{source}/", where]
 
 
 def _floor(server: Sshd) -> Command:
@@ -156,4 +163,47 @@ def _first(server: Sshd, title: str, tree: Path, options: Options) -> None:
         options.rounds,
     )
     for leftover in (copy, base, tree / ".dsg"):
+        _remove(leftover)
+
+
+def _in_place(server: Sshd, title: str, tree: Path, options: Options) -> None:
+    """Rewrite whole records all over a file; the peer also knows that it changed in place."""
+    mine, theirs = options.base / "ssh-large", options.base / "ssh-large.rsync"
+    for copy in (mine, theirs):
+        _remove(copy)
+    shutil.copytree(tree, mine, ignore=shutil.ignore_patterns(".dsg"))
+    base = options.base / "ssh-large.base"
+    _published(server, mine, base)
+    subprocess.run(_rsync(server, mine, theirs), check=True)
+    (file,) = mine.rglob("*.bin")
+    records = file.stat().st_size // _RECORD
+
+    def edit() -> None:
+        with file.open("r+b") as stream:
+            for record in random.sample(range(records), records // 100):
+                stream.seek(record * _RECORD)
+                stream.write(random.randbytes(_RECORD))
+        os.sync()
+
+    part = ("--inplace", "--no-whole-file")
+    _compare(
+        title,
+        _floor(server),
+        Command(_ours(server, mine, base), before=edit),
+        Command(_rsync(server, mine, theirs, *part)),  # what has been edited for ours
+        options.rounds,
+    )
+    log = options.base / "ssh-large.log"
+    counting = ("-E", str(log), "-o", "LogLevel=VERBOSE")
+    edit()
+    for name, command in (
+        ("dsg", _ours(server, mine, base, *counting)),
+        ("rsync", _rsync(server, mine, theirs, *part, ssh=counting)),
+    ):
+        subprocess.run(command, check=True)
+        sent = sum(map(int, re.findall(r"Transferred: sent (\d+)", log.read_text())))
+        log.unlink()
+        ratio = sent / (records // 100 * _RECORD)
+        print(f"  {name} sent {sent} bytes: {ratio:.2f} of the changed records", flush=True)
+    for leftover in (mine, theirs, base):
         _remove(leftover)

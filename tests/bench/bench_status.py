@@ -8,20 +8,16 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.tools.sshd import sshd
-
 from . import corpus
 from .bench_ansible import _installed
-from .bench_fleet import _provision, _reached
+from .bench_fleet import _provision
+from .hosts import end_shared_connections, reached
 from .measure import Command, Options, compare
 
 HOSTS, FORKS = 50, 25
-_PER_SERVER = 15
-"""OpenSSH's server listens on sixteen addresses at most."""
 
 
 def main(options: Options) -> None:
@@ -31,15 +27,7 @@ def main(options: Options) -> None:
     root = options.base / "status"
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir()
-    hosts = 10 if options.quick else HOSTS
-    addresses = [f"127.0.1.{number}" for number in range(1, hosts + 1)]
-    with ExitStack() as stack:
-        found: dict[str, Any] = {}
-        for first in range(0, hosts, _PER_SERVER):
-            part = addresses[first : first + _PER_SERVER]
-            server = stack.enter_context(sshd(root / f"ssh{first}", addresses=["127.0.0.1", *part]))
-            reached = _reached(server, part)["all"]
-            found.update(dict.fromkeys(part, reached["vars"]))
+    with reached(root, 10 if options.quick else HOSTS) as found:
         _compare(options, env, tree, root, found)
     shutil.rmtree(tree / ".dsg", ignore_errors=True)
     shutil.rmtree(root)
@@ -66,9 +54,7 @@ def _compare(
     ping = [*env, "ansible", "storage", *common, "-m", "ping"]
 
     def forget() -> None:
-        for socket in options.base.glob("collections/**/cp/*"):
-            end = ["ssh", "-O", "exit", "-o", f"ControlPath={socket}", "anything"]
-            subprocess.run(end, check=False, stderr=subprocess.DEVNULL)
+        end_shared_connections(options.base)
 
     for title, before in (("new connections", forget), ("connections that are open", None)):
         compare(

@@ -105,9 +105,9 @@ def test_timers_look_after_what_is_published(ground: StorageGround) -> None:
         assert ground.host.run(*timer).stdout.split() == ["active", "enabled"]
 
     assert start(ground, "dsg-verify.service") == 0
-    ground.zfs("set", "readonly=off", ground.parent)
+    ground.host.run("mount", "-o", "remount,rw", ground.live)
     ground.host.run("python3", "-c", FLIP, f"{ground.live}/d/b")
-    ground.zfs("set", "readonly=on", ground.parent)
+    ground.host.run("mount", "-o", "remount,ro", ground.live)
     assert start(ground, "dsg-verify.service") == 1
     told = message(ground)
     assert (told["unit"], told["status"], told["ended"]) == ("dsg-verify", 1, "exit-code")
@@ -147,6 +147,7 @@ def test_a_service_users_repository_is_looked_after_by_them(ground: StorageGroun
     announced = ground.play("provision", "--check", "--diff").succeeded()
     done = ground.play("provision", "--diff").succeeded()
     assert done.changed() == announced.changed() > 0
+    ground.host.run("install", "-d", "-m", "700", "-o", "keeper", "/home/keeper/.ansible/tmp")
     for number in range(4):
         ground.write("ann", {"a": f"edit {number}"})
         ground.host.run("chown", "-R", "keeper", ground.home)
