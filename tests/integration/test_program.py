@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,10 +52,15 @@ class Host:
         path.chmod(0o755)
         return str(path)
 
-    def configure(self, alerts: dict[str, Any] | None = None, **repository: Any) -> None:
+    def configure(
+        self,
+        alerts: dict[str, Any] | None = None,
+        others: tuple[dict[str, Any], ...] = (),
+        **repository: Any,
+    ) -> None:
         content = {
             "format": 1,
-            "repositories": [{**self.repository, **repository}],
+            "repositories": [{**self.repository, **repository}, *others],
             "state": str(self.state),
             "alerts": {
                 "mail_to": ["storage-team@example.org"],
@@ -245,6 +251,19 @@ def test_names_and_words(host: Host) -> None:
     host.configure(user="somebody-else")
     done = host.run("verify")
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_two_repositories_of_one_name_are_both_looked_after(host: Host, tmp_path: Path) -> None:
+    other = tmp_path / "other-base"
+    shutil.copytree(host.site.base, other, symlinks=True)
+    flip(os.path.join(host.site.live, "d/b"))
+    host.configure(
+        others=({**host.repository, "backend": {"type": "directory", "base": str(other)}},)
+    )
+    for names in ([], [host.site.name]):
+        done = host.run("verify", *names)
+        assert done.returncode == 1, done.stdout
+        assert "d/b" in done.stderr and str(other) in done.stdout
 
 
 def test_pruning_by_rules(host: Host) -> None:

@@ -201,9 +201,29 @@ def test_within_keeps_all_of_that_time_and_nothing_else(history, within):
     times = {one.number: datetime.strptime(one.created_at, FORMAT) for one in history}
     size = int(within[:-1])
     length = timedelta(hours=size) if within.endswith("h") else timedelta(days=size)
-    since = max(times.values()) - length
+    since = times[history[-1].number] - length
     wanted = {number for number, time in times.items() if time >= since}
     assert set(kept(history, Keep(within=within))) == wanted | {history[-1].number}
+
+
+@pytest.mark.parametrize("wrong", [2, 3])
+def test_a_clock_that_was_ahead_makes_nothing_else_old(wrong):
+    """Whether of the newest or of an older one: the year it showed is not what others are judged by."""
+    times = ["2026-03-01 08:00", "2026-03-02 08:00", "2026-03-03 08:00"]
+    times[wrong - 1] = "2036-03-03 08:00"
+    now = datetime(2026, 3, 4)
+    found = reasons(at(*times), Keep(within="30d"), now)
+    assert [number for number, why in found.items() if why] == [3, 2, 1]
+
+
+def test_a_clock_that_was_behind_makes_nothing_old():
+    assert kept(
+        at("2026-03-01 08:00", "2026-03-02 08:00", "2001-01-01 00:00"), Keep(within="1d")
+    ) == [
+        1,
+        2,
+        3,
+    ]
 
 
 @given(HISTORIES, RULES, st.data())

@@ -109,6 +109,19 @@ def holds_clones_and_others_are_respected() -> None:
     lab.destroy()
 
 
+def odd_values_of_others_change_nothing() -> None:
+    """Properties of users may hold tabs and what some take for the end of a line."""
+    lab = _with_snapshots("odd", 1)
+    odd = "a\tb\u2028c\x0bd\x85e"
+    sh("zfs", "set", f"org.example:note={odd}", lab.live)
+    lab.put("f", "2")
+    assert lab.sync().snapshot == 2
+    kept = sh("zfs", "get", "-Hp", "-o", "value", "org.example:note", lab.live)
+    assert kept.rstrip("\n") == odd, "it is carried over as it is"
+    lab.sound()
+    lab.destroy()
+
+
 def one_of_others_in_the_place_of_ours() -> None:
     """It inherits our property, and is no base all the same; nothing is published upon it."""
     lab = _with_snapshots("replaced", 2)

@@ -10,7 +10,7 @@ import json
 import os
 import pwd
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 from ..errors import ArgumentError, DsgError
@@ -48,22 +48,24 @@ def main(verb: str, arguments: Sequence[str]) -> int | None:
 
 def _results(verb: str, configuration: Configuration, names: Sequence[str]) -> list[Result]:
     if verb == scrub.SCRUB:
-        pools = _chosen({pool: pool for pool in configuration.pools}, names)
+        pools = _chosen([(pool, pool) for pool in configuration.pools], names)
         return [scrub.run(pool, configuration.scrub_after_days) for pool in pools]
     user = _running_user()
-    ours = {one.name: one for one in configuration.repositories if one.user == user}
+    ours = [(one.name, one) for one in configuration.repositories if one.user == user]
     return [tasks.run(verb, one) for one in _chosen(ours, names)]
 
 
-def _chosen(known: Mapping[str, _One], names: Sequence[str]) -> list[_One]:
+def _chosen(known: Sequence[tuple[str, _One]], names: Sequence[str]) -> list[_One]:
+    """Return everything of those names, all if there are none: two bases may have one name both."""
+    there = sorted({name for name, _unused in known})
     for name in names:
-        if name not in known:
+        if name not in there:
             raise ArgumentError(
                 "this is not looked after here, or not as this user",
                 object=name,
-                next_step=f"There are: {', '.join(sorted(known)) or 'none'}.",
+                next_step=f"There are: {', '.join(there) or 'none'}.",
             )
-    return [known[name] for name in names or known]
+    return [one for name, one in known if name in (names or there)]
 
 
 def _running_user() -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from ..backends.base import Held, LocalRepository
 from ..backends.registry import open_repository
-from ..errors import DsgError
+from ..errors import DsgError, Unfinished
 from .configuration import Looked
 from .report import FINDING, Result, failed
 
@@ -59,13 +59,20 @@ def _prune(repository: LocalRepository, looked: Looked, subject: str) -> Result:
 
 
 def _collect(repository: LocalRepository, looked: Looked, subject: str) -> Result:
-    if repository.head() is None and not repository.unfinished():
+    if not _is_published(repository) and not repository.unfinished():
         return Result(subject, done=["is not published yet"])
     with repository.lock(_LOCK_SECONDS):
         done = repository.recover()
     waits = [f"waits: {line}" for line in repository.unfinished()]
     forgotten = [str(one) for one in repository.held() if _is_old(one)]
     return Result(subject, FINDING if forgotten else 0, [*done, *waits], forgotten)
+
+
+def _is_published(repository: LocalRepository) -> bool:
+    try:
+        return repository.head() is not None
+    except Unfinished:  # committed, and not to be seen yet: this is what recovery is for
+        return True
 
 
 def _is_old(held: Held) -> bool:

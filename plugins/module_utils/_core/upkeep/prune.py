@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import NamedTuple
 
 from ..backends import published
@@ -125,7 +126,9 @@ def _fates(repository: LocalRepository, keep: Keep) -> list[Fate]:
         )
     bases = _bases(repository)
     candidates = [Candidate(n, h.created_at, h.message) for n, h in headers.items()]
-    kept = reasons([one for one in candidates if one.number in {p.number for p in proved}], keep)
+    numbers = {one.number for one in proved}
+    now = datetime.now(timezone.utc).replace(tzinfo=None)
+    kept = reasons([one for one in candidates if one.number in numbers], keep, now)
     fates = [_fate(one, headers[one.number], kept[one.number], bases) for one in proved]
     foreign = [*(f"s{one.number}" for one in shelf.stored if one not in proved), *shelf.foreign]
     why = ["not made by this repository's transactions"]

@@ -77,17 +77,25 @@ class Candidate(NamedTuple):
     message: str
 
 
-def reasons(candidates: Sequence[Candidate], keep: Keep) -> dict[int, list[str]]:
-    """Return why each snapshot is kept, by number; an empty list: no rule keeps it."""
+def reasons(
+    candidates: Sequence[Candidate], keep: Keep, now: datetime = datetime.max
+) -> dict[int, list[str]]:
+    """Return why each snapshot is kept, by number; an empty list: no rule keeps it.
+
+    Times come from the clocks of those who published. One of the future, behind ``now`` (UTC), must
+    not make everything else look old.
+    """
     newest_first = sorted(candidates, key=lambda one: one.number, reverse=True)
     found: dict[int, list[str]] = {one.number: [] for one in newest_first}
     if newest_first:
-        for number, reason in _said(newest_first, keep):
+        for number, reason in _said(newest_first, keep, now):
             found[number].append(reason)
     return found
 
 
-def _said(newest_first: Sequence[Candidate], keep: Keep) -> Iterator[tuple[int, str]]:
+def _said(
+    newest_first: Sequence[Candidate], keep: Keep, now: datetime
+) -> Iterator[tuple[int, str]]:
     yield newest_first[0].number, "newest"
     times = {one.number: _time(one) for one in newest_first}
     last = newest_first if keep.last == ALL else newest_first[: keep.last]
@@ -95,7 +103,7 @@ def _said(newest_first: Sequence[Candidate], keep: Keep) -> Iterator[tuple[int, 
     for name, period in _CALENDAR.items():
         yield from _by_calendar(newest_first, times, name, period, getattr(keep, name))
     if keep.within:
-        since = _before(max(times.values()), keep.within)
+        since = _before(min(times[newest_first[0].number], now), keep.within)
         yield from (
             (one.number, f"within {keep.within}")
             for one in newest_first

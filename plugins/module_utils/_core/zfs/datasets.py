@@ -51,8 +51,11 @@ def read(
         "-o", "name,property,value,source", ",".join(names), *datasets,
     )  # fmt: skip
     found: dict[str, Properties] = {}
-    for line in listed.splitlines():
-        name, key, value, source = _fields(line, 4)
+    for line in _lines(listed):
+        name, key, rest = _fields(line, 3)
+        value, tab, source = rest.rpartition("\t")
+        if not tab:
+            raise ZfsError(f"unexpected output of zfs: {line!r}")
         found.setdefault(name, {})[key] = Value("" if value == "-" else value, source)
     return found
 
@@ -72,7 +75,7 @@ def listed(runner: Runner, name: str) -> dict[str, str]:
 def own_properties(runner: Runner, dataset: str) -> dict[str, str]:
     """Return the properties that were set on this very dataset, or received by it."""
     listed = runner.zfs("get", "-Hp", "-s", ",".join(OWN), "-o", "property,value", "all", dataset)
-    pairs = [_fields(line, 2) for line in listed.splitlines()]
+    pairs = [_fields(line, 2) for line in _lines(listed)]
     return {pair[0]: pair[1] for pair in pairs}
 
 
@@ -91,8 +94,14 @@ def snapshots(runner: Runner, dataset: str, marker: str) -> list[tuple[str, str]
     return [(name.partition("@")[2], own(seen, marker)) for name, seen in found.items()]
 
 
+def _lines(listed: str) -> list[str]:
+    """Return the lines; what else Python takes for an end of line may stand in a user property."""
+    return listed.removesuffix("\n").split("\n") if listed else []
+
+
 def _fields(line: str, number: int) -> list[str]:
-    fields = line.split("\t")
+    """Return so many fields; the last one may hold tabs."""
+    fields = line.split("\t", number - 1)
     if len(fields) != number:
         raise ZfsError(f"unexpected output of zfs: {line!r}")
     return fields

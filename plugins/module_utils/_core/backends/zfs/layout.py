@@ -89,8 +89,11 @@ class Layout:
 
     @property
     def mount_lock(self) -> str:
-        """Return the lock file of the mounts of one repository, held for one operation."""
-        return os.path.join(RUN, f"{self.live.replace('/', '%')}.mounts.lock")
+        """Return the lock file of the mounts of one repository, held for one operation.
+
+        No dataset has an empty component: this is the lock of no repository.
+        """
+        return os.path.join(RUN, f"{self.live.replace('/', '%')}%%mounts.lock")
 
     @property
     def lock(self) -> str:
