@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from tests.tools import environments
 from tests.tools.collection import InstalledCollection, Result, run
+from tests.unit.ansible.module_runner import content
 
 
 class Core(NamedTuple):
@@ -120,6 +121,55 @@ class Ground:
         prepare = self.root / "prepare.yml"
         prepare.write_text(json.dumps(plays))
         Play(self.installed.playbook(prepare, "-i", self.inventory)).succeeded()
+
+
+HOSTS = ("h1", "h2", "h3")
+
+
+class FleetGround(Ground):
+    """Three hosts with a base directory each, and Ann's working copy."""
+
+    def __init__(self, root: Path, installed: InstalledCollection) -> None:
+        super().__init__(root, installed)
+        self.definition = {
+            "name": "docs",
+            "src": str(self.ann),
+            "backend": {"type": "directory", "base": f"{root}/{{{{ inventory_hostname }}}}"},
+            "user": "ann",
+        }
+        self.define(self.definition)
+
+    def define(self, *definitions: dict[str, Any], **variables: Any) -> None:
+        """Write the inventory."""
+        shared = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "dsg_repositories": list(definitions),
+            **variables,
+        }
+        storage = {"hosts": {host: {} for host in HOSTS}, "vars": shared}
+        self.inventory.write_text(json.dumps({"storage": storage}))
+
+    def run(self, playbooks: str, *options: str, **extra: Any) -> Play:
+        """Run playbooks for all hosts."""
+        return self.play(playbooks, *options, who="all", **extra)
+
+    def live_of(self, host: str) -> Path:
+        """Return what a host publishes."""
+        return self.root / host / "docs"
+
+    def published(self) -> list[bool]:
+        """Tell for each host whether it publishes what the working copy holds."""
+        wanted = content(self.ann)
+        return [content(self.live_of(host)) == wanted for host in HOSTS]
+
+    def leftovers(self) -> list[str]:
+        """Return what transactions left that are not ended."""
+        return sorted(
+            str(path.relative_to(self.root))
+            for pattern in ("*/.dsg/*.stage.*", "*/.dsg/*.held.*", "ann/docs/.dsg/fleet")
+            for path in self.root.glob(pattern)
+        )
 
 
 class Play:
