@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from _core.errors import DsgError
+from _core.sync import fetch as fetching
 from _core.sync.fetch import FetchRequest, fetch
 from _core.upkeep import mounting
 from _core.upkeep.prune import prune
@@ -20,7 +23,7 @@ from _core.upkeep.retention import Keep
 
 from tests.contract.driver import publish, sound
 from tests.contract.trees import ONE, TWO, remake
-from tests.integration.children import in_child
+from tests.integration.children import Killed, in_child
 from tests.integration.support import EMPTY, AnySite, Link, Script, Tree, make, picture, put, read
 
 THREE: Tree = {"f": "three", "d/g": "1", "d/h": "h", "l": Link("f"), "new/n": "n", "new/m": "m"}
@@ -447,6 +450,112 @@ def test_a_directory_that_holds_something_is_left_or_moved_aside(old: AnySite) -
     assert read(result.backup) == {"mine": "m"}
     put(dest, "f", "edited")
     refused("DSG-ARGUMENT", site=old, work=lambda: fetch(request))
+
+
+def beside(dest: str) -> list[str]:
+    """Return what is beside the destination because of it, but for itself."""
+    parent, name = os.path.split(dest)
+    return sorted(one for one in os.listdir(parent) if name in one and one != name)
+
+
+@pytest.mark.parametrize("length", [217, 219, 225, 244])
+def test_a_name_that_cannot_be_added_to_is_refused_before_anything_moves(
+    old: AnySite, length: int
+) -> None:
+    dest = make(os.path.join(old.root, "d" * length), {"mine": "m"})
+    request = FetchRequest(old.name, old.backend, dest, snapshot=1, force=True)
+    limit = os.pathconf(old.root, "PC_NAME_MAX")
+    if length + len(".before-20260101T000000Z-000000000000") <= limit:
+        assert read(fetched(old, dest, snapshot=1, force=True).backup) == {"mine": "m"}
+        return
+    for check in (True, False):
+        asked = request._replace(check=check)
+        refused("DSG-ARGUMENT", "too long", site=old, work=lambda asked=asked: fetch(asked))
+        assert read(dest) == {"mine": "m"}
+        assert beside(dest) == []
+    os.rename(dest, os.path.join(old.root, "away"))
+    assert fetch(request).changed
+
+
+@pytest.mark.parametrize("step", ["rename_noreplace", "rename_exchange", "sync_directory"])
+def test_a_step_that_fails_loses_nothing(
+    old: AnySite, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Whatever else is renamed or made durable: an error tells where the user's files are."""
+    dest = make(os.path.join(old.root, "out"), {"mine": "m"})
+    request = FetchRequest(old.name, old.backend, dest, snapshot=1, force=True)
+    original = getattr(fetching, step)
+
+    def failing(*arguments: Any) -> None:
+        if step != "sync_directory" or read(dest) != {"mine": "m"}:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), arguments[0])
+        original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fetching, step, failing)
+        error = refused("DSG-SYSTEM", site=old, work=lambda: fetch(request))
+    if step == "sync_directory":
+        (backup,) = beside(dest)
+        assert (read(dest), read(f"{old.root}/{backup}")) == (ONE, {"mine": "m"})
+        assert error.changed
+        assert f"{old.root}/{backup}" in error.unchanged
+        assert not fetch(request).changed
+        return
+    assert (read(dest), beside(dest)) == ({"mine": "m"}, [])
+    assert not error.changed
+    assert error.unchanged == "The repository and the destination are unchanged."
+    assert read(fetched(old, dest, snapshot=1, force=True).backup) == {"mine": "m"}
+
+
+def killed_at_exchange(request: FetchRequest, *, behind: bool) -> str:
+    """Let a fetch die before or behind the exchange; return what has the backup's name."""
+
+    def die() -> None:
+        exchange = fetching.rename_exchange
+
+        def deadly(*names: Any) -> None:
+            if behind:
+                exchange(*names)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        fetching.rename_exchange = deadly
+        fetch(request)
+
+    with pytest.raises(Killed):
+        in_child(die)
+    aside = [name for name in beside(request.dest) if ".before-" in name]
+    return os.path.join(os.path.dirname(request.dest), *aside)
+
+
+def test_what_a_killed_fetch_moved_aside_stays(old: AnySite) -> None:
+    dest = make(os.path.join(old.root, "out"), {"mine": "m"})
+    request = FetchRequest(old.name, old.backend, dest, snapshot=1, force=True)
+    backup = killed_at_exchange(request, behind=True)
+    assert (read(dest), read(backup)) == (ONE, {"mine": "m"})
+    put(dest, "f", "edited")
+    second = fetched(old, dest, snapshot=1, force=True).backup
+    assert read(second)["f"] == "edited"
+    assert read(backup) == {"mine": "m"}
+    assert beside(dest) == sorted(os.path.basename(path) for path in (backup, second))
+
+
+def test_only_the_tree_that_was_never_exchanged_is_taken_back(old: AnySite) -> None:
+    dest = make(os.path.join(old.root, "out"), {"mine": "m"})
+    request = FetchRequest(old.name, old.backend, dest, snapshot=1, force=True)
+    staged = killed_at_exchange(request, behind=False)
+    assert (read(dest), read(staged)) == ({"mine": "m"}, ONE)
+    assert len(beside(dest)) == 2
+    done = fetched(old, dest, snapshot=1, force=True)
+    assert read(done.backup) == {"mine": "m"}
+    assert beside(dest) == [os.path.basename(done.backup)]
+    # The same, but then the user puts something of his own there.
+    dest = make(os.path.join(old.root, "other"), {"mine": "m"})
+    staged = killed_at_exchange(request._replace(dest=dest), behind=False)
+    os.rename(staged, os.path.join(old.root, "kept"))
+    make(staged, {"his": "h"})
+    done = fetched(old, dest, snapshot=1, force=True)
+    assert read(staged) == {"his": "h"}
+    assert beside(dest) == sorted(os.path.basename(path) for path in (staged, done.backup))
 
 
 def test_destinations_that_are_no_good_are_refused(old: AnySite) -> None:

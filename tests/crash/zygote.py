@@ -28,7 +28,7 @@ from typing import NoReturn
 
 import _core
 
-from tests.crash import fleets, jobs, snapshots
+from tests.crash import fetches, fleets, jobs, snapshots
 
 # The faults are for the calls of the work, not for those of an import that is put off.
 for _found in pkgutil.walk_packages(_core.__path__, f"{_core.__name__}."):
@@ -37,7 +37,7 @@ for _found in pkgutil.walk_packages(_core.__path__, f"{_core.__name__}."):
 for _codec in ("ascii", "latin-1", "utf-8"):
     codecs.lookup(_codec)
 
-_JOBS = {**jobs.JOBS, **fleets.JOBS, **snapshots.JOBS}
+_JOBS = {**jobs.JOBS, **fetches.JOBS, **fleets.JOBS, **snapshots.JOBS}
 
 
 class Child:

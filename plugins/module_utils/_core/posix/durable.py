@@ -37,10 +37,10 @@ def replace(path: str, chunks: Iterable[bytes], *, mode: int = 0o644) -> None:
     sync_directory(os.path.dirname(path))
 
 
-def discard(path: str) -> None:
+def discard(path: str, *, dir_fd: int | None = None) -> None:
     """Unlink a file that may be absent."""
     try:
-        os.unlink(path)
+        os.unlink(path, dir_fd=dir_fd)
     except FileNotFoundError:
         return
 

@@ -5,7 +5,8 @@
 """Paths of a snapshot brought to a directory of this host, wherever the repository is.
 
 Everything lands in a directory of its own beside the destination, is hashed on its way, and takes the
-destination's name in one step when it is complete.
+destination's name in one step when it is complete. What has that name is exchanged with it in that very
+step, and so is at its final place at once: nothing of the user's ever lies where something is removed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from ..manifest.compare import compare_trees
 from ..manifest.entry import DIRECTORY, FILE, Entry
 from ..manifest.scan import scan_tree
 from ..posix.beneath import Beneath
-from ..posix.durable import sync_directory, sync_file_system
+from ..posix.durable import discard, sync_directory, sync_file_system, write_new
 from ..posix.remove import remove_tree
 from ..posix.syscalls import rename_exchange, rename_noreplace
 from ..transport.connect import repository_at
@@ -34,7 +35,8 @@ from ..transport.destination import Destination
 from ..upkeep.selection import Selection
 from .progress import Meter
 
-_FILES, _TREE = "files", "tree"
+_FILES, _TREE, _PLACING = "files", "tree", "placing"
+_ASIDE = ".before-"
 _UNCHANGED = "The repository and the destination are unchanged."
 
 
@@ -65,12 +67,16 @@ class FetchRequest(NamedTuple):
 
 @dataclass
 class FetchResult:
-    """What was brought; ``backup`` is where a directory was moved that was in the way ('': none)."""
+    """What was brought; ``backup`` is where a directory was moved that was in the way ('': none).
+
+    ``placed`` tells whether the destination has it already.
+    """
 
     changed: bool = False
     snapshot: int = 0
     entries: list[Entry] = field(default_factory=list)
     backup: str = ""
+    placed: bool = False
 
 
 def fetch(request: FetchRequest) -> FetchResult:
@@ -78,6 +84,7 @@ def fetch(request: FetchRequest) -> FetchResult:
 
     Raises :class:`DriftError` for a file that is not what the snapshot's manifest says.
     """
+    result = FetchResult()
     try:
         _check_destination(request.dest)
         selection = Selection(request.paths)
@@ -86,15 +93,24 @@ def fetch(request: FetchRequest) -> FetchResult:
         ) as repository:
             if request.destination is None:
                 _refuse_overlap(repository, request.dest)
-            return _fetch(repository, request, selection)
+            _fetch(repository, request, selection, result)
     except OSError as exc:
         error = from_oserror(exc, "fetching")
-        error.unchanged = _UNCHANGED
+        _say_what_stands(error, result)
         raise error from exc
     except DsgError as exc:
-        if exc.unchanged == DsgError.unchanged:
-            exc.unchanged = _UNCHANGED
+        _say_what_stands(exc, result)
         raise
+    return result
+
+
+def _say_what_stands(error: DsgError, result: FetchResult) -> None:
+    if result.placed:
+        error.changed = True
+        error.unchanged = "The repository is unchanged. All of it is at dest"
+        error.unchanged += f"; what was there is at {result.backup}." if result.backup else "."
+    elif error.unchanged == DsgError.unchanged:
+        error.unchanged = _UNCHANGED
 
 
 def _check_destination(dest: str) -> None:
@@ -111,7 +127,9 @@ def _refuse_overlap(repository: Repository, dest: str) -> None:
         ) from exc
 
 
-def _fetch(repository: Repository, request: FetchRequest, selection: Selection) -> FetchResult:
+def _fetch(
+    repository: Repository, request: FetchRequest, selection: Selection, result: FetchResult
+) -> None:
     # Nobody removes the snapshot meanwhile; a dry run makes not even a lock file.
     lock = repository.lock(request.lock_timeout, shared=True)
     with nullcontext() if request.check else lock:
@@ -122,17 +140,18 @@ def _fetch(repository: Repository, request: FetchRequest, selection: Selection) 
                 object=repository.location,
                 next_step="Correct repository or backend.",
             )
-        result = FetchResult(snapshot=request.snapshot or head.snapshot)
+        result.snapshot = request.snapshot or head.snapshot
         manifest = repository.snapshot_manifest(result.snapshot)
         selection.require_all((e.path for e in manifest.entries), f"snapshot s{result.snapshot}")
         result.entries = [e for e in manifest.entries if selection.covers(e.path)]
         present = _present(request.dest)
         if present is None or not _holds(request.dest, present, result.entries):
-            _require_room(request, present)
+            backup = _require_room(request, present)
             result.changed = True
             if not request.check:
-                _bring(repository, request, result, bool(present))
-        return result
+                _bring(repository, request, result, backup)
+        elif not request.check:
+            _tidy(request.dest)
 
 
 def _present(dest: str) -> list[str] | None:
@@ -162,7 +181,8 @@ def _times(entries: Sequence[Entry]) -> list[tuple[str, int]]:
     return [(entry.path, entry.mtime_ns) for entry in entries if entry.kind == FILE]
 
 
-def _require_room(request: FetchRequest, present: Sequence[str] | None) -> None:
+def _require_room(request: FetchRequest, present: Sequence[str] | None) -> str:
+    """Return where what the destination holds is to be moved ('': it holds nothing)."""
     if present and not request.force:
         raise ArgumentError(
             "dest is a directory that holds something else",
@@ -175,11 +195,28 @@ def _require_room(request: FetchRequest, present: Sequence[str] | None) -> None:
             object=os.path.dirname(request.dest),
             next_step="Make it first.",
         )
+    return _backup_of(request.dest) if present else ""
 
 
-def _bring(
-    repository: Repository, request: FetchRequest, result: FetchResult, occupied: bool
-) -> None:
+def _backup_of(dest: str) -> str:
+    """Return a name beside the destination that is free, and that the file system takes."""
+    backup = f"{dest}{_ASIDE}{new_txn_id()}"
+    try:
+        os.lstat(backup)
+    except FileNotFoundError:
+        return backup
+    except OSError as exc:
+        if exc.errno != errno.ENAMETOOLONG:
+            raise
+        raise ArgumentError(
+            "the name of dest is too long to be moved aside under it with an addition",
+            object=dest,
+            next_step="Choose a new directory, or move this one aside yourself.",
+        ) from None
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), backup)
+
+
+def _bring(repository: Repository, request: FetchRequest, result: FetchResult, backup: str) -> None:
     with _staging(request.dest) as staging:
         files, root = os.path.join(staging, _FILES), os.path.join(staging, _TREE)
         os.mkdir(files, 0o700)
@@ -190,7 +227,13 @@ def _bring(
         repository.fetch(result.entries, files, snapshot=result.snapshot)
         _arrange(files, root, result.entries)
         sync_file_system(staging)
-        result.backup = _place(root, request.dest, occupied)
+        if backup:
+            _put_aside(staging, backup)
+            rename_exchange(backup, -100, request.dest, -100)
+        else:
+            _take_name(root, request.dest)
+        result.placed, result.backup = True, backup
+        sync_directory(os.path.dirname(request.dest))
 
 
 def _arrange(files: str, root: str, entries: Sequence[Entry]) -> None:
@@ -204,19 +247,30 @@ def _arrange(files: str, root: str, entries: Sequence[Entry]) -> None:
             os.rename(str(number), name, src_dir_fd=landed.fd, dst_dir_fd=parent)
 
 
-def _place(root: str, dest: str, occupied: bool) -> str:
-    """Give the tree the destination's name; return where what had it is now ('': there was nothing)."""
-    backup = ""
-    if occupied:
-        rename_exchange(root, -100, dest, -100)
-        backup = f"{dest}.before-{new_txn_id()}"
-        rename_noreplace(root, -100, backup, -100)
-    else:
-        if os.path.isdir(dest):
-            os.chmod(root, stat.S_IMODE(os.stat(dest).st_mode))
-        os.rename(root, dest)  # fails where somebody has put something into it
-    sync_directory(os.path.dirname(dest))
-    return backup
+def _put_aside(staging: str, backup: str) -> None:
+    """Give the tree the name that what it is exchanged with is to have.
+
+    Which directory it is, is on disk before: until the exchange that name is not the user's.
+    """
+    root, parent = os.path.join(staging, _TREE), os.path.dirname(backup)
+    inode, changed = _mark(os.lstat(root))
+    record = f"{inode} {changed} {os.path.basename(backup)}\n"
+    write_new(os.path.join(staging, _PLACING), [os.fsencode(record)], mode=0o600)
+    sync_directory(staging)
+    rename_noreplace(root, -100, backup, -100)
+    sync_directory(parent)
+
+
+def _take_name(root: str, dest: str) -> None:
+    """Give the tree the destination's name, which nothing has but an empty directory."""
+    if os.path.isdir(dest):
+        os.chmod(root, stat.S_IMODE(os.stat(dest).st_mode))
+    os.rename(root, dest)  # fails where somebody has put something into it
+
+
+def _mark(seen: os.stat_result) -> tuple[int, int]:
+    """Return what a directory is told by that stays the same when it is renamed."""
+    return seen.st_ino, seen.st_mtime_ns
 
 
 @contextmanager
@@ -225,20 +279,79 @@ def _staging(dest: str) -> Iterator[str]:
 
     What a dead process left in it is removed first.
     """
-    parent, name = os.path.split(dest)
-    path = os.path.join(parent, f".{name}.dsg-fetch")
+    path = _staging_path(dest)
     fd = _own(path, dest)
     try:
-        for left in (_FILES, _TREE):
-            remove_tree(left, dir_fd=fd)
+        _clear(fd, dest)
         yield path
     finally:
         try:
-            for left in (_FILES, _TREE):
-                remove_tree(left, dir_fd=fd)
+            _clear(fd, dest)
             os.rmdir(path)
         finally:
             os.close(fd)
+
+
+def _staging_path(dest: str) -> str:
+    parent, name = os.path.split(dest)
+    return os.path.join(parent, f".{name}.dsg-fetch")
+
+
+def _tidy(dest: str) -> None:
+    """Remove what a dead process left; where that does not work, whoever fetches next will."""
+    if os.path.lexists(_staging_path(dest)):
+        try:
+            with _staging(dest):
+                pass
+        except (LockedError, OSError):
+            pass
+
+
+def _clear(fd: int, dest: str) -> None:
+    """Remove what is ours from the staging directory, and from the backup's name."""
+    _take_back(fd, dest)
+    discard(_PLACING, dir_fd=fd)
+    for left in (_FILES, _TREE):
+        remove_tree(left, dir_fd=fd)
+
+
+def _take_back(fd: int, dest: str) -> None:
+    """Move a tree back that has the backup's name because it was never exchanged.
+
+    Any other directory there is what the user had at the destination: it stays.
+    """
+    mark, name = _recorded(fd)
+    if not name.startswith(f"{os.path.basename(dest)}{_ASIDE}") or "/" in name:
+        return
+    place = os.path.join(os.path.dirname(dest), name)
+    try:
+        seen = os.lstat(place)
+    except FileNotFoundError:
+        return
+    beside = seen.st_dev == os.fstat(fd).st_dev
+    if stat.S_ISDIR(seen.st_mode) and beside and _mark(seen) == mark:
+        rename_noreplace(place, -100, _TREE, fd)
+
+
+def _recorded(fd: int) -> tuple[tuple[int, int], str]:
+    """Return mark and new name of the tree that was to be exchanged; no name: there was none.
+
+    A record that is not whole was not yet acted upon, and one of another user is not believed.
+    """
+    nothing = (0, 0), ""
+    try:
+        record = os.open(_PLACING, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+    except FileNotFoundError:
+        return nothing
+    with os.fdopen(record, "rb") as stream:
+        if os.fstat(record).st_uid != os.geteuid():
+            return nothing
+        parts = stream.read().split(b" ", 2)
+    try:
+        inode, changed, name = int(parts[0]), int(parts[1]), os.fsdecode(parts[2])
+    except (IndexError, ValueError):
+        return nothing
+    return ((inode, changed), name[:-1]) if name.endswith("\n") else nothing
 
 
 def _own(path: str, dest: str) -> int:
