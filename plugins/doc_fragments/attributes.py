@@ -8,9 +8,10 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Fragments ``dsg.storage.attributes`` and ``dsg.storage.attributes.<name>``."""
+    """Fragments ``dsg.storage.attributes`` and ``dsg.storage.attributes.info_module``."""
 
-    # Every module names its own support for these; `details` may say more there.
+    # Every module names its own support for the first three; `details` may say more there. All of
+    # them are in the action group of meta/runtime.yml, and need of Linux what the core asks of it.
     DOCUMENTATION = r"""
 options: {}
 attributes:
@@ -27,27 +28,12 @@ attributes:
         indicates no change.
       - This assumes that the system controlled or queried by the module has not changed in a
         relevant way.
-  platform:
-    description:
-      - Target OS/families that can be operated against.
-"""
-
-    # For the modules that meta/runtime.yml lists in the action group `dsg`.
-    ACTIONGROUP_DSG = r"""
-options: {}
-attributes:
   action_group:
     description:
       - Use C(group/dsg.storage.dsg) in C(module_defaults) to set defaults for this module.
     support: full
     membership:
       - dsg.storage.dsg
-"""
-
-    # Posix with what the core asks of it; see docs for file systems.
-    PLATFORM_LINUX = r"""
-options: {}
-attributes:
   platform:
     description:
       - Target OS/families that can be operated against.
@@ -55,29 +41,19 @@ attributes:
     platforms: linux
 """
 
-    # For read-only modules: nothing to predict, nothing to change.
+    # For read-only modules: nothing to predict, nothing to change. What the attributes mean is said above.
     INFO_MODULE = r"""
 options: {}
 attributes:
   check_mode:
-    description:
-      - Can run in C(check_mode) and return changed status prediction without modifying target.
     support: full
     details:
       - This action does not modify state.
   diff_mode:
-    description:
-      - Will return details on what has changed (or possibly needs changing in C(check_mode)), when
-        in diff mode.
     support: N/A
     details:
       - This action does not modify state.
   idempotent:
-    description:
-      - When run twice in a row outside check mode, with the same arguments, the second invocation
-        indicates no change.
-      - This assumes that the system controlled or queried by the module has not changed in a
-        relevant way.
     support: full
     details:
       - This action does not modify state.

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Fragments ``dsg.storage.repository``, and its parts ``comparison`` and ``storage_host``."""
+    """Fragments ``dsg.storage.repository`` and ``dsg.storage.repository.<name>``.
+
+    ``module_utils/_options.py`` has the argument spec of each under the same name.
+    """
 
     DOCUMENTATION = r"""
 options:
@@ -18,11 +21,13 @@ options:
       - It is published at C(base/repository) with the V(directory) backend, and as the dataset
         C(dataset/repository) with the V(zfs) backend.
     type: str
+    required: true
   backend:
     description:
       - How the repository is held.
       - What it needs must have been provisioned, see the role P(dsg.storage.repository#role).
     type: dict
+    required: true
     suboptions:
       type:
         description:
@@ -115,17 +120,6 @@ options:
       - Who is recorded as having changed content. By default the user that runs the module.
     type: str
     default: ""
-  lock_timeout:
-    description:
-      - How long to wait, in seconds, for another run on the same working copy or repository.
-    type: float
-    default: 60.0
-  paths_limit:
-    description:
-      - How many paths each list in the result, and how many lines the diff may hold. Counts are
-        always complete.
-    type: int
-    default: 1000
 """
 
     STORAGE_HOST = r"""
@@ -216,4 +210,49 @@ options:
       become_password:
         description: Password that the program asks for.
         type: str
+"""
+
+    LOCK_TIMEOUT = r"""
+options:
+  lock_timeout:
+    description:
+      - How long to wait, in seconds, for another run on the same repository or working copy.
+    type: float
+    default: 60.0
+"""
+
+    PATHS_LIMIT = r"""
+options:
+  paths_limit:
+    description:
+      - How many paths each list in the result, and how many lines the diff may hold. Counts are
+        always complete.
+    type: int
+    default: 1000
+"""
+
+    PROGRESS = r"""
+options:
+  progress:
+    description:
+      - Whether a run that takes long tells how far it is, host by host (phase, files, bytes, rate and
+        remaining time), every second on a terminal and every ten seconds in a log.
+      - Only told where the work is done on the control node.
+    type: str
+    choices:
+      - auto
+      - none
+    default: auto
+"""
+
+    SNAPSHOT_PATHS = r"""
+options:
+  paths:
+    description:
+      - Which paths of the snapshot, relative to the root of the tree. By default everything.
+      - A directory stands for all that it holds. C(*), C(?) and C([…]) make a pattern for a whole path,
+        in which C(**) crosses directories.
+    type: list
+    elements: str
+    default: []
 """

@@ -21,10 +21,12 @@ description:
   - All of it appears at O(dest) in one step, or nothing does.
 extends_documentation_fragment:
   - dsg.storage.attributes
-  - dsg.storage.attributes.actiongroup_dsg
-  - dsg.storage.attributes.platform_linux
   - dsg.storage.repository
   - dsg.storage.repository.storage_host
+  - dsg.storage.repository.lock_timeout
+  - dsg.storage.repository.paths_limit
+  - dsg.storage.repository.progress
+  - dsg.storage.repository.snapshot_paths
 attributes:
   check_mode:
     support: full
@@ -35,26 +37,14 @@ attributes:
     details:
       - Where O(dest) holds just what is asked for, hashed anew, nothing is fetched.
 options:
-  repository:
-    required: true
-  backend:
-    required: true
   snapshot:
     description:
       - Number of the snapshot. By default the newest one.
     type: int
-  paths:
-    description:
-      - What is brought, relative to the root of the tree. By default everything.
-      - A directory stands for all that it holds. C(*), C(?) and C([…]) make a pattern for a whole path,
-        in which C(**) crosses directories.
-      - Paths stay as they are below O(dest).
-    type: list
-    elements: str
-    default: []
   dest:
     description:
       - A directory that does not exist yet, or is empty. The directory that it is in has to exist.
+      - O(paths) stay as they are below it.
     type: path
     required: true
   force:
@@ -63,25 +53,6 @@ options:
         removed.
     type: bool
     default: false
-  lock_timeout:
-    description:
-      - How long to wait, in seconds, for another run on the same repository.
-    type: float
-    default: 60.0
-  progress:
-    description:
-      - Whether a run that takes long tells how far it is. Only on the control node.
-    type: str
-    choices:
-      - auto
-      - none
-    default: auto
-  paths_limit:
-    description:
-      - How many paths the list in the result, and how many lines the diff may hold. Counts are always
-        complete.
-    type: int
-    default: 1000
 seealso:
   - module: dsg.storage.dsg_snapshot
 """
@@ -143,7 +114,7 @@ error:
 
 from typing import Any
 
-from ansible_collections.dsg.storage.plugins.module_utils import _report, _shell
+from ansible_collections.dsg.storage.plugins.module_utils import _options, _report, _shell
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.fetch import (
     FetchRequest,
     FetchResult,
@@ -154,16 +125,15 @@ from ansible_collections.dsg.storage.plugins.module_utils._core.sync.fetch impor
 def argument_spec() -> dict[str, Any]:
     """Return the options of the module."""
     return {
-        "repository": {"type": "str", "required": True},
-        "backend": _shell.backend_option(required=True),
+        **_options.repository_options(),
         "snapshot": {"type": "int"},
-        "paths": {"type": "list", "elements": "str", "default": []},
+        "paths": _options.SNAPSHOT_PATHS,
         "dest": {"type": "path", "required": True},
         "force": {"type": "bool", "default": False},
-        "lock_timeout": {"type": "float", "default": 60.0},
-        "progress": {"type": "str", "choices": ["auto", "none"], "default": "auto"},
-        "paths_limit": {"type": "int", "default": 1000},
-        **_shell.storage_host_options(),
+        "lock_timeout": _options.LOCK_TIMEOUT,
+        "progress": _options.PROGRESS,
+        "paths_limit": _options.PATHS_LIMIT,
+        **_options.storage_host_options(),
     }
 
 
@@ -178,7 +148,7 @@ def request_of(module: _shell.Invocation) -> FetchRequest:
         paths=params["paths"],
         force=params["force"],
         lock_timeout=params["lock_timeout"],
-        destination=_shell.destination_of(params),
+        destination=_options.destination_of(params),
         check=module.check_mode,
         meter=getattr(module, "meter", None),
     )
@@ -186,7 +156,7 @@ def request_of(module: _shell.Invocation) -> FetchRequest:
 
 def bring(module: _shell.Invocation) -> _shell.Result:
     """Fetch, and shape the result."""
-    limit = _shell.limit_of(module.params)
+    limit = _options.limit_of(module.params)
     result = fetch(request_of(module))
     files = [entry for entry in result.entries if entry.kind == "file"]
     dest = module.params["dest"]

@@ -24,14 +24,8 @@ description:
 extends_documentation_fragment:
   - dsg.storage.attributes
   - dsg.storage.attributes.info_module
-  - dsg.storage.attributes.actiongroup_dsg
-  - dsg.storage.attributes.platform_linux
   - dsg.storage.repository
 options:
-  repository:
-    required: true
-  backend:
-    required: true
   query:
     description:
       - What to tell.
@@ -318,7 +312,11 @@ error:
 
 from typing import Any
 
-from ansible_collections.dsg.storage.plugins.module_utils import _history_rows, _shell
+from ansible_collections.dsg.storage.plugins.module_utils import (
+    _history_rows,
+    _options,
+    _shell,
+)
 from ansible_collections.dsg.storage.plugins.module_utils._core.backends.registry import (
     open_repository,
 )
@@ -336,8 +334,7 @@ from ansible_collections.dsg.storage.plugins.module_utils._core.upkeep.log impor
 def argument_spec() -> dict[str, Any]:
     """Return the options of the module."""
     return {
-        "repository": {"type": "str", "required": True},
-        "backend": _shell.backend_option(required=True),
+        **_options.repository_options(),
         "query": {"type": "str", "choices": ["log", "blame", "versions"], "default": "log"},
         "path": {"type": "str"},
         "paths": {"type": "list", "elements": "str", "default": []},
@@ -347,7 +344,7 @@ def argument_spec() -> dict[str, Any]:
         "limit": {"type": "int", "default": 100},
         "with_paths": {"type": "bool", "default": False},
         "deleted": {"type": "bool", "default": False},
-        "paths_limit": {"type": "int", "default": 1000},
+        "paths_limit": _options.PATHS_LIMIT,
     }
 
 
@@ -375,11 +372,11 @@ def logged(params: dict[str, Any]) -> _shell.Result:
         with_paths=params["with_paths"],
     )
     steps = found["steps"]
-    table = _history_rows.log_rows(params["repository"], steps, _shell.limit_of(params))
+    table = _history_rows.log_rows(params["repository"], steps, _options.limit_of(params))
     if params["with_paths"]:
         for step in steps:
-            step["paths_truncated"] = len(step["paths"]) > _shell.limit_of(params)
-            step["paths"] = step["paths"][: _shell.limit_of(params)]
+            step["paths_truncated"] = len(step["paths"]) > _options.limit_of(params)
+            step["paths"] = step["paths"][: _options.limit_of(params)]
     return {
         "snapshot": found["snapshot"],
         "log": steps,

@@ -22,21 +22,17 @@ description:
 extends_documentation_fragment:
   - dsg.storage.attributes
   - dsg.storage.attributes.info_module
-  - dsg.storage.attributes.actiongroup_dsg
-  - dsg.storage.attributes.platform_linux
   - dsg.storage.repository
   - dsg.storage.repository.comparison
   - dsg.storage.repository.storage_host
+  - dsg.storage.repository.lock_timeout
+  - dsg.storage.repository.paths_limit
 options:
   src:
     description:
       - The working copy to compare with the repository.
       - Without it only the repository is looked at.
     type: path
-  repository:
-    required: true
-  backend:
-    required: true
   drift:
     description:
       - Whether to compare the published tree with its manifest by names, sizes and times.
@@ -373,10 +369,14 @@ error:
 
 from typing import Any
 
-from ansible_collections.dsg.storage.plugins.module_utils import _report, _shell, _standing
+from ansible_collections.dsg.storage.plugins.module_utils import (
+    _comparison,
+    _options,
+    _report,
+    _shell,
+    _standing,
+)
 from ansible_collections.dsg.storage.plugins.module_utils._core.errors import DsgError
-from ansible_collections.dsg.storage.plugins.module_utils._core.plan.policy import Policy
-from ansible_collections.dsg.storage.plugins.module_utils._core.sync.request import SyncRequest
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.status import inspect
 
 
@@ -384,42 +384,23 @@ def argument_spec() -> dict[str, Any]:
     """Return the options of the module."""
     return {
         "src": {"type": "path"},
-        "repository": {"type": "str", "required": True},
-        "backend": _shell.backend_option(required=True),
+        **_options.repository_options(),
         "drift": {"type": "bool", "default": False},
         "measure_history": {"type": "bool", "default": False},
-        **_shell.comparison_options(),
-        **_shell.storage_host_options(),
+        **_comparison.comparison_options(),
+        "lock_timeout": _options.LOCK_TIMEOUT,
+        "paths_limit": _options.PATHS_LIMIT,
+        **_options.storage_host_options(),
     }
-
-
-def request_of(params: dict[str, Any]) -> SyncRequest:
-    """Turn the module's options into the core's request."""
-    return SyncRequest(
-        src=params["src"] or "",
-        repository=params["repository"],
-        backend=params["backend"],
-        policy=Policy(
-            direction=params["direction"],
-            conflict=params["conflict"],
-            conflict_paths=params["conflict_paths"],
-            names=params["names"],
-        ),
-        ignore=params["ignore"],
-        checksum=params["checksum"],
-        check=True,
-        user=params["user"],
-        lock_timeout=params["lock_timeout"],
-        destination=_shell.destination_of(params),
-    )
 
 
 def look(module: _shell.Invocation) -> _shell.Result:
     """Inspect repository and working copy, and shape the result."""
     params = module.params
-    limit = _shell.limit_of(params)
+    limit = _options.limit_of(params)
     compared = bool(params["src"])
-    status = inspect(request_of(params), drift=params["drift"], history=params["measure_history"])
+    request = _comparison.request_of(params, check=True)
+    status = inspect(request, drift=params["drift"], history=params["measure_history"])
     result = {
         "changed": False,
         "repository_exists": status.repository_exists,

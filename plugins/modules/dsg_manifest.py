@@ -25,9 +25,8 @@ description:
     that others can verify with their own tools.
 extends_documentation_fragment:
   - dsg.storage.attributes
-  - dsg.storage.attributes.actiongroup_dsg
-  - dsg.storage.attributes.platform_linux
   - dsg.storage.repository
+  - dsg.storage.repository.paths_limit
 attributes:
   check_mode:
     support: full
@@ -39,6 +38,10 @@ attributes:
   idempotent:
     support: full
 options:
+  repository:
+    required: false
+  backend:
+    required: false
   state:
     description:
       - V(present) writes the manifest of O(path) to O(dest).
@@ -102,12 +105,6 @@ options:
       - Whether O(state=verified) fails where tree and manifest differ. Otherwise RV(verified) tells.
     type: bool
     default: true
-  paths_limit:
-    description:
-      - How many paths each list in the result, and how many lines the diff may hold. Counts are
-        always complete.
-    type: int
-    default: 1000
 seealso:
   - module: dsg.storage.dsg_sync
 """
@@ -334,6 +331,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.dsg.storage.plugins.module_utils import (
     _manifest_file,
+    _options,
     _shell,
     _verification,
 )
@@ -370,13 +368,12 @@ def argument_spec() -> dict[str, Any]:
         "path": {"type": "path"},
         "dest": {"type": "path"},
         "format": {"type": "str", "choices": list(FORMATS), "default": "native"},
-        "repository": {"type": "str"},
-        "backend": _shell.backend_option(required=False),
+        **_options.repository_options(required=False),
         "ignore": {"type": "list", "elements": "str", "default": []},
         "user": {"type": "str", "default": ""},
         "snapshots": {"type": "list", "elements": "str", "default": ["newest"]},
         "fail_on_difference": {"type": "bool", "default": True},
-        "paths_limit": {"type": "int", "default": 1000},
+        "paths_limit": _options.PATHS_LIMIT,
     }
 
 
@@ -387,7 +384,7 @@ def tree_facts(entries: list[Entry], module: AnsibleModule) -> _shell.Result:
         "digest": tree_digest(entries),
         "files": sum(entry.kind == "file" for entry in entries),
         "bytes": sum(entry.size for entry in entries),
-        "unexpressed": left_out[: _shell.limit_of(module.params)],
+        "unexpressed": left_out[: _options.limit_of(module.params)],
     }
 
 
@@ -408,7 +405,7 @@ def present(module: AnsibleModule) -> _shell.Result:
     header = f"{params['format']} manifest {params['dest']} of {params['path']}"
     return {
         "changed": differences.changed,
-        "diff": differences.diff(header, _shell.limit_of(params)),
+        "diff": differences.diff(header, _options.limit_of(params)),
         **tree_facts(entries, module),
     }
 
@@ -427,7 +424,7 @@ def verified(module: AnsibleModule) -> _shell.Result:
         facts = tree_facts(entries, module)
     else:
         findings, facts = bag_findings(params["dest"])
-    result = {"changed": False, **facts, **findings.data(_shell.limit_of(params))}
+    result = {"changed": False, **facts, **findings.data(_options.limit_of(params))}
     if not findings.sound and params["fail_on_difference"]:
         subject = params["repository"] or params["path"] or params["dest"]
         raise _verification.VerificationError.of(findings, subject, result)

@@ -20,8 +20,6 @@ description:
   - It works on the control node, unless the task is delegated. Nothing is asked of any host.
 extends_documentation_fragment:
   - dsg.storage.attributes
-  - dsg.storage.attributes.actiongroup_dsg
-  - dsg.storage.attributes.platform_linux
 attributes:
   check_mode:
     support: full

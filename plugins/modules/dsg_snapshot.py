@@ -23,9 +23,10 @@ description:
   - To bring paths of a snapshot to the host of a working copy, see M(dsg.storage.dsg_fetch).
 extends_documentation_fragment:
   - dsg.storage.attributes
-  - dsg.storage.attributes.actiongroup_dsg
-  - dsg.storage.attributes.platform_linux
   - dsg.storage.repository
+  - dsg.storage.repository.lock_timeout
+  - dsg.storage.repository.paths_limit
+  - dsg.storage.repository.snapshot_paths
 attributes:
   check_mode:
     support: full
@@ -37,15 +38,12 @@ attributes:
   idempotent:
     support: full
 options:
-  repository:
-    required: true
-  backend:
-    required: true
   state:
     description:
-      - V(restored) publishes O(snapshot) again, whole or the O(paths) of it. Where nothing differs, no
-        snapshot is made. A damaged file of the snapshot, or a write by somebody else to the published
-        tree, stops it before anything is changed.
+      - V(restored) publishes O(snapshot) again, whole or the O(paths) of it. These become as they were,
+        so what the snapshot does not have below them is deleted. Where nothing differs, no snapshot is
+        made. A damaged file of the snapshot, or a write by somebody else to the published tree, stops
+        it before anything is changed.
       - V(pruned) removes older snapshots. The newest is never removed, nor is anything that was not
         made by the repository's own transactions, nor is anything at all where the list of snapshots
         or the history cannot be read. What is in use (holds, clones, mounts) waits, and is reported.
@@ -64,15 +62,6 @@ options:
       - Number of the snapshot. Required for O(state=restored) and O(state=mounted).
       - With O(state=unmounted) only this one is unmounted; by default whichever of the repository it is.
     type: int
-  paths:
-    description:
-      - With O(state=restored), what is put back, relative to the root of the tree. By default everything.
-      - A directory stands for all that it holds. C(*), C(?) and C([…]) make a pattern for a whole path,
-        in which C(**) crosses directories.
-      - What the snapshot does not have below such a path is deleted, so that the path is as it was.
-    type: list
-    elements: str
-    default: []
   path:
     description:
       - Where a snapshot is mounted or unmounted, an absolute path. It has to be an empty directory, and
@@ -146,17 +135,6 @@ options:
         stays recorded as it was.
     type: str
     default: ""
-  lock_timeout:
-    description:
-      - How long to wait, in seconds, for another run on the same repository.
-    type: float
-    default: 60.0
-  paths_limit:
-    description:
-      - How many paths each list in the result, and how many lines the diff may hold. Counts are
-        always complete.
-    type: int
-    default: 1000
 seealso:
   - module: dsg.storage.dsg_fetch
   - module: dsg.storage.dsg_info
@@ -334,7 +312,7 @@ error:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.dsg.storage.plugins.module_utils import _report, _shell
+from ansible_collections.dsg.storage.plugins.module_utils import _options, _report, _shell
 from ansible_collections.dsg.storage.plugins.module_utils._core.backends.registry import (
     open_repository,
 )
@@ -366,11 +344,10 @@ def argument_spec() -> dict[str, Any]:
     number = {"type": "int", "default": 0}
     words = {"type": "list", "elements": "str", "default": []}
     return {
-        "repository": {"type": "str", "required": True},
-        "backend": _shell.backend_option(required=True),
+        **_options.repository_options(),
         "state": {"type": "str", "choices": list(STATES), "required": True},
         "snapshot": {"type": "int"},
-        "paths": {"type": "list", "elements": "str", "default": []},
+        "paths": _options.SNAPSHOT_PATHS,
         "path": {"type": "path"},
         "keep": {
             "type": "dict",
@@ -388,15 +365,15 @@ def argument_spec() -> dict[str, Any]:
         },
         "snapshot_message": {"type": "str", "default": ""},
         "user": {"type": "str", "default": ""},
-        "lock_timeout": {"type": "float", "default": 60.0},
-        "paths_limit": {"type": "int", "default": 1000},
+        "lock_timeout": _options.LOCK_TIMEOUT,
+        "paths_limit": _options.PATHS_LIMIT,
     }
 
 
 def restored(module: AnsibleModule) -> _shell.Result:
     """Publish a snapshot again."""
     params = module.params
-    limit = _shell.limit_of(params)
+    limit = _options.limit_of(params)
     request = RestoreRequest(
         snapshot=params["snapshot"],
         paths=params["paths"],
@@ -445,7 +422,7 @@ def pruned(module: AnsibleModule) -> _shell.Result:
     return {
         "changed": differences.changed,
         "diff": differences.diff(
-            f"snapshots of repository {params['repository']}", _shell.limit_of(params)
+            f"snapshots of repository {params['repository']}", _options.limit_of(params)
         ),
         "snapshots": [fate_data(fate, params["repository"]) for fate in result.fates],
         "counts": counts,
@@ -493,7 +470,7 @@ def mount_data(action: str, result: mounting.MountResult, params: dict[str, Any]
     return {
         "changed": differences.changed,
         "diff": differences.diff(
-            f"snapshots of repository {params['repository']}", _shell.limit_of(params)
+            f"snapshots of repository {params['repository']}", _options.limit_of(params)
         ),
         "path": result.path,
         "snapshot": result.snapshot,

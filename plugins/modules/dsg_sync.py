@@ -26,11 +26,12 @@ description:
   - What an earlier run could not finish (power loss, a killed process) is finished or undone first.
 extends_documentation_fragment:
   - dsg.storage.attributes
-  - dsg.storage.attributes.actiongroup_dsg
-  - dsg.storage.attributes.platform_linux
   - dsg.storage.repository
   - dsg.storage.repository.comparison
   - dsg.storage.repository.storage_host
+  - dsg.storage.repository.lock_timeout
+  - dsg.storage.repository.paths_limit
+  - dsg.storage.repository.progress
 attributes:
   check_mode:
     support: full
@@ -50,10 +51,6 @@ options:
       - Required unless O(operation=recover), where it may be left out to recover the repository
         alone, for instance when the client that began is gone for good.
     type: path
-  repository:
-    required: true
-  backend:
-    required: true
   operation:
     description:
       - V(init) publishes a tree for the first time and refuses a repository that exists.
@@ -135,16 +132,6 @@ options:
       - One line that is kept with the snapshot.
     type: str
     default: ""
-  progress:
-    description:
-      - Whether a run that takes long tells how far it is, host by host (phase, files, bytes, rate and
-        remaining time), every second on a terminal and every ten seconds in a log.
-      - Only told where the working copy is on the control node.
-    type: str
-    choices:
-      - auto
-      - none
-    default: auto
 seealso:
   - module: dsg.storage.dsg_info
   - module: dsg.storage.dsg_manifest
@@ -455,7 +442,12 @@ error:
 
 from typing import Any
 
-from ansible_collections.dsg.storage.plugins.module_utils import _report, _shell
+from ansible_collections.dsg.storage.plugins.module_utils import (
+    _comparison,
+    _options,
+    _report,
+    _shell,
+)
 from ansible_collections.dsg.storage.plugins.module_utils._core.client.fleet import (
     COMMIT,
     ROLLBACK,
@@ -466,7 +458,6 @@ from ansible_collections.dsg.storage.plugins.module_utils._core.errors import (
 )
 from ansible_collections.dsg.storage.plugins.module_utils._core.plan.policy import (
     DEFAULT_MAX_DELETE,
-    Policy,
 )
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.phases import run
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.progress import Meter
@@ -495,8 +486,7 @@ def argument_spec() -> dict[str, Any]:
     """Return the options of the module."""
     return {
         "src": {"type": "path"},
-        "repository": {"type": "str", "required": True},
-        "backend": _shell.backend_option(required=True),
+        **_options.repository_options(),
         "operation": {"type": "str", "choices": [*OPERATIONS, *OTHERS], "default": "auto"},
         "phase": {"type": "str", "choices": list(PHASES), "default": FULL},
         "txn_id": {"type": "str", "default": ""},
@@ -506,9 +496,11 @@ def argument_spec() -> dict[str, Any]:
         "abandon": {"type": "str", "default": ""},
         "max_delete": {"type": "str", "default": DEFAULT_MAX_DELETE},
         "snapshot_message": {"type": "str", "default": ""},
-        "progress": {"type": "str", "choices": ["auto", "none"], "default": "auto"},
-        **_shell.storage_host_options(),
-        **_shell.comparison_options(),
+        "progress": _options.PROGRESS,
+        **_options.storage_host_options(),
+        **_comparison.comparison_options(),
+        "lock_timeout": _options.LOCK_TIMEOUT,
+        "paths_limit": _options.PATHS_LIMIT,
     }
 
 
@@ -517,25 +509,11 @@ REQUIRED_IF = [("operation", operation, ["src"]) for operation in (*OPERATIONS, 
 
 def request_of(params: dict[str, Any], *, check: bool, meter: Meter | None = None) -> SyncRequest:
     """Turn the module's options into the core's request."""
-    return SyncRequest(
-        src=params["src"] or "",
-        repository=params["repository"],
-        backend=params["backend"],
+    compared = _comparison.request_of(params, check=check)
+    return compared._replace(
         operation=params["operation"] if params["operation"] not in OTHERS else "auto",
-        policy=Policy(
-            direction=params["direction"],
-            conflict=params["conflict"],
-            conflict_paths=params["conflict_paths"],
-            max_delete=params["max_delete"],
-            names=params["names"],
-        ),
+        policy=compared.policy._replace(max_delete=params["max_delete"]),
         message=params["snapshot_message"],
-        ignore=params["ignore"],
-        checksum=params["checksum"],
-        check=check,
-        user=params["user"],
-        lock_timeout=params["lock_timeout"],
-        destination=_shell.destination_of(params),
         meter=meter,
         phase=params["phase"],
         fleet=params["fleet"],
@@ -561,7 +539,7 @@ def differences_of(result: SyncResult, request: SyncRequest) -> _report.Differen
 
 def sync(module: _shell.Invocation) -> _shell.Result:
     """Run one sync and shape its result."""
-    limit = _shell.limit_of(module.params)
+    limit = _options.limit_of(module.params)
     meter: Meter | None = getattr(module, "meter", None)  # only who shows progress has one
     request = request_of(module.params, check=module.check_mode, meter=meter)
     result = run(request)
@@ -590,7 +568,7 @@ def sync(module: _shell.Invocation) -> _shell.Result:
 
 def put_names_back(module: _shell.Invocation) -> _shell.Result:
     """Undo the newest renaming in the working copy; in check mode tell what that is."""
-    limit = _shell.limit_of(module.params)
+    limit = _options.limit_of(module.params)
     request = request_of(module.params, check=module.check_mode)
     result = undo_names(request)
     differences = _report.Differences()
@@ -626,7 +604,7 @@ def recover_only(module: _shell.Invocation) -> _shell.Result:
     header = f"recovery of repository {request.repository}"
     return {
         "changed": differences.changed,
-        "diff": differences.diff(header, _shell.limit_of(module.params)),
+        "diff": differences.diff(header, _options.limit_of(module.params)),
         "operation": RECOVER,
         "recovered": done,
     }
@@ -637,7 +615,7 @@ def conflicts_of(module: _shell.Invocation, error: DsgError) -> _shell.Result:
     if not isinstance(error, ConflictError):
         return {}
     plan = inspect(request_of(module.params, check=True)).plan
-    return {"conflicts": _report.conflicts_data(plan, _shell.limit_of(module.params))}
+    return {"conflicts": _report.conflicts_data(plan, _options.limit_of(module.params))}
 
 
 def carry_out(module: _shell.Invocation) -> _shell.Result:

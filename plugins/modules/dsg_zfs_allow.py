@@ -22,8 +22,6 @@ description:
     that exists, such as V(@operators).
 extends_documentation_fragment:
   - dsg.storage.attributes
-  - dsg.storage.attributes.actiongroup_dsg
-  - dsg.storage.attributes.platform_linux
 attributes:
   check_mode:
     support: full

@@ -21,8 +21,6 @@ description:
     that is absent.
 extends_documentation_fragment:
   - dsg.storage.attributes
-  - dsg.storage.attributes.actiongroup_dsg
-  - dsg.storage.attributes.platform_linux
 attributes:
   check_mode:
     support: full

@@ -23,9 +23,9 @@ description:
   - It chooses by itself whether it is a first publication.
 extends_documentation_fragment:
   - dsg.storage.attributes
-  - dsg.storage.attributes.actiongroup_dsg
-  - dsg.storage.attributes.platform_linux
   - dsg.storage.repository
+  - dsg.storage.repository.lock_timeout
+  - dsg.storage.repository.paths_limit
 attributes:
   check_mode:
     support: partial
@@ -45,12 +45,9 @@ attributes:
     details:
       - For the same O(txn_id). Without one, every O(state=begun) opens a transaction.
 options:
-  repository:
-    required: true
   backend:
     description:
       - How the repository is held. Only the V(zfs) backend keeps transactions open between tasks.
-    required: true
   state:
     description:
       - V(begun) finishes or undoes what dead transactions left, then opens one. Repeated with the
@@ -98,17 +95,6 @@ options:
       - Who is recorded as having changed content. By default the user that runs the module.
     type: str
     default: ""
-  lock_timeout:
-    description:
-      - How long to wait, in seconds, for another run on the same repository.
-    type: float
-    default: 60.0
-  paths_limit:
-    description:
-      - How many paths each list in the result, and how many lines the diff may hold. Counts are
-        always complete.
-    type: int
-    default: 1000
 seealso:
   - module: dsg.storage.dsg_sync
   - module: dsg.storage.dsg_info
@@ -286,7 +272,7 @@ error:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.dsg.storage.plugins.module_utils import _report, _shell
+from ansible_collections.dsg.storage.plugins.module_utils import _options, _report, _shell
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync import open_transaction
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.open_request import (
     DEFAULT_LEASE,
@@ -308,15 +294,14 @@ VERBS = {"begun": "begin", "prepared": "prepare", "committed": "commit", "rolled
 def argument_spec() -> dict[str, Any]:
     """Return the options of the module."""
     return {
-        "repository": {"type": "str", "required": True},
-        "backend": _shell.backend_option(required=True),
+        **_options.repository_options(),
         "state": {"type": "str", "choices": list(STEPS), "required": True},
         "txn_id": {"type": "str"},
         "lease": {"type": "int", "default": DEFAULT_LEASE},
         "snapshot_message": {"type": "str", "default": ""},
         "user": {"type": "str", "default": ""},
-        "lock_timeout": {"type": "float", "default": 60.0},
-        "paths_limit": {"type": "int", "default": 1000},
+        "lock_timeout": _options.LOCK_TIMEOUT,
+        "paths_limit": _options.PATHS_LIMIT,
     }
 
 
@@ -359,7 +344,7 @@ def paths_data(result: TransactionResult, limit: int) -> dict[str, Any]:
 
 def step(module: AnsibleModule) -> _shell.Result:
     """Take one step and shape its result."""
-    limit = _shell.limit_of(module.params)
+    limit = _options.limit_of(module.params)
     state = module.params["state"]
     result = STEPS[state](request_of(module.params, check=module.check_mode))
     differences = differences_of(state, result)

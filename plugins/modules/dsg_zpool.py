@@ -26,8 +26,6 @@ description:
     partitioned the whole disk.
 extends_documentation_fragment:
   - dsg.storage.attributes
-  - dsg.storage.attributes.actiongroup_dsg
-  - dsg.storage.attributes.platform_linux
 attributes:
   check_mode:
     support: full

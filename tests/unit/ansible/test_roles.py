@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.dsg.storage.plugins.module_utils import _shell
 from ansible_collections.dsg.storage.plugins.module_utils._core.backends.zfs import rights
+from ansible_collections.dsg.storage.plugins.module_utils._options import backend_option
 from ansible_collections.dsg.storage.plugins.modules import dsg_info, dsg_sync, dsg_zpool
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -64,7 +64,7 @@ def test_a_definition_has_every_option_of_the_module_with_its_type_and_choices()
 
 
 def test_roles_and_modules_place_a_backend_by_the_same_options() -> None:
-    module = _shell.backend_option(required=True)
+    module = backend_option(required=True)
     for role in ("repository", "sync"):
         backend = _definition(role)["backend"]
         assert set(backend["options"]) == set(module["options"])
