@@ -53,6 +53,20 @@ def test_all_hosts_publish_together_and_then_have_nothing_to_do(ground: FleetGro
     assert ground.leftovers() == []
 
 
+def test_a_run_undoes_one_renaming_of_a_working_copy_that_hosts_share(
+    published: FleetGround,
+) -> None:
+    published.define({**published.definition, "names": "normalise"})
+    for name in ("one?", "two?"):
+        published.write({name: name})
+        published.run("sync").succeeded()
+    for options in (["--check", "--diff"], ["--diff"]):
+        done = published.run("undo_names", *options).succeeded()
+        assert done.differences() == ["rename         two_ -> two?"]
+        assert [done.changed(host) for host in HOSTS] == [1, 0, 0]
+    assert {"one_", "two?"} <= content(published.ann).keys()
+
+
 def test_one_host_that_fails_keeps_all_from_publishing(published: FleetGround) -> None:
     ground = published
     old = content(ground.live_of("h1"))
