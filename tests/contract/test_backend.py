@@ -14,7 +14,7 @@ import stat
 import tempfile
 
 import pytest
-from _core.errors import DsgError, LockedError
+from _core.errors import DsgError, LockedError, ManifestError
 from _core.manifest.scan import scan_tree
 from _core.posix.remove import remove_tree_at
 from _core.sync.engine import run
@@ -548,6 +548,20 @@ def test_a_chain_that_was_broken_is_told(site, source):
         os.rename(os.path.join(history, "s4.jsonl"), os.path.join(history, "s2.jsonl"))
         shutil.copy(os.path.join(history, "s1.jsonl"), os.path.join(history, "s2.jsonl"))
     assert len(site.repository.chain_problems()) >= 1
+
+
+def test_the_header_of_every_step(site, source):
+    made = []
+    for number in (1, 2, 3):
+        put(source, "f", f"number {number}")
+        made.append(publish(site.repository, source, number).manifest.header)
+    assert [site.repository.history_header(number) for number in (1, 2, 3)] == made
+    with pytest.raises(ManifestError):
+        site.repository.history_header(4)
+    with site.opened() as live:
+        put(live, ".dsg/history/s2.jsonl", "damaged")
+    with pytest.raises(ManifestError):
+        site.repository.history_header(2)
 
 
 def test_a_disk_that_is_full(small_site, tmp_path):

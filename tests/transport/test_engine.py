@@ -17,7 +17,13 @@ from _core.transport.destination import Destination
 from hypothesis import settings
 from hypothesis.stateful import initialize
 
-from tests.integration import test_engine, test_model, test_states, test_two_clients
+from tests.integration import (
+    test_engine,
+    test_model,
+    test_states,
+    test_two_clients,
+    test_went_back,
+)
 from tests.integration.support import Link, make, put, read
 from tests.transport.remote_site import SshSite
 
@@ -86,6 +92,24 @@ def test_a_host_is_a_part_of_what_a_working_copy_knows(site):
     assert elsewhere.key != site.key
     assert elsewhere.cache(ann) == {}
     site.refused("DSG-REPOSITORY", ann, operation="init", destination=elsewhere.destination)
+
+
+@pytest.mark.parametrize("by", [1, 3])
+def test_a_history_that_overtook_what_is_known_is_refused(site, by):
+    test_went_back.test_a_history_that_overtook_what_is_known_is_refused(site, by)
+
+
+@pytest.mark.parametrize("partly", [False, True])
+def test_who_is_behind_a_pruned_history_catches_up(site, partly):
+    test_went_back.test_who_is_behind_catches_up(site, 3, pruned=True, partly=partly)
+
+
+def test_a_damaged_history_is_told_as_it_is_here(site):
+    test_went_back.test_where_no_record_tells_it_is_refused(site)
+
+
+def test_a_history_is_only_asked_who_is_behind_by_several(site, monkeypatch):
+    test_went_back.test_a_history_is_only_asked_who_is_behind_by_several(site, monkeypatch)
 
 
 def test_only_what_changed_since_travels(site):

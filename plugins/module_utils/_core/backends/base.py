@@ -145,6 +145,12 @@ class Repository(Protocol):
     def history(self, snapshot: int) -> bytes:
         """Return what a snapshot changed, as it was recorded."""
 
+    def history_header(self, snapshot: int) -> Header:
+        """Return the header of a snapshot as the history has it, be the snapshot kept or pruned.
+
+        :class:`ManifestError` where there is none, or a damaged one.
+        """
+
     def committed(self, txn_id: str, since: int) -> bool:
         """Tell whether a transaction made a snapshot after number ``since`` (0: it made the first).
 

@@ -52,6 +52,7 @@ class Run:
         self.key = repository_key(repository.name, repository.location)
         self.watch = Stopwatch(request.meter)
         self.scan: Scan | None = None
+        self._chosen = ""
         self.result = SyncResult(operation=request.operation, seconds=self.watch.seconds)
 
     def run(self) -> SyncResult:
@@ -106,7 +107,9 @@ class Run:
         return self.repository.head()
 
     def _choose(self, head: Header | None) -> str:
-        operation = choose_operation(self.request, self.working_copy, self.key, head)
+        recorded = self.repository.history_header
+        operation = choose_operation(self.request, self.working_copy, self.key, head, recorded)
+        self._chosen = _id(head)
         if operation == CLONE:  # holds the repository for reading only: it must not write there
             policy = self.request.policy._replace(direction=PULL)
             self.request = self.request._replace(policy=policy)
@@ -191,15 +194,14 @@ class Run:
             return View(self.request, self.working_copy, self.repository, self.key, head, scan)
 
     def _look_again(self, view: View) -> View:
-        """Return a view of the repository as it is under the lock."""
+        """Return a view of the repository as it is under the lock.
+
+        The view may be of a newer head than the one that the operation was chosen for.
+        """
         head = self.repository.head()
-        same = (head is None) == (view.head is None) and (
-            head is None or view.head is None or head.id == view.head.id
-        )
-        if same:
-            return view
-        self.result.operation = self._choose(head)
-        return self._look(head)
+        if _id(head) != self._chosen:
+            self.result.operation = self._choose(head)
+        return view if _id(head) == _id(view.head) else self._look(head)
 
     def _plan(self, view: View) -> Plan:
         with self.watch.phase("plan"):
@@ -226,3 +228,7 @@ class Run:
                 object=self.repository.location,
                 details=found[:_LISTED],
             )
+
+
+def _id(head: Header | None) -> str:
+    return "" if head is None else head.id

@@ -71,6 +71,10 @@ class Looking(Serving):
         """Send one step of the history."""
         frames.send_stream(self._pipe, [self._held_repository().history(snapshot)])
 
+    def history_header(self, snapshot: int) -> dict[str, object] | None:
+        """Return the header of one step of the history."""
+        return wire.header_out(self._held_repository().history_header(snapshot))
+
     def committed(self, txn_id: str, since: int, timeout: float) -> bool:
         """Tell whether a transaction committed.
 
@@ -148,6 +152,7 @@ VERBS = (
     "head",
     "manifest",
     "history",
+    "history_header",
     "committed",
     "make_durable",
     "unfinished",

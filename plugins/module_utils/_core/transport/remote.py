@@ -140,6 +140,10 @@ class RemoteRepository:
         session.answer()
         return content
 
+    def history_header(self, snapshot: int) -> Header:
+        """Return the header of a snapshot as the history has it, be the snapshot kept or pruned."""
+        return Header(**self._session.call("history_header", snapshot=snapshot))
+
     def committed(self, txn_id: str, since: int) -> bool:
         """Tell whether a transaction committed; a lost connection is made anew to ask."""
         if self._opening is not None and self._opening.lost:

@@ -320,3 +320,7 @@ class DirectoryRepository:
     def history(self, snapshot: int) -> bytes:
         """Return what a snapshot changed, as it was recorded."""
         return published.read_history(self.layout.live, snapshot)
+
+    def history_header(self, snapshot: int) -> Header:
+        """Return the header of a snapshot as the history has it, be the snapshot kept or pruned."""
+        return published.read_history_header(self.layout.live, snapshot)

@@ -285,3 +285,7 @@ class ZfsRepository:
     def history(self, snapshot: int) -> bytes:
         """Return what a snapshot changed, as it was recorded."""
         return published.read_history(self.tree(), snapshot)
+
+    def history_header(self, snapshot: int) -> Header:
+        """Return the header of a snapshot as the history has it, be the snapshot kept or pruned."""
+        return published.read_history_header(self.tree(), snapshot)
