@@ -7,12 +7,9 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import pytest
-from _core.client.transaction import ClientTransaction
 from _core.client.working_copy import WorkingCopy
-from _core.errors import PathError
 from _core.manifest.portable import Rename
 from _core.plan.policy import NORMALISE
 from _core.sync.engine import run
@@ -238,32 +235,6 @@ def test_undoing_goes_back_step_by_step(site: Site) -> None:
     site.sync(src, names=NORMALISE)
     assert sorted(undo(site, src) + undo(site, src)) == [("a_", "a:"), ("b_", "b:")]
     assert read(src) == {"a:": "1", "b:": "2"}
-
-
-def test_what_could_not_be_put_back_is_not_forgotten(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Something takes an old name at the last moment; once it is away, the next run goes on there."""
-    src = site.copy("wc", {"a:": "1"})
-    site.sync(src, names=NORMALISE)
-    put(src, "b:", "2")
-    put(src, "c:", "3")
-    site.sync(src, names=NORMALISE)
-    prepare = ClientTransaction.prepare
-
-    def save_first(*arguments: Any) -> None:
-        prepare(*arguments)
-        put(src, "b:", "in the way")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ClientTransaction, "prepare", save_first)
-        with pytest.raises(PathError) as caught:
-            undo_names(site.request(src))
-    assert (caught.value.details, caught.value.changed) == (["'b:'"], True)
-    assert read(src) == {"a_": "1", "b_": "2", "b:": "in the way", "c:": "3"}
-    put(src, "b:", None)
-    assert undo(site, src) == [("b_", "b:")]
-    assert undo(site, src) == [("a_", "a:")]
 
 
 def test_a_damaged_record_is_told(site: Site) -> None:

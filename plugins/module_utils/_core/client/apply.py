@@ -15,7 +15,7 @@ import os
 
 from ..posix.beneath import Beneath
 from ..posix.syscalls import is_unsupported, rename_exchange, rename_noreplace
-from .journal import FORGET, INSTALL, MKDIR, REMOVE, RENAME, RMDIR, Operation, Seen
+from .journal import INSTALL, MKDIR, REMOVE, RENAME, RMDIR, Operation, Seen
 
 KEPT = ".kept"
 """Ending of a mark: the slot's content was moved on, to the backups."""
@@ -28,13 +28,7 @@ def carry_out(operations: list[Operation], tree: Beneath, slots: Beneath) -> lis
 
     ``slots`` is the staging directory: staged files by number, and afterwards what they replaced.
     """
-    put_off: list[str] = []
-    for operation in operations:
-        if operation.do == FORGET and put_off:
-            continue
-        if not _apply(operation, tree, slots):
-            put_off.append(operation.path)
-    return put_off
+    return [operation.path for operation in operations if not _apply(operation, tree, slots)]
 
 
 def _apply(operation: Operation, tree: Beneath, slots: Beneath) -> bool:
@@ -160,7 +154,6 @@ def _seen(fd: int, name: str) -> Seen | None:
 _ACTIONS = {
     INSTALL: _install,
     REMOVE: _remove,
-    FORGET: _remove,
     MKDIR: _mkdir,
     RMDIR: _rmdir,
     RENAME: _rename,

@@ -17,7 +17,6 @@ from ..posix import durable
 FORMAT = 1
 
 INSTALL, REMOVE, MKDIR, RMDIR, RENAME = "install", "remove", "mkdir", "rmdir", "rename"
-FORGET = "forget"
 
 HERE, REPOSITORY = "here", "repository"
 """Who decides: this journal by its existence, or the repository by having the transaction."""
@@ -37,8 +36,7 @@ class Operation(NamedTuple):
     ``slot`` numbers the staged file (install) or the place that the old file is moved to (remove);
     ``ino`` is the staged file's inode; ``seen`` is the local version that may be replaced (None:
     nothing may be there); ``backup`` asks to keep that version. A rename gives what is called ``old``
-    in the directory of ``path`` the name that ``path`` ends with; ``ino`` is its inode. To forget is
-    to remove what is of no use any more once all before it is done, and to leave it otherwise.
+    in the directory of ``path`` the name that ``path`` ends with; ``ino`` is its inode.
     """
 
     do: str

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from ..backends.origin import new_txn_id
 from ..client import names as records
-from ..client.journal import FORGET, HERE, INSTALL, RENAME, Journal, Operation, Seen
+from ..client.journal import HERE, INSTALL, REMOVE, RENAME, Journal, Operation, Seen
 from ..client.names import Record
 from ..client.transaction import ClientTransaction, clean_staging, pending
 from ..client.working_copy import WorkingCopy
@@ -169,7 +169,7 @@ def _operations(
             )
         slot = len(names.retargets)
         seen = _seen(tree, record.path)
-        return [*operations, Operation(FORGET, record.path, slot=slot, seen=seen)]
+        return [*operations, Operation(REMOVE, record.path, slot=slot, seen=seen)]
 
 
 def _seen(tree: Beneath, path: str) -> Seen:
