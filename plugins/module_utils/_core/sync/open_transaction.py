@@ -17,7 +17,8 @@ from contextlib import contextmanager
 
 from ..backends import published
 from ..backends.holding import refuse_held
-from ..backends.origin import brief, new_txn_id, utc_now
+from ..backends.origin import new_txn_id, utc_now
+from ..backends.outcome import require_not_committed, tidy
 from ..backends.registry import open_repository
 from ..backends.zfs import opened
 from ..backends.zfs.opened import OpenTransaction
@@ -28,7 +29,6 @@ from ..errors import (
     DriftError,
     DsgError,
     RepositoryError,
-    Unfinished,
     from_oserror,
 )
 from ..manifest import codec
@@ -337,7 +337,7 @@ class _Step:
         before = {} if self.base is None else by_path(self.base.entries)
         try:
             transaction.commit()
-            self.result.pending_cleanup = transaction.finish()
+            self.result.pending_cleanup = tidy(transaction)
             now = self.held.manifest()
         except BaseException as exc:
             self._settle(exc)
@@ -348,21 +348,8 @@ class _Step:
 
     def _settle(self, cause: BaseException) -> None:
         """Tell a commit that failed halfway from one that did not happen."""
-        txn_id = self.result.txn_id
-        try:
-            committed = self.held.committed(txn_id, self.result.base)
-        except (DsgError, OSError) as exc:
-            raise Unfinished(
-                f"the repository did not answer whether transaction {txn_id} committed: "
-                + brief(exc),
-                object=self.request.repository,
-                unchanged="Nothing was removed.",
-            ) from cause
-        if committed:
-            raise Unfinished(
-                f"transaction {txn_id} committed, then failed: {brief(cause)}",
-                object=self.request.repository,
-            ) from cause
+        unchanged = "Nothing was removed."
+        require_not_committed(self.held, self.result.txn_id, self.result.base, cause, unchanged)
         if isinstance(cause, DriftError):
             cause.next_step = opened.BEGIN_AGAIN
 

@@ -10,7 +10,8 @@ import os
 import secrets
 
 from ..backends.base import Transaction, Upload
-from ..backends.origin import brief, new_txn_id, utc_now
+from ..backends.origin import new_txn_id, utc_now
+from ..backends.outcome import require_not_committed, tidy
 from ..client.journal import HERE, REPOSITORY, Journal
 from ..client.transaction import ClientTransaction, rebuilt
 from ..errors import DsgError, Unfinished, from_oserror
@@ -145,22 +146,9 @@ class SyncTransaction:
 
     def _settle(self, cause: BaseException) -> None:
         """Undo after a failed commit, unless the repository has the transaction all the same."""
-        try:
-            head = self.view.head
-            committed = self.view.repository.committed(
-                self.txn_id, 0 if head is None else head.snapshot
-            )
-        except (DsgError, OSError) as exc:
-            raise Unfinished(
-                f"the repository did not answer whether transaction {self.txn_id} committed: {brief(exc)}",
-                object=self.request.repository,
-                unchanged="Nothing was removed on either side.",
-            ) from cause
-        if committed:
-            raise Unfinished(
-                f"transaction {self.txn_id} committed, then failed: {brief(cause)}",
-                object=self.request.repository,
-            ) from cause
+        base = 0 if self.view.head is None else self.view.head.snapshot
+        unchanged = "Nothing was removed on either side."
+        require_not_committed(self.view.repository, self.txn_id, base, cause, unchanged)
         self._rollback()
 
     def _commit_client(self, journal: Journal, manifest: Manifest) -> None:
@@ -182,7 +170,7 @@ class SyncTransaction:
 
     def _tidy(self) -> list[str]:
         """Clean up behind the commit; a failure is left to the next recovery, and fails nothing."""
-        waiting = [] if self.repository is None else self.repository.finish()
+        waiting = [] if self.repository is None else tidy(self.repository)
         try:
             self.client.discard()
         except OSError as exc:

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..backends.base import Land, LocalRepository, Transaction, Upload
-from ..backends.origin import brief, new_txn_id, utc_now
-from ..errors import DsgError, Unfinished
+from ..backends.origin import new_txn_id, utc_now
+from ..backends.outcome import require_not_committed, tidy
+from ..errors import DsgError
 from ..manifest import codec
 from ..manifest.codec import Manifest
 from ..manifest.entry import Entry
@@ -53,7 +54,7 @@ def publish(
     except BaseException as exc:
         _settle(repository, transaction, change.base, txn_id, exc)
         raise
-    return manifest, transaction.finish()
+    return manifest, tidy(transaction)
 
 
 def _manifest(
@@ -96,17 +97,5 @@ def _settle(
     cause: BaseException,
 ) -> None:
     """Undo after a failed commit, unless the repository has the transaction all the same."""
-    try:
-        committed = repository.committed(txn_id, base.header.snapshot)
-    except (DsgError, OSError) as exc:
-        raise Unfinished(
-            f"the repository did not answer whether transaction {txn_id} committed: {brief(exc)}",
-            object=repository.location,
-            unchanged="Nothing was removed.",
-        ) from cause
-    if committed:
-        raise Unfinished(
-            f"transaction {txn_id} committed, then failed: {brief(cause)}",
-            object=repository.location,
-        ) from cause
+    require_not_committed(repository, txn_id, base.header.snapshot, cause, "Nothing was removed.")
     _roll_back(transaction)

@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 from ...backends.base import Prepared, Repository
-from ...backends.origin import brief
+from ...backends.outcome import require_not_committed, tidy
 from ...client.fleet import PREPARING, FleetRecord, Participant
-from ...errors import DsgError, RepositoryError, Unfinished
+from ...errors import DsgError, RepositoryError
 
 STAYS_PREPARED = "The transaction stays prepared, and the decision stands: nothing is lost."
 
@@ -31,7 +31,7 @@ def _forward(repository: Repository, record: FleetRecord, part: Participant) -> 
     waiting = []
     if prepared is not None:
         _commit(repository, prepared, part)
-        waiting = prepared.finish()
+        waiting = tidy(prepared)
     elif repository.committed(part.txn_id, part.base):
         repository.make_durable()
     else:
@@ -53,27 +53,11 @@ def _commit(repository: Repository, prepared: Prepared, part: Participant) -> No
     try:
         prepared.commit()
     except BaseException as exc:
-        if _is_committed(repository, part, exc):
-            raise Unfinished(
-                f"transaction {part.txn_id} committed, then failed: {brief(exc)}",
-                object=repository.location,
-            ) from exc
+        require_not_committed(repository, part.txn_id, part.base, exc, STAYS_PREPARED)
         if isinstance(exc, DsgError):
             exc.unchanged = STAYS_PREPARED
             exc.next_step = f"{exc.next_step} Then run `dsg.storage.recover`."
         raise
-
-
-def _is_committed(repository: Repository, part: Participant, cause: BaseException) -> bool:
-    try:
-        return repository.committed(part.txn_id, part.base)
-    except (DsgError, OSError) as exc:
-        raise Unfinished(
-            f"the repository did not answer whether transaction {part.txn_id} committed: "
-            + brief(exc),
-            object=repository.location,
-            unchanged=STAYS_PREPARED,
-        ) from cause
 
 
 def _back(repository: Repository, record: FleetRecord, part: Participant) -> list[str]:
