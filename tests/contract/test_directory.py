@@ -292,3 +292,32 @@ def test_the_rest_of_a_removal_goes_with_any_recovery(local_site):
     assert not os.path.exists(local_site.layout.doomed(1))
     with pytest.raises(DsgError):
         Site(str(local_site.root), f"{local_site.name}.doomed.s1")
+
+
+def test_a_job_for_what_is_no_repository_leaves_nothing_behind(local_ground):
+    """A lock file stays for good: the next who looks would take it for a repository's."""
+    site = Site(str(local_ground), "absent")
+    beside = Site(str(local_ground), "foreign")
+    make(beside.live, {"f": "not ours"})
+    before = everything(site.base)
+    for one in (site, beside):
+        for check in (False, True):
+            for job in (
+                lambda one=one, check=check: prune(one.repository, Keep(last=1), check=check),
+                lambda one=one, check=check: restore(
+                    one.repository, RestoreRequest(1, check=check)
+                ),
+            ):
+                with pytest.raises(DsgError) as caught:
+                    job()
+                assert caught.value.code == "DSG-REPOSITORY"
+                assert everything(site.base) == before
+
+
+def everything(root):
+    """Return every path below a directory, lock files as well."""
+    return sorted(
+        os.path.join(place, name)
+        for place, folders, files in os.walk(root)
+        for name in [*folders, *files]
+    )

@@ -289,6 +289,15 @@ def test_collecting_what_a_crash_left(host: Host) -> None:
     assert "nothing to report" in host.run("collect").stdout
 
 
+def test_what_is_not_published_yet_is_left_without_a_trace(host: Host) -> None:
+    """Provisioning may come long before the first publication: a timer makes no lock file for it."""
+    container = os.path.join(host.site.base, ".dsg")
+    before = sorted(os.listdir(container))
+    host.configure(name="later", keep={"last": 1})
+    assert [host.run(verb).returncode for verb in ("verify", "prune", "collect")] == [2, 2, 0]
+    assert sorted(os.listdir(container)) == before
+
+
 def test_a_transaction_that_waits_for_too_long(host: Host) -> None:
     """Nobody but its working copy can decide it, so somebody has to be told."""
     src = host.site.copy("wc")

@@ -6,17 +6,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import NamedTuple
 
 from ..backends import published
 from ..backends.base import LocalRepository, Stored
-from ..errors import DriftError, DsgError, ManifestError, RepositoryError, from_oserror
+from ..errors import DriftError, DsgError, ManifestError, from_oserror
 from ..manifest.header import Header
 from .retention import Candidate, Keep, reasons
+from .settled import settled
 
 KEPT, REMOVED, WAITS, FOREIGN = "kept", "removed", "waits", "foreign"
 _LISTED = 20
@@ -63,7 +63,7 @@ def prune(
     result = PruneResult()
     try:
         keep.check()
-        with _held(repository, result, lock_timeout, check):
+        with settled(repository, lock_timeout, check=check) as result.recovered:
             result.fates = _fates(repository, keep)
             if not check:
                 result.fates = [_carry_out(repository, fate, result) for fate in result.fates]
@@ -87,27 +87,8 @@ def _tell(error: DsgError, result: PruneResult) -> None:
     error.changed = error.changed or bool(result.removed)
 
 
-@contextmanager
-def _held(
-    repository: LocalRepository, result: PruneResult, lock_timeout: float, check: bool
-) -> Iterator[None]:
-    if check:
-        result.recovered = repository.unfinished()
-        yield
-        return
-    with repository.lock(lock_timeout):
-        result.recovered = repository.recover()
-        yield
-
-
 def _fates(repository: LocalRepository, keep: Keep) -> list[Fate]:
     """Decide upon everything that is there, or raise: from a list that is not whole nothing follows."""
-    if repository.head() is None:
-        raise RepositoryError(
-            "the repository does not exist",
-            object=repository.location,
-            next_step="Correct repository or backend.",
-        )
     newest = repository.manifest().header
     problems = repository.chain_problems()
     if problems:

@@ -7,8 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,7 +20,6 @@ from ..errors import (
     ArgumentError,
     DriftError,
     DsgError,
-    RepositoryError,
     SourceChanged,
     from_oserror,
 )
@@ -34,6 +32,7 @@ from ..plan.structure import ancestors, collisions
 from ..posix.beneath import Beneath
 from .publishing import Change, publish
 from .selection import Selection
+from .settled import settled
 
 MAX_USER = 255
 _LISTED = 20
@@ -81,7 +80,7 @@ def restore(repository: LocalRepository, request: RestoreRequest) -> RestoreResu
         check_message(request.message)
         check_line(request.user, "the user", MAX_USER)
         selection = Selection(request.paths)
-        with _held(repository, request, result):
+        with settled(repository, request.lock_timeout, check=request.check) as result.recovered:
             _restore(repository, request, selection, result)
     except OSError as exc:
         error = from_oserror(exc, "restoring")
@@ -94,31 +93,12 @@ def restore(repository: LocalRepository, request: RestoreRequest) -> RestoreResu
     return result
 
 
-@contextmanager
-def _held(
-    repository: LocalRepository, request: RestoreRequest, result: RestoreResult
-) -> Iterator[None]:
-    if request.check:
-        result.recovered = repository.unfinished()
-        yield
-        return
-    with repository.lock(request.lock_timeout):
-        result.recovered = repository.recover()
-        yield
-
-
 def _restore(
     repository: LocalRepository,
     request: RestoreRequest,
     selection: Selection,
     result: RestoreResult,
 ) -> None:
-    if repository.head() is None:
-        raise RepositoryError(
-            "the repository does not exist",
-            object=repository.location,
-            next_step="Correct repository or backend.",
-        )
     base = repository.manifest()
     result.base = result.snapshot = base.header.snapshot
     result.manifest_digest = base.header.digest
