@@ -37,6 +37,8 @@ def _apply(operation: Operation, tree: Beneath, slots: Beneath) -> bool:
     except OSError as exc:
         if exc.errno in _BLOCKED:
             return False
+        # What failed may be known by its slot's number only; whoever is to act looks for the path.
+        exc.filename, exc.filename2 = os.path.join(tree.root, operation.path), None
         raise
 
 

@@ -16,6 +16,7 @@ from ..manifest.scan import Scan
 from ..plan.plan import Plan
 from ..plan.policy import PULL
 from .fleet.pending import pending, refuse_running, settle
+from .mounts import refuse_mounts
 from .operation import already_done, choose_operation
 from .recovery import Leftover, recover_repository, recover_working_copy, unfinished
 from .request import CLONE, SyncRequest, SyncResult
@@ -142,8 +143,7 @@ class Run:
     def _plan_only(self, head: Header | None) -> None:
         view = self._look(head)
         plan = self._plan(view)
-        plan.require_no_conflict()
-        view.check_deletions(plan)
+        _refuse(view, plan)
         if plan.changes_remote or view.head is None:
             self._refuse_held()
         if plan.changes_remote and view.remote_manifest is not None:
@@ -168,8 +168,7 @@ class Run:
                 self.result.recovered += recover_repository(self.repository)
             view = self._look_again(view)
             plan = self._plan(view)
-            plan.require_no_conflict()
-            view.check_deletions(plan)
+            _refuse(view, plan)
             if self.result.changed:
                 self._carry_out(view, plan)
             else:
@@ -228,6 +227,13 @@ class Run:
                 object=self.repository.location,
                 details=found[:_LISTED],
             )
+
+
+def _refuse(view: View, plan: Plan) -> None:
+    """Refuse what must not, or could not, be carried out."""
+    plan.require_no_conflict()
+    view.check_deletions(plan)
+    refuse_mounts(view, plan)
 
 
 def _id(head: Header | None) -> str:

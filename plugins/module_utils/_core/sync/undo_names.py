@@ -19,6 +19,7 @@ from ..errors import PathError, Unfinished, WorkingCopyError, from_oserror
 from ..manifest.paths import MAX_DETAILS, show
 from ..manifest.portable import Names, Rename, Retarget, unchanged
 from ..posix.beneath import Beneath
+from .mounts import require_renamable
 from .request import SyncRequest, SyncResult
 
 UNDO_NAMES = "undo_names"
@@ -126,7 +127,9 @@ def _look(working_copy: WorkingCopy) -> tuple[Record | None, Names]:
             details=[show(path) for path in taken[:MAX_DETAILS]],
             next_step="Move that away, and run it again.",
         )
-    return record, Names(renames, retargets, {})
+    names = Names(renames, retargets, {})
+    require_renamable(working_copy, [one.path for one in retargets], names)
+    return record, names
 
 
 def _renames(tree: Beneath, record: Record) -> Iterator[Rename]:
