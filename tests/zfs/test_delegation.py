@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.zfs.link import Guest
-from tests.zfs.test_operations import cases
+from tests.zfs.test_operations import CASES, cases
 
 USER = "dsg"
 STEPS = ("provision_user", "publish_and_leave", "refused_and_removed")
@@ -24,7 +24,7 @@ def delegated(guest: Guest) -> Iterator[Guest]:
     yield guest
 
 
-@pytest.mark.parametrize("case", cases("basics") + cases("refusals") + cases("snapshots"))
+@pytest.mark.parametrize("case", CASES)
 def test_the_service_user_does_what_root_does(delegated: Guest, case: str) -> None:
     delegated.do(case, user=USER)
 

@@ -23,6 +23,9 @@ def cases(module: str) -> list[str]:
     return [f"{module}.{name}" for name in names if not name.startswith("_")]
 
 
-@pytest.mark.parametrize("case", cases("basics") + cases("refusals") + cases("snapshots"))
+CASES = [case for module in ("basics", "refusals", "snapshots", "upkeep") for case in cases(module)]
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_case(guest: Guest, case: str) -> None:
     guest.do(case)
