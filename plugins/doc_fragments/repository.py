@@ -252,6 +252,8 @@ options:
       - Which paths of the snapshot, relative to the root of the tree. By default everything.
       - A directory stands for all that it holds. C(*), C(?) and C([…]) make a pattern for a whole path,
         in which C(**) crosses directories.
+      - They only select. Other than in C(.gitignore) none begins with a slash (C(a), not C(/a)), and C(!)
+        makes no exception.
     type: list
     elements: str
     default: []

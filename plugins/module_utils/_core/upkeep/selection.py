@@ -15,6 +15,15 @@ from ..manifest.wildmatch import compile_globs, parse_glob
 
 _WILD = frozenset("*?[")
 
+_LOOK = "Look at what the snapshot holds, and correct the paths."
+_NO_EXCEPTIONS = (
+    "Paths are what is wanted, and '!' makes no exception of one: name those that are wanted alone."
+)
+_NO_END = (
+    "A set ends with ']', as in 'a[bc]d', and a '\\' has to stand before something. Write '[[]' where "
+    "the character '[' itself is meant."
+)
+
 
 class Selection:
     """``paths`` relative to the tree's root; without any, everything is meant.
@@ -49,11 +58,12 @@ class Selection:
             if not left:
                 return
         if left:
+            first = next(iter(left))
             raise ArgumentError(
                 f"{where} has nothing of that name",
-                object=next(iter(left)),
+                object=first,
                 details=list(left)[1:20],
-                next_step="Look at what the snapshot holds, and correct the paths.",
+                next_step=_NO_EXCEPTIONS if first.startswith("!") else _LOOK,
             )
 
 
@@ -62,16 +72,29 @@ def _checked(path: str) -> str:
     parts = plain.split("/")
     if not plain or "\0" in plain or any(part in ("", ".", "..") for part in parts):
         raise ArgumentError(
-            "a path is relative to the root of the tree, without '.' and '..'", object=show(path)
+            "a path is relative to the root of the tree, without '.' and '..'",
+            object=show(path),
+            next_step=_instead(parts),
         )
     return plain
+
+
+def _instead(parts: Sequence[str]) -> str:
+    """Say how to write what was probably meant: elsewhere patterns are those of .gitignore."""
+    names = [part for part in parts if part not in ("", ".")]
+    wanted = "/".join(names)
+    if ".." in names or "\0" in wanted:
+        return "Name it from the root of the tree on, as 'chapters/backup.md'."
+    if not names:
+        return "Give no paths at all where the whole tree is meant."
+    return f"Write {show(wanted)} instead."
 
 
 def _compiled(pattern: str) -> Pattern[bytes]:
     glob = parse_glob(f"/{pattern}")
     compiled = None if glob.tokens is None else compile_globs([glob])
     if compiled is None:
-        raise ArgumentError("this pattern can match nothing", object=pattern)
+        raise ArgumentError("this pattern can match nothing", object=pattern, next_step=_NO_END)
     return compiled
 
 
