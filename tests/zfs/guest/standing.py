@@ -77,7 +77,7 @@ def quota() -> None:
     """The tightest of all limits counts, wherever it is set."""
     lab = _published("limited")
     assert (_look(lab).space or {})["quota"] is None
-    sh("zfs", "set", "quota=900M", lab.parent)
+    sh("zfs", "set", "quota=900M", "refquota=10M", lab.parent)  # the latter is for itself alone
     sh("zfs", "set", "refquota=20M", lab.live)
     space = _look(lab).space or {}
     assert (space["quota"], space["quota_of"]) == (20 << 20, f"refquota of {lab.live}")
@@ -86,7 +86,7 @@ def quota() -> None:
     sh("zfs", "set", "refquota=none", lab.live)
     space = _look(lab).space or {}
     assert (space["quota"], space["quota_of"]) == (900 << 20, f"quota of {lab.parent}")
-    sh("zfs", "set", "quota=none", lab.parent)
+    sh("zfs", "set", "quota=none", "refquota=none", lab.parent)
     lab.destroy()
 
 

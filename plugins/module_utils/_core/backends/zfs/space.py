@@ -16,12 +16,17 @@ _NAMES = ("used", "referenced", "available", "usedbysnapshots", "quota", "refquo
 
 
 def space(runner: Runner, layout: Layout, *, exists: bool) -> Space:
-    """Return it from two commands; where nothing is published, of the publish parent."""
+    """Return it from two commands; where nothing is published, of the publish parent.
+
+    ``available`` is by the pool, reservations, quota and refquota. What users, groups and projects may
+    take (``userquota@…``) is not in it.
+    """
     parts = (layout.live if exists else layout.parent).split("/")
     chain = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
     found = datasets.read(runner, _NAMES, chain)
     mine, pool = found[chain[-1]], found[chain[0]]
-    limits = [limit for name in chain for limit in _limits(name, found[name])]
+    limits = [limit for name in chain for limit in _limit(name, found[name], "quota", "used")]
+    limits += _limit(chain[-1], mine, "refquota", "referenced")  # one above it limits nothing here
     _left, quota, quota_of = min(limits, default=(0, None, ""))
     return Space(
         free=_number(mine, "available"),
@@ -35,14 +40,12 @@ def space(runner: Runner, layout: Layout, *, exists: bool) -> Space:
     )
 
 
-def _limits(name: str, properties: Properties) -> list[tuple[int, int | None, str]]:
-    """Return what is left, the limit and what it is set on, for each limit that is set."""
-    found: list[tuple[int, int | None, str]] = []
-    for limit, counted in (("quota", "used"), ("refquota", "referenced")):
-        most = _number(properties, limit)
-        if most:
-            found.append((most - _number(properties, counted), most, f"{limit} of {name}"))
-    return found
+def _limit(
+    name: str, properties: Properties, limit: str, counted: str
+) -> list[tuple[int, int | None, str]]:
+    """Return what is left, the limit and what it is set on; nothing where none is set."""
+    most = _number(properties, limit)
+    return [(most - _number(properties, counted), most, f"{limit} of {name}")] if most else []
 
 
 def _number(properties: Properties, name: str) -> int:
