@@ -239,10 +239,20 @@ space:
   type: dict
   contains:
     free:
-      description: What this user may still write.
+      description:
+        - What may still be written, as far as it is counted.
+        - With the C(zfs) backend it is C(available) of the published dataset (of the publish parent before
+          the first publication), what the pool, reservations, C(quota) and C(refquota) leave. Not counted
+          are C(userquota), C(groupquota), C(projectquota), and limits on the number of anything.
+        - With the C(directory) backend it is what the file system has free for users other than root, or
+          what is left of this user's quota if that is less (hard or soft, whichever is lower; on file systems
+          of a block device). A project's quota counts where the system shows it as the size of the file
+          system (XFS, ext4). Not counted are quotas of groups, and limits on the number of files.
       type: int
     size:
-      description: All there is.
+      description: >-
+        With the C(zfs) backend what all datasets of the pool take, and what is free for them. With the
+        C(directory) backend the size of the file system, or of the project's quota.
       type: int
     used:
       description: What the published tree takes, V(none) where the backend does not count it.
@@ -251,7 +261,9 @@ space:
       description: What older snapshots take, V(none) unless known or asked for.
       type: int
     quota:
-      description: The tightest limit, V(none) without one.
+      description: >-
+        The limit that leaves least of those that RV(space.free) counts, V(none) without one. With the C(zfs)
+        backend it is C(refquota) of the published dataset, or C(quota) of it or of one above it.
       type: int
     quota_of:
       description: What it is set on.

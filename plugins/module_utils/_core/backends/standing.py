@@ -94,7 +94,8 @@ class Missing(NamedTuple):
 
 
 class Space(NamedTuple):
-    """Bytes. ``free`` is what this user may still write, ``size`` that and all that is written.
+    """Bytes. ``free`` is what may still be written by the limits that the backend looks at, ``size`` that
+    and all that is written.
 
     ``used`` is what the published tree refers to; ``history`` what would be freed if all older
     snapshots were gone (None where it was not asked for); ``quota`` the limit that is set ('quota_of'
