@@ -26,6 +26,12 @@ _DETAILS = 10
 Problem = dict[str, Any]
 
 
+def location(backend: Mapping[str, Any], repository: str) -> str:
+    """Return where on its host a repository is, as the options say it, be it there or not."""
+    held_by = str(backend.get("base") or backend.get("dataset") or "").rstrip("/")
+    return f"{held_by}/{repository}" if held_by else ""
+
+
 def data(status: Status, limit: int) -> dict[str, Any]:
     """Return what the storage host told, for the result; lists of paths hold up to ``limit``."""
     drift = status.drift

@@ -92,6 +92,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+location:
+  description: Where on its host the repository is (or would be), by the options. Repositories of one name differ in it.
+  returned: always
+  type: str
+  sample: /srv/dsg/handbook
 repository_exists:
   description: Whether the repository has been published.
   returned: success
@@ -415,6 +420,7 @@ def look(module: _shell.Invocation) -> _shell.Result:
     status = inspect(request, drift=params["drift"], history=params["measure_history"])
     result = {
         "changed": False,
+        "location": _standing.location(params["backend"], params["repository"]),
         "repository_exists": status.repository_exists,
         "snapshot": status.snapshot,
         "snapshots": status.snapshots,
@@ -439,8 +445,10 @@ def look(module: _shell.Invocation) -> _shell.Result:
 
 def problem(module: _shell.Invocation, error: DsgError) -> _shell.Result:
     """Return a row for the table that names the error."""
+    repository = module.params["repository"]
     return {
-        "summary": {"repository": module.params["repository"], "problem": error.code},
+        "location": _standing.location(module.params["backend"], repository),
+        "summary": {"repository": repository, "problem": error.code},
         "problems": _standing.failure(error),
     }
 

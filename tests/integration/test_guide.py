@@ -100,7 +100,9 @@ def test_monitoring_does_what_it_says(
     assert "1 host, 1 repository: 1 differs; no problems." in results["dsg.storage.status"].stdout
     alice = tmp_path / "home" / "alice"
     assert "<h1>Storage status</h1>" in (alice / "status.html").read_text()
-    assert 'dsg_up{host="alice",repository="handbook"} 1' in (alice / "dsg.prom").read_text()
+    place = tmp_path / "srv" / "dsg" / "handbook"
+    up = f'dsg_up{{host="alice",repository="handbook",location="{place}"}} 1'
+    assert up in (alice / "dsg.prom").read_text()
     assert json.loads((alice / "status.json").read_text())["totals"]["differs"] == 1
     told = set(re.findall(r"^# TYPE (\w+) gauge$", (alice / "dsg.prom").read_text(), re.MULTILINE))
     text = (ROOT / "docs" / "monitoring.md").read_text()

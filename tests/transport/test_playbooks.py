@@ -228,7 +228,8 @@ def test_the_status_of_a_fleet_in_every_form(fleet: Fleet, tmp_path: Path) -> No
     assert [one["state"] for one in found["repositories"]] == ["in sync", "in sync", "unreachable"]
     assert found["repositories"][0]["drift"]["count"] == 1
     assert "DSG-CONNECT" in Path(forms["html"]).read_text()
-    assert 'dsg_up{host="away",repository="docs"} 0' in Path(forms["prom"]).read_text()
+    labels = f'host="away",repository="docs",location="{fleet.root}/away/docs"'
+    assert f"dsg_up{{{labels}}} 0" in Path(forms["prom"]).read_text()
 
 
 def test_a_report_that_is_delegated_is_made_there(fleet: Fleet) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .._standing import ERROR, NOTE, WARNING, problem
+from .._standing import ERROR, NOTE, WARNING, location, problem
 
 IN_SYNC, DIFFERS, PUBLISHED, ABSENT = "in sync", "differs", "published", "absent"
 FAILED, UNREACHABLE = "failed", "unreachable"
@@ -26,10 +26,14 @@ Result = Mapping[str, Any]
 
 
 class Row(NamedTuple):
-    """One repository on one host; ``repository`` is '' where the host told of none."""
+    """One repository on one host; ``repository`` is '' where the host told of none.
+
+    A host may have several of one name: ``location`` tells them apart ('' where nobody said it).
+    """
 
     host: str
     repository: str
+    location: str
     state: str
     result: Result
 
@@ -80,6 +84,7 @@ class Fleet(NamedTuple):
                 {
                     "host": row.host,
                     "repository": row.repository,
+                    "location": row.location,
                     "state": row.state,
                     **{
                         key: value
@@ -130,13 +135,21 @@ def _rows(host: str, result: Result) -> Iterator[Row]:
     """Yield a row for each repository; a host that got nowhere has one without a name."""
     items = result.get("results")
     for one in items if items else [result]:
-        yield Row(host, _name(one), _state(one), one)
+        yield Row(host, _name(one), _location(one), _state(one), one)
 
 
 def _name(result: Result) -> str:
     found = (result.get("summary") or {}).get("repository")
     item = result.get("item")
     return str(found or (item.get("name", "") if isinstance(item, Mapping) else ""))
+
+
+def _location(result: Result) -> str:
+    """Return what the module said, or would have said had it been started."""
+    item = result.get("item")
+    backend = item.get("backend") if isinstance(item, Mapping) else None
+    asked = location(backend, _name(result)) if isinstance(backend, Mapping) else ""
+    return str(result.get("location") or asked)
 
 
 def _state(result: Result) -> str:

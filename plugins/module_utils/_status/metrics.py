@@ -34,12 +34,17 @@ def metrics(fleet: Fleet) -> str:
     lines = _metric("status_time_seconds", "When the status was taken, since the epoch.", taken)
     for metric in _METRICS:
         samples = [
-            ({"host": row.host, "repository": row.repository, **labels}, value)
+            ({**_identity(row), **labels}, value)
             for row in fleet.rows
             for labels, value in metric.samples(row)
         ]
         lines += _metric(metric.name, metric.help, samples)
     return "".join(f"{line}\n" for line in lines)
+
+
+def _identity(row: Row) -> dict[str, str]:
+    """Return the labels of every sample, which no two repositories have in common."""
+    return {"host": row.host, "repository": row.repository, "location": row.location}
 
 
 def _metric(name: str, help: str, samples: list[tuple[dict[str, str], Number]]) -> list[str]:

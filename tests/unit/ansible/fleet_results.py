@@ -17,6 +17,7 @@ def healthy(name: str = "docs") -> dict[str, Any]:
     """A repository that is in sync."""
     return {
         "changed": False,
+        "location": f"/srv/dsg/{name}",
         "repository_exists": True,
         "snapshot": 3,
         "snapshots": [1, 2, 3],
@@ -129,6 +130,7 @@ def away() -> dict[str, Any]:
         "failed": True,
         "msg": "[DSG-CONNECT] ssh could not reach the host",
         "error": error,
+        "location": "/srv/dsg/docs",
         "problems": [{**told, "code": "DSG-CONNECT", "object": "five"}],
         "summary": {"repository": "docs", "problem": "DSG-CONNECT"},
     }

@@ -73,6 +73,7 @@ def test_before_the_first_publication(ground: Ground) -> None:
     assert found["plan"]["paths"] == {"upload": ["a"]}
     assert found["states"] == {"100": 1}
     assert found["problems"] == []
+    assert found["location"] == f"{ground.base}/docs"
     assert _but_for_free_space(found)["summary"] == {
         "repository": "docs",
         "snapshot": "-",
@@ -155,3 +156,4 @@ def test_a_damaged_repository_is_an_error_that_still_gives_a_row(ground: Ground)
         run_module(dsg_info, src=str(ground.src), **ground.names)
     assert failed.value.result["error"]["code"] == "DSG-MANIFEST"
     assert failed.value.result["summary"] == {"repository": "docs", "problem": "DSG-MANIFEST"}
+    assert failed.value.result["location"] == f"{ground.base}/docs"

@@ -34,7 +34,7 @@ def samples(told: str) -> dict[Sample, float]:
 
 
 def of(found: dict[Sample, float], name: str, host: str, **labels: str) -> float:
-    pairs = {"host": host, "repository": "docs", **labels}
+    pairs = {"host": host, "repository": "docs", "location": "/srv/dsg/docs", **labels}
     return found[f"dsg_{name}", tuple(sorted(pairs.items()))]
 
 
@@ -132,7 +132,28 @@ def test_metrics_are_what_prometheus_reads() -> None:
     assert of(found, "space_free_bytes", "one") == 10 << 30
     assert of(found, "problems", "two", severity="error") == 1
     assert of(found, "problems", "five", severity="error") == 1
-    assert ("dsg_snapshot", (("host", "five"), ("repository", "docs"))) not in found
+    assert ("five", "dsg_snapshot") not in {
+        (dict(labels).get("host"), name) for name, labels in found
+    }
+
+
+def test_repositories_of_one_name_on_one_host_are_told_apart() -> None:
+    """Also those that could not be looked at, by what the task was to look at."""
+    places = [{"base": "/srv/a"}, {"base": "/srv/b/"}, {"type": "zfs", "dataset": "tank/dsg"}]
+    told: list[dict[str, Any]] = [healthy(), away(), {"unreachable": True, "msg": "no route"}]
+    told[0]["location"], told[1]["location"] = "/srv/a/docs", "/srv/b/docs"
+    items = [{"name": "docs", "backend": place} for place in places]
+    looped = [{**one, "item": item} for one, item in zip(told, items)]
+    found = fleet({"h": {"results": looped}}, TAKEN)
+    ups = {
+        dict(labels)["location"]: value
+        for (name, labels), value in samples(metrics.metrics(found)).items()
+        if name == "dsg_up"
+    }
+    assert ups == {"/srv/a/docs": 1, "/srv/b/docs": 0, "tank/dsg/docs": 0}
+    assert [one["location"] for one in found.data()["repositories"]] == list(ups)
+    told[1].pop("location")
+    assert [row.location for row in fleet({"h": {"results": looped}}, TAKEN).rows] == list(ups)
 
 
 def test_labels_survive_whatever_they_hold() -> None:
