@@ -163,6 +163,65 @@ def test_the_same_is_told_once_and_news_at_once(host: Host) -> None:
     assert len(host.messages()) == 1
 
 
+def test_what_was_mended_and_returns_is_told_again(host: Host) -> None:
+    """Though it is the same, and soon: who was told took it for mended."""
+    damaged = os.path.join(host.site.live, "d/b")
+    for _again in range(3):
+        flip(damaged)
+        for count in (1, 0):
+            assert host.run("verify").returncode == 1
+            assert host.run("alert", "dsg-verify").returncode == 0
+            assert len(host.messages()) == len(host.messages("sendmail")) == count
+        flip(damaged)
+        assert host.run("verify").returncode == 0
+
+
+def test_a_unit_that_died_again_after_it_had_ended_well(host: Host) -> None:
+    died = {"MONITOR_INVOCATION_ID": "dead", "MONITOR_SERVICE_RESULT": "oom-kill"}
+    for _again in range(2):
+        host.run("verify", invocation="i-1")
+        for count in (1, 0):
+            host.run("alert", "dsg-verify", **died)
+            assert len(host.messages()) == count
+
+
+@pytest.mark.parametrize("broken", [("hook",), ("sendmail",), ("hook", "sendmail")])
+def test_who_was_not_reached_is_told_at_the_next_run(host: Host, broken: tuple[str, ...]) -> None:
+    """And said to be so each time; who was reached is not told twice."""
+    flip(os.path.join(host.site.live, "d/b"))
+    said = {"hook": "the command failed with status 3", "sendmail": "sendmail failed with status 3"}
+    reached = {"hook", "sendmail"} - set(broken)
+    for name in broken:
+        host.receiver(name, 3)
+    for first in (True, False):
+        host.run("verify")
+        done = host.run("alert", "dsg-verify")
+        assert done.returncode == 2
+        assert sorted(done.stderr.splitlines()) == sorted(said[name] for name in broken)
+        for name in said:
+            assert len(host.messages(name)) == (first or name not in reached)
+    for name in broken:
+        host.receiver(name)
+    for first in (True, False):
+        host.run("verify")
+        assert host.run("alert", "dsg-verify").returncode == 0
+        for name in said:
+            assert len(host.messages(name)) == (first and name in broken)
+
+
+@pytest.mark.parametrize(
+    "left", ["", "[]", '{"dsg-verify": ["x", 1.0]}', '{"dsg-verify": {"mail": [1]}}']
+)
+def test_a_record_of_what_was_told_that_makes_no_sense(host: Host, left: str) -> None:
+    flip(os.path.join(host.site.live, "d/b"))
+    host.run("verify")
+    (host.state / "alerts").mkdir(parents=True)
+    (host.state / "alerts" / "told.json").write_text(left)
+    for count in (1, 0):
+        assert host.run("alert", "dsg-verify").returncode == 0
+        assert len(host.messages()) == count
+
+
 def test_a_unit_that_died_without_a_report(host: Host) -> None:
     host.run("verify", invocation="i-1")
     told = host.run("alert", "dsg-verify", MONITOR_INVOCATION_ID="i-2",

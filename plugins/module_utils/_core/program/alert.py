@@ -18,15 +18,16 @@ import time
 from collections.abc import Sequence
 from email.message import EmailMessage
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import ArgumentError
 from ..posix import durable
 from ..zfs.command import ENVIRONMENT
 from .configuration import Alerts, Configuration
-from .report import FAILED, SOUND, begin, kept
+from .report import FAILED, SOUND, begin, kept, sound_runs
 
 TEST = "test"
+MAIL, COMMAND = "mail", "command"
 
 _UNIT = re.compile(r"dsg-[a-z]+(-[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 _SECONDS = 60.0
@@ -36,19 +37,26 @@ _TOLD = "told.json"
 def alert(configuration: Configuration, unit: str) -> list[str]:
     """Tell of the last run of a unit; return what went wrong with that, one line for each way.
 
-    The same findings are not told again for a while. ``unit`` is the name of a service without its
-    ending, or :data:`TEST` for a message that only shows that it arrives.
+    The same findings are not told again for a while, unless the unit found all well in between. In a way
+    that failed nothing was told: it is tried again behind the unit's next run. ``unit`` is the name of a
+    service without its ending, or :data:`TEST` for a message that only shows that it arrives.
     """
     if unit != TEST and not _UNIT.fullmatch(unit):
         raise ArgumentError("this is none of our units", object=unit)
-    message = _test_message() if unit == TEST else message_of(configuration, unit)
+    wanted = {MAIL: configuration.alerts.mail_to, COMMAND: configuration.alerts.command}
+    ways = [way for way in wanted if wanted[way]]
+    if unit == TEST:
+        return [line for way in ways for line in send(configuration.alerts, _test_message(), way)]
+    message = message_of(configuration, unit)
+    found = _Found(_digest(message), sound_runs(kept(os.path.join(configuration.state, unit))))
     told = _Told(os.path.join(configuration.state, "alerts"), configuration.alerts.repeat_hours)
-    if unit != TEST and told.is_known(message):
-        return []
-    failures = send(configuration.alerts, message)
-    ways = bool(configuration.alerts.mail_to) + bool(configuration.alerts.command)
-    if unit != TEST and len(failures) < ways:
-        told.remember(message)
+    failures = []
+    for way in ways:
+        if not told.is_known(unit, way, found):
+            failed = send(configuration.alerts, message, way)
+            failures += failed
+            if not failed:
+                told.remember(unit, way, found)
     return failures
 
 
@@ -68,16 +76,13 @@ def message_of(configuration: Configuration, unit: str) -> dict[str, Any]:
     return {**report, "unit": unit, "ended": ended, "results": results}
 
 
-def send(alerts: Alerts, message: dict[str, Any]) -> list[str]:
-    """Send a message in every way that is configured; return what failed."""
-    failures = []
-    if alerts.mail_to:
+def send(alerts: Alerts, message: dict[str, Any], way: str) -> list[str]:
+    """Send a message in one way; return what failed."""
+    if way == MAIL:
         mail = mail_of(alerts, message).as_bytes()
-        failures += _start([alerts.sendmail, "-i", "--", *alerts.mail_to], mail, "sendmail")
-    if alerts.command:
-        text = json.dumps(message, sort_keys=True).encode() + b"\n"
-        failures += _start(alerts.command, text, "the command")
-    return failures
+        return _start([alerts.sendmail, "-i", "--", *alerts.mail_to], mail, "sendmail")
+    text = json.dumps(message, sort_keys=True).encode() + b"\n"
+    return _start(alerts.command, text, "the command")
 
 
 def _start(argv: Sequence[str], content: bytes, what: str) -> list[str]:
@@ -141,29 +146,43 @@ def _line(value: object) -> str:
     return text if text.isprintable() else ascii(text)
 
 
+class _Found(NamedTuple):
+    """What is told, and behind how many runs of the unit that found nothing."""
+
+    digest: str
+    sound_runs: int
+
+
 class _Told:
-    """What was told when; the directory is root's."""
+    """What was told when, by unit and way; the directory is root's."""
 
     def __init__(self, directory: str, hours: float) -> None:
         self._directory = directory
         self._seconds = hours * 3600
 
-    def is_known(self, message: dict[str, Any]) -> bool:
-        digest, when = self._read().get(str(message["unit"]), ("", 0.0))
-        return digest == _digest(message) and 0 <= time.time() - when < self._seconds
+    def is_known(self, unit: str, way: str, found: _Found) -> bool:
+        told, when = self._read().get(unit, {}).get(way, (None, 0.0))
+        return told == found and 0 <= time.time() - when < self._seconds
 
-    def remember(self, message: dict[str, Any]) -> None:
-        told = {**self._read(), str(message["unit"]): (_digest(message), time.time())}
+    def remember(self, unit: str, way: str, found: _Found) -> None:
+        told = self._read()
+        told.setdefault(unit, {})[way] = (found, time.time())
         os.makedirs(self._directory, 0o700, exist_ok=True)
         text = json.dumps(told) + "\n"
         durable.replace(os.path.join(self._directory, _TOLD), [text.encode()], mode=0o600)
 
-    def _read(self) -> dict[str, tuple[str, float]]:
-        """Return unit → what was told last; what cannot be read costs one message too many."""
+    def _read(self) -> dict[str, dict[str, tuple[_Found, float]]]:
+        """Return what was told last; what cannot be read costs one message too many."""
         try:
             with open(os.path.join(self._directory, _TOLD), "rb") as stream:
-                found = json.loads(stream.read())
-            return {str(unit): (str(digest), float(when)) for unit, (digest, when) in found.items()}
+                content = json.loads(stream.read())
+            return {
+                str(unit): {
+                    str(way): (_Found(str(digest), int(runs)), float(when))
+                    for way, ((digest, runs), when) in ways.items()
+                }
+                for unit, ways in content.items()
+            }
         except (OSError, ValueError, TypeError, AttributeError):
             return {}
 

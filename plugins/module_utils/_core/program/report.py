@@ -18,6 +18,7 @@ from ..posix import durable
 SOUND, FINDING, FAILED = 0, 1, 2
 """Exit statuses: all is well; something was found; it could not be looked at, or not understood."""
 
+_SOUND_RUNS = "sound_runs"
 _LARGEST = 4 << 20
 _LISTED = 100
 
@@ -97,10 +98,20 @@ def failed(subject: str, error: DsgError | OSError) -> Result:
 
 
 def keep(report: Report, directory: str) -> None:
-    """Keep the report in the state directory that systemd gave to the unit ('': none)."""
+    """Keep the report in the state directory that systemd gave to the unit ('': none).
+
+    With it goes how many runs found all well so far: who alerts is not started behind those.
+    """
     if directory:
-        text = json.dumps(report.plain(), indent=1) + "\n"
+        runs = sound_runs(kept(directory)) + (report.status == SOUND)
+        text = json.dumps({**report.plain(), _SOUND_RUNS: runs}, indent=1) + "\n"
         durable.replace(os.path.join(directory, "report.json"), [text.encode()], mode=0o640)
+
+
+def sound_runs(report: dict[str, Any] | None) -> int:
+    """Return how many of a unit's runs had found all well when it kept a report."""
+    found = (report or {}).get(_SOUND_RUNS)
+    return found if isinstance(found, int) else 0
 
 
 def kept(directory: str) -> dict[str, Any] | None:
