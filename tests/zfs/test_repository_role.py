@@ -85,6 +85,43 @@ def test_what_a_crash_left_is_gone_after_the_next_boot(ground: StorageGround, gu
     assert ground.host.run(*cycles, check=False).stdout == ""
 
 
+UNIT = "/etc/systemd/system/dsg-recover.service"
+PROGRAM = "/usr/local/libexec/dsg-storage"
+UNITS = (
+    f"ls {UNIT} /etc/systemd/system/zfs.target.wants/dsg-recover.service 2>/dev/null; "
+    "systemctl show -P LoadState dsg-recover.service; systemctl show -P ActiveState dsg-recover.service"
+)
+
+
+def test_recovery_at_boot_is_taken_away_and_set_up_again(ground: StorageGround) -> None:
+    """Nothing but the unit goes: the program is also what others start."""
+
+    def units() -> list[str]:
+        return ground.host.run("sh", "-c", UNITS).stdout.split()
+
+    ground.play("provision").succeeded()
+    ground.host.run("systemctl", "start", "dsg-recover.service")
+    before = units()
+    assert before[2:] == ["loaded", "active"], before
+    beside = ground.host.run("ls", "-A", "/etc/systemd/system/zfs.target.wants").stdout.split()
+
+    announced = ground.play("provision", "--check", "--diff", repository_boot_recovery=False)
+    assert units() == before
+    done = ground.play("provision", "--diff", repository_boot_recovery=False).succeeded()
+    assert done.changed() == announced.succeeded().changed() == 2
+    assert units() == ["not-found", "inactive"]
+    left = ground.host.run("ls", "-A", "/etc/systemd/system/zfs.target.wants").stdout.split()
+    assert left == [name for name in beside if name != "dsg-recover.service"]
+    assert ground.host.run("test", "-x", PROGRAM).returncode == 0
+    assert properties(ground, "tank/made", list(PARENT)) == PARENT
+    for options in (["--check"], []):
+        again = ground.play("provision", *options, repository_boot_recovery=False)
+        assert again.succeeded().changed() == 0
+
+    assert ground.play("provision").succeeded().changed() == 2
+    assert units()[:3] == [*before[:2], "loaded"]
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "pool-root": ({"dataset": "tank"}, "below a pool's root"),
     "no-pool": ({"dataset": "nowhere/dsg"}, "'nowhere': dataset does not exist"),
