@@ -105,7 +105,8 @@ options:
         default: 0
       within:
         description:
-          - All of this time before the newest snapshot, in years, months, days and hours.
+          - All of this time before the newest snapshot, in years, months, days and hours. Where the clock
+            of its publisher was ahead, so that its time has not come yet, all of this time before now.
           - V(14d), V(36h) and V(1y6m) are examples.
         type: str
         default: ""

@@ -7,8 +7,10 @@
 Every rule is for itself, and a snapshot stays that any of them keeps. Calendar rules keep the newest
 snapshot of each of the last N hours (days, …) in which there is one, by UTC; where there are fewer
 than N, the oldest snapshot of all stays as well, so that a long history does not begin with a gap.
-``within`` counts back from the newest snapshot, not from now: a repository that nobody publishes to
-any more keeps what it has. The newest snapshot always stays.
+``within`` counts back from the time of the newest snapshot: a repository that nobody publishes to any
+more keeps what it has. Only where that time has not come yet, by the clock of who prunes, it counts
+back from now: a clock that was ahead must not make everything else look old. The newest snapshot, which
+is the one with the highest number, always stays.
 """
 
 from __future__ import annotations
