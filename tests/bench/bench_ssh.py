@@ -41,6 +41,14 @@ destination = Destination(**json.loads(server))
 run(SyncRequest(src=src, repository="bench", backend=backend, destination=destination))
 """
 
+_THEN_SYNC = """
+import ctypes, os, subprocess, sys
+subprocess.run(sys.argv[2:], check=True)
+fd = os.open(sys.argv[1], os.O_RDONLY)
+if ctypes.CDLL(None, use_errno=True).syncfs(fd):
+    raise OSError(ctypes.get_errno(), "syncfs")
+"""
+
 
 def main(options: Options) -> None:
     """Print the tables."""
@@ -86,14 +94,30 @@ def _floor(server: Sshd) -> Command:
     return Command([words[0], *_CIPHER, *words[1:]])
 
 
-def _compare(title: str, floor: Command, ours: Command, theirs: Command, rounds: int) -> None:
-    found = compare(
-        title, {"dsg": ours, "rsync -a over ssh": theirs, "ssh host true": floor}, rounds
-    )
-    mine, rsync, least = found["dsg"], found["rsync -a over ssh"], found["ssh host true"]
-    above = _above(mine, least) / max(_above(rsync, least), 1e-9)
-    load = os.getloadavg()[0]
-    print(f"  above the floor: ours/rsync {above:.2f}; load of the machine {load:.1f}", flush=True)
+_PEER, _FLOOR = "rsync -a over ssh", "ssh host true"
+_DURABLE = "rsync -a over ssh, then syncfs"
+"""What is on disk when it ends, as ours is when it commits; the host's disk is this one's."""
+
+
+def _compare(
+    title: str,
+    floor: Command,
+    ours: Command,
+    theirs: Command,
+    rounds: int,
+    durable: Command | None = None,
+) -> None:
+    peers = {_PEER: theirs} if durable is None else {_PEER: theirs, _DURABLE: durable}
+    found = compare(title, {"dsg": ours, **peers, _FLOOR: floor}, rounds)
+    least = found[_FLOOR]
+    for peer in peers:
+        above = _above(found["dsg"], least) / max(_above(found[peer], least), 1e-9)
+        print(f"  above the floor: ours/({peer}) {above:.2f}", flush=True)
+    print(f"  load of the machine {os.getloadavg()[0]:.1f}", flush=True)
+
+
+def _then_synced(argv: list[str], target: Path) -> list[str]:
+    return [sys.executable, "-I", "-S", "-c", _THEN_SYNC, str(target), *argv]
 
 
 def _above(found: Run, floor: Run) -> float:
@@ -143,6 +167,7 @@ def _one_percent(server: Sshd, tree: Path, options: Options) -> None:
         Command(_ours(server, mine, base), before=edit),
         Command(_rsync(server, mine, theirs), before=edit),
         options.rounds,
+        Command(_then_synced(_rsync(server, mine, theirs), theirs), before=edit),
     )
     for leftover in (mine, theirs, base):
         _remove(leftover)
@@ -161,6 +186,7 @@ def _first(server: Sshd, title: str, tree: Path, options: Options) -> None:
         Command(_ours(server, tree, base), before=lambda: _start_over(tree, base)),
         Command(_rsync(server, tree, copy), before=clear),
         options.rounds,
+        Command(_then_synced(_rsync(server, tree, copy), copy), before=clear),
     )
     for leftover in (copy, base, tree / ".dsg"):
         _remove(leftover)
@@ -192,6 +218,7 @@ def _in_place(server: Sshd, title: str, tree: Path, options: Options) -> None:
         Command(_ours(server, mine, base), before=edit),
         Command(_rsync(server, mine, theirs, *part)),  # what has been edited for ours
         options.rounds,
+        Command(_then_synced(_rsync(server, mine, theirs, *part), theirs), before=edit),
     )
     log = options.base / "ssh-large.log"
     counting = ("-E", str(log), "-o", "LogLevel=VERBOSE")
