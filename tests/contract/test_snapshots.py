@@ -558,6 +558,79 @@ def test_only_the_tree_that_was_never_exchanged_is_taken_back(old: AnySite) -> N
     assert beside(dest) == sorted(os.path.basename(path) for path in (staged, done.backup))
 
 
+@pytest.mark.parametrize("kind", ["theirs", "link", "file", "fifo"])
+@pytest.mark.skipif(not IS_ROOT, reason="makes what belongs to another user")
+def test_what_others_put_where_a_fetch_is_staged_is_neither_used_nor_removed(
+    old: AnySite, kind: str
+) -> None:
+    """In a directory such as /tmp anybody can take the name first."""
+    shared = os.path.join(old.root, "shared")
+    os.mkdir(shared)
+    os.chmod(shared, 0o1777)
+    elsewhere = make(os.path.join(old.root, "elsewhere"), {"tree/kept": "k"})
+    dest, staged = os.path.join(shared, "out"), os.path.join(shared, ".out.dsg-fetch")
+    if kind == "theirs":
+        make(staged, {"tree/kept": "k", "files/0": "0"})
+        os.chmod(staged, 0o777)
+        os.chown(staged, 65534, 65534)
+    elif kind == "link":
+        os.symlink(elsewhere, staged)
+    elif kind == "file":
+        put(shared, ".out.dsg-fetch", "x")
+    else:
+        os.mkfifo(staged)
+    before = picture(shared)
+    request = FetchRequest(old.name, old.backend, dest, snapshot=1)
+    for check in (True, False):
+        asked = request._replace(check=check)
+        error = refused("DSG-ARGUMENT", site=old, work=lambda asked=asked: fetch(asked))
+        assert error.object == staged
+    assert picture(shared) == before
+    assert read(elsewhere) == {"tree/kept": "k"}
+    request = request._replace(dest=os.path.join(old.root, "out"))
+    fetch(request)
+    os.rename(staged, os.path.join(old.root, ".out.dsg-fetch"))
+    assert not fetch(request).changed, "what is not ours is in nobody's way who has nothing to do"
+    assert os.path.lexists(os.path.join(old.root, ".out.dsg-fetch"))
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="makes what belongs to another user")
+def test_who_takes_the_name_at_the_last_moment_gets_nothing(
+    old: AnySite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dest = os.path.join(old.root, "out")
+    staged = os.path.join(old.root, ".out.dsg-fetch")
+    mkdir = os.mkdir
+
+    def late(path: str, *arguments: Any, **options: Any) -> None:
+        if path == staged and not os.path.lexists(path):
+            mkdir(path, 0o777)
+            os.chown(path, 65534, 65534)
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "mkdir", late)
+    request = FetchRequest(old.name, old.backend, dest, snapshot=1)
+    assert refused("DSG-ARGUMENT", site=old, work=lambda: fetch(request)).object == staged
+    assert (os.listdir(staged), os.path.exists(dest)) == ([], False)
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="makes what belongs to another user")
+def test_a_file_system_that_gives_all_to_one_user_can_be_fetched_to(
+    old: AnySite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As network file systems do: what this process has just made is its own, whatever it looks like."""
+    staged = os.path.join(old.root, ".out.dsg-fetch")
+    mkdir = os.mkdir
+
+    def squashing(path: str, *arguments: Any, **options: Any) -> None:
+        mkdir(path, *arguments, **options)
+        if path == staged:
+            os.chown(path, 65534, 65534)
+
+    monkeypatch.setattr(os, "mkdir", squashing)
+    assert fetched(old, os.path.join(old.root, "out"), snapshot=1).changed
+
+
 def test_destinations_that_are_no_good_are_refused(old: AnySite) -> None:
     put(old.root, "file", "x")
     held = os.path.dirname(old.live)

@@ -195,6 +195,7 @@ def _require_room(request: FetchRequest, present: Sequence[str] | None) -> str:
             object=os.path.dirname(request.dest),
             next_step="Make it first.",
         )
+    _refuse_foreign(_staging_path(request.dest))
     return _backup_of(request.dest) if present else ""
 
 
@@ -303,7 +304,7 @@ def _tidy(dest: str) -> None:
         try:
             with _staging(dest):
                 pass
-        except (LockedError, OSError):
+        except (ArgumentError, LockedError, OSError):
             pass
 
 
@@ -355,26 +356,59 @@ def _recorded(fd: int) -> tuple[tuple[int, int], str]:
 
 
 def _own(path: str, dest: str) -> int:
-    """Return a locked descriptor of the directory, which is there under its name."""
+    """Return a locked descriptor of the directory, which is there under its name, and is ours.
+
+    Anybody can take the name first where all may write. What this process has made is its own also where
+    the file system says that it is another user's, as network file systems do.
+    """
     while True:
+        made = False
         try:
             os.mkdir(path, 0o700)
+            made = True
         except FileExistsError:
-            pass
+            _refuse_foreign(path)
         try:
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:  # another one has just finished
             continue
         try:
+            if not made and not _is_ours(os.fstat(fd)):
+                raise _taken(path)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(fd, path):
                 return fd
-        except OSError as exc:
+        except (DsgError, OSError) as exc:
             os.close(fd)
-            if exc.errno == errno.EWOULDBLOCK:
+            if isinstance(exc, OSError) and exc.errno == errno.EWOULDBLOCK:
                 raise LockedError("another process fetches to it", object=dest) from None
             raise
         os.close(fd)
+
+
+def _refuse_foreign(path: str) -> None:
+    """Refuse to go on where the name of the staging directory has something that is not ours."""
+    try:
+        seen = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(seen.st_mode) or not _is_ours(seen):
+        raise _taken(path)
+
+
+def _is_ours(seen: os.stat_result) -> bool:
+    return seen.st_uid == os.geteuid()
+
+
+def _taken(path: str) -> ArgumentError:
+    return ArgumentError(
+        "dest is prepared under this name beside it, which something has that is not ours",
+        object=path,
+        next_step=(
+            "Look at it: another user's interrupted fetch may have left it, or somebody put it there. "
+            "Remove it, or choose a dest in a directory that nobody else can write to."
+        ),
+    )
 
 
 def _is_at(fd: int, path: str) -> bool:
