@@ -14,6 +14,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from unicodedata import is_normalized
 
+from ._core.errors import capped
 from ._core.manifest.entry import DIRECTORY, FILE, Entry
 from ._core.manifest.portable import Names
 from ._core.plan.plan import HELD, ORDER, Plan, Step
@@ -80,14 +81,6 @@ class Differences:
             return {"prepared": ""}
         lines = [header, *capped(self._lines, limit)]
         return {"prepared": "\n".join(lines) + "\n"}
-
-
-def capped(lines: Sequence[str], limit: int) -> list[str]:
-    """Return at most ``limit`` lines, and one more that tells how many are left out."""
-    shown = list(lines[:limit])
-    if len(lines) > len(shown):
-        shown.append(f"... and {len(lines) - len(shown)} more")
-    return shown
 
 
 def describe(step: Step) -> str:

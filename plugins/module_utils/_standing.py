@@ -14,7 +14,7 @@ from typing import Any
 
 from . import _report
 from ._core.backends.standing import RECOVER
-from ._core.errors import ConflictError, DriftError, DsgError, HeldError
+from ._core.errors import ConflictError, DriftError, DsgError, HeldError, capped
 from ._core.plan.states import CONFLICT
 from ._core.sync.status import Status
 
@@ -113,16 +113,13 @@ def problem(
     details: Sequence[str] = (),
 ) -> Problem:
     """Return one problem; of many details only the first are told."""
-    shown = list(details[:_DETAILS])
-    if len(details) > len(shown):
-        shown.append(f"... and {len(details) - len(shown)} more")
     return {
         "severity": severity,
         "kind": kind,
         "code": "",
         "object": object,
         "message": message,
-        "details": shown,
+        "details": capped(details, _DETAILS),
         "next_step": next_step,
     }
 

@@ -12,11 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
-from ._core.errors import DsgError
+from ._core.errors import DsgError, capped
 from ._core.manifest.foreign import Differences
-from ._report import capped, shown_path
-
-_LISTED = 20
+from ._report import shown_path
 
 
 class Found(Protocol):
@@ -201,8 +199,6 @@ class VerificationError(DsgError):
     @classmethod
     def of(cls, findings: Found, subject: str, result: dict[str, Any]) -> VerificationError:
         """Name every kind of finding and list the first ones."""
-        error = cls(
-            findings.headline(), object=subject, details=capped(list(findings.lines()), _LISTED)
-        )
+        error = cls(findings.headline(), object=subject, details=capped(list(findings.lines())))
         error.result = result
         return error

@@ -11,6 +11,14 @@ import os
 from collections.abc import Sequence
 
 UNCHANGED = "Working copy, repository and last-sync record are unchanged."
+DETAILS = 20
+"""Of many findings so many are told in an error."""
+
+
+def capped(lines: Sequence[str], limit: int = DETAILS) -> list[str]:
+    """Return at most ``limit`` lines, and one more that tells how many are left out."""
+    left_out = len(lines) - limit
+    return [*lines[:limit], f"... and {left_out} more"] if left_out > 0 else list(lines)
 
 
 class DsgError(Exception):
@@ -18,7 +26,8 @@ class DsgError(Exception):
 
     ``code`` is stable and documented (docs/errors.md); ``object`` names the path, snapshot or
     repository concerned; ``unchanged`` says what was left as it was; ``next_step`` is the next safe
-    thing to do; ``details`` are further lines, one per finding (already capped by the raiser);
+    thing to do; ``details`` are further lines, one per finding (the raiser has
+    :func:`capped` them);
     ``changed`` tells whether something was done before it and stays so; ``host`` names the storage
     host that it happened on ('' for this one).
     """

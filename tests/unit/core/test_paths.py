@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from _core.errors import PathError
+from _core.errors import DETAILS, PathError
 from _core.manifest import paths
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -138,7 +138,7 @@ def test_the_error_lists_twenty_and_counts_the_rest_while_problems_lists_all() -
     tree = [f"/{number}" for number in range(100)]
     with pytest.raises(PathError) as caught:
         paths.check_paths(tree)
-    assert len(caught.value.details) == paths.MAX_DETAILS + 1
+    assert len(caught.value.details) == DETAILS + 1
     assert caught.value.details[-1] == "... and 80 more"
     assert "100 findings" in caught.value.message
     assert len(paths.problems(tree)) == 100

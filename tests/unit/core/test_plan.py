@@ -163,7 +163,7 @@ def test_a_long_list_of_conflicts_is_cut_and_counted():
     plan = plan_of(many, {}, dict.fromkeys(many, "r"))
     with pytest.raises(ConflictError, match="60 paths") as caught:
         plan.require_no_conflict()
-    assert caught.value.details[-1] == "… and 10 more"
+    assert caught.value.details[-1] == "... and 10 more"
     assert len(caught.value.details) == 50 * 3 + 1
 
 

@@ -14,7 +14,7 @@ from _core.backends.zfs.layout import Layout
 NAMES = ("web", "web.mounts", "web.lock", "web.init.x", "dsg", "web.dsg", "we")
 
 
-@pytest.mark.parametrize(("one", "other"), permutations(NAMES, 2))
+@pytest.mark.parametrize(("one", "other"), list(permutations(NAMES, 2)))
 def test_no_two_repositories_share_a_place(one: str, other: str) -> None:
     first, second = Layout("tank/dsg", one), Layout("tank/dsg", other)
     places = {first.lock, first.mount_lock, first.record, first.live, first.mount("t")}

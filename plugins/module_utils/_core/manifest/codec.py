@@ -17,13 +17,13 @@ from itertools import islice
 from operator import attrgetter, lt
 from typing import BinaryIO, NamedTuple
 
-from ..errors import ManifestError, PathError
+from ..errors import ManifestError, PathError, capped
 from . import header as headers
 from .digest import tree_digest
 from .entry import DIRECTORY, FILE, LINK, Entry
 from .header import Header
 from .lines import BadLine, EntryParser, LineReader, encode_entries
-from .paths import MAX_DETAILS, check_paths, link_problems, problems
+from .paths import check_paths, link_problems, problems
 
 _MAX_USER = 1000
 by_path = attrgetter("path")
@@ -160,9 +160,7 @@ def check_entries(entries: Sequence[Entry], users: Iterable[str], name: str) -> 
         raise _path_error(paths, exc, name) from None
     found = link_problems((entry.path, entry.target) for entry in entries if entry.kind == LINK)
     if found:
-        raise ManifestError(
-            "a link breaks the path rules", object=name, details=found[:MAX_DETAILS]
-        )
+        raise ManifestError("a link breaks the path rules", object=name, details=capped(found))
     for user in users:
         if not headers.is_line(user, _MAX_USER):
             raise ManifestError(f"the user {ascii(user)[:200]} is no plain text", object=name)

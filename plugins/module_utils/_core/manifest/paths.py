@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
-from ..errors import PathError
+from ..errors import PathError, capped
 
 NAME_MAX = 255
 """Longest component, in bytes of UTF-8."""
@@ -24,8 +24,6 @@ TARGET_MAX = 4095
 """Longest text of a symbolic link, in bytes of UTF-8."""
 RESERVED = frozenset((".dsg", ".zfs"))
 """Components that are never content, in any case."""
-MAX_DETAILS = 20
-"""So many findings are listed in one error; the rest is counted."""
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # Control characters (Cc), those that turn the direction of writing, line and paragraph separators.
@@ -44,7 +42,7 @@ def check_paths(paths: Sequence[str]) -> None:
     """Raise :class:`PathError` unless ``paths``, the entries of one tree, keep every path rule.
 
     All entries are files, links or empty directories, so none may be the parent of another.
-    The error lists up to :data:`MAX_DETAILS` findings, each with its path.
+    The error lists up to :data:`~..errors.DETAILS` findings, each with its path.
     """
     if not is_plain(paths):
         _raise(problems(paths))
@@ -100,11 +98,8 @@ def show(path: str) -> str:
 def _raise(found: list[str]) -> None:
     if not found:
         return
-    details = found[:MAX_DETAILS]
-    if len(found) > MAX_DETAILS:
-        details.append(f"... and {len(found) - MAX_DETAILS} more")
     number = "One finding breaks" if len(found) == 1 else f"{len(found)} findings break"
-    raise PathError(f"{number} the path rules.", details=details)
+    raise PathError(f"{number} the path rules.", details=capped(found))
 
 
 # --- The quick way: "yes" is certain, "no" only means that it takes a closer look. ---

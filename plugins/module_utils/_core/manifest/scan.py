@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..errors import PathError, TreeError
+from ..errors import PathError, TreeError, capped
 from .columns import (
     DIGEST,
     ROW,
@@ -25,7 +25,7 @@ from .entry import FILE, Entry
 from .hashing import Identity, identity_of_row
 from .index import Clock, Index, read_clock, save, without_racy
 from .merge import Known, Merge
-from .paths import MAX_DETAILS, check_paths, link_problems, problems
+from .paths import check_paths, link_problems, problems
 from .portable import Names
 from .walk import Ignores, Problems, walk
 
@@ -198,9 +198,6 @@ def _raise(wrong: Problems) -> None:
     found = sorted(wrong.paths) + sorted(wrong.tree)
     if not found:
         return
-    details = found[:MAX_DETAILS]
-    if len(found) > MAX_DETAILS:
-        details.append(f"... and {len(found) - MAX_DETAILS} more")
     number = "One finding" if len(found) == 1 else f"{len(found)} findings"
     error = PathError if wrong.paths else TreeError
-    raise error(f"{number} in the tree cannot be published.", details=details)
+    raise error(f"{number} in the tree cannot be published.", details=capped(found))

@@ -94,7 +94,7 @@ class Plan(NamedTuple):
         if conflicts:
             lines = [line for step in conflicts[:_LISTED] for line in describe_conflict(step)]
             if len(conflicts) > _LISTED:
-                lines.append(f"… and {len(conflicts) - _LISTED} more")
+                lines.append(f"... and {len(conflicts) - _LISTED} more")
             noun = "path is" if len(conflicts) == 1 else "paths are"
             raise ConflictError(f"{len(conflicts)} {noun} in conflict", details=lines)
 

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import DsgError, from_oserror
+from ..errors import DsgError, capped, from_oserror
 from ..posix import durable
 
 SOUND, FINDING, FAILED = 0, 1, 2
@@ -73,16 +73,10 @@ def _plain(result: Result) -> dict[str, Any]:
     return {
         "subject": result.subject,
         "status": result.status,
-        "done": _capped(result.done),
-        "findings": _capped(result.findings),
+        "done": capped(result.done, _LISTED),
+        "findings": capped(result.findings, _LISTED),
         "error": result.error,
     }
-
-
-def _capped(lines: list[str]) -> list[str]:
-    if len(lines) <= _LISTED:
-        return lines
-    return [*lines[:_LISTED], f"... and {len(lines) - _LISTED} more"]
 
 
 def begin(task: str) -> Report:

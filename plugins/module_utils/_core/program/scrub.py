@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 
-from ..errors import DsgError
+from ..errors import DsgError, capped
 from ..zfs.command import Runner
 from .report import FINDING, Result, failed
 
@@ -74,4 +74,4 @@ def problems(status: str) -> list[str]:
     upgrade = "features" in said or "feature" in said
     if healthy and not errors and (not said or upgrade):
         return []
-    return lines[:_LISTED]
+    return capped(lines, _LISTED)

@@ -10,7 +10,7 @@ from ..backends.base import Repository
 from ..backends.holding import refuse_held
 from ..client.fleet import COMMIT
 from ..client.working_copy import WorkingCopy, repository_key
-from ..errors import DriftError, Unfinished, from_oserror
+from ..errors import DriftError, Unfinished, capped, from_oserror
 from ..manifest.header import Header
 from ..manifest.scan import Scan
 from ..plan.plan import Plan
@@ -24,8 +24,6 @@ from .site import repository_of
 from .timing import Stopwatch
 from .txn import SyncTransaction
 from .view import View, scan_working_copy
-
-_LISTED = 20
 
 
 def run(request: SyncRequest) -> SyncResult:
@@ -225,7 +223,7 @@ class Run:
             raise DriftError(
                 f"{len(found)} published paths are not what the manifest says",
                 object=self.repository.location,
-                details=found[:_LISTED],
+                details=capped(found),
             )
 
 

@@ -15,8 +15,8 @@ import stat
 from collections.abc import Iterable
 
 from ..client.working_copy import METADATA, WorkingCopy
-from ..errors import WorkingCopyError
-from ..manifest.paths import MAX_DETAILS, show
+from ..errors import WorkingCopyError, capped
+from ..manifest.paths import show
 from ..manifest.portable import Names
 from ..plan.plan import Plan
 from ..plan.states import DELETE_LOCAL, DOWNLOAD
@@ -46,13 +46,12 @@ def require_renamable(working_copy: WorkingCopy, replaced: Iterable[str], names:
     if not lines:
         return
     first = next(mount for _path, mount in sorted(found.items()) if mount)
-    more = [f"... and {len(lines) - MAX_DETAILS} more"] if len(lines) > MAX_DETAILS else []
     number = "One path is" if len(lines) == 1 else f"{len(lines)} paths are"
     raise WorkingCopyError(
         f"{number} to be changed here that a mount keeps apart from the working copy's metadata: "
         "no rename gets past it",
         object=os.path.join(working_copy.root, first),
-        details=lines[:MAX_DETAILS] + more,
+        details=capped(lines),
         next_step=(
             "Keep what is listed on the working copy's own file system, without a mount, or ignore it; "
             "with `direction: push` the run only publishes."

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from ..errors import PathError
+from ..errors import PathError, capped
 from ..manifest.ignore import Ignore
-from ..manifest.paths import MAX_DETAILS, check_links, check_paths, show
+from ..manifest.paths import check_links, check_paths, show
 from ..manifest.portable import Names, normalise, unchanged
 from ..manifest.scan import Scan
 from ..plan.policy import ANY, PORTABLE
@@ -57,13 +57,11 @@ class _Taken:
 
 
 def _not_portable(names: Names) -> PathError:
-    details = [f"{show(old)}: would be {show(new)}" for old, new in names.renames[:MAX_DETAILS]]
-    if len(names.renames) > MAX_DETAILS:
-        details.append(f"... and {len(names.renames) - MAX_DETAILS} more")
+    details = [f"{show(old)}: would be {show(new)}" for old, new in names.renames]
     number = "One name is" if len(names.renames) == 1 else f"{len(names.renames)} names are"
     return PathError(
         f"{number} not portable",
-        details=details,
+        details=capped(details),
         next_step=(
             "Rename them, or ignore them; or let the sync do it with `names: normalise`, which "
             "`--check --diff` shows before."

@@ -15,8 +15,8 @@ from ..client.journal import HERE, INSTALL, REMOVE, RENAME, Journal, Operation, 
 from ..client.names import Record
 from ..client.transaction import ClientTransaction, clean_staging, pending
 from ..client.working_copy import WorkingCopy
-from ..errors import PathError, Unfinished, WorkingCopyError, from_oserror
-from ..manifest.paths import MAX_DETAILS, show
+from ..errors import PathError, Unfinished, WorkingCopyError, capped, from_oserror
+from ..manifest.paths import show
 from ..manifest.portable import Names, Rename, Retarget, unchanged
 from ..posix.beneath import Beneath
 from .mounts import require_renamable
@@ -77,7 +77,7 @@ def _undo(working_copy: WorkingCopy, request: SyncRequest, result: SyncResult) -
         error = PathError(
             "names could not be put back, as something changed meanwhile",
             object=working_copy.root,
-            details=[show(path) for path in put_off[:MAX_DETAILS]],
+            details=capped([show(path) for path in put_off]),
             unchanged="The other names are put back, and nothing was published.",
         )
         error.changed = True
@@ -124,7 +124,7 @@ def _look(working_copy: WorkingCopy) -> tuple[Record | None, Names]:
         raise PathError(
             "old names cannot be put back, as something else has them now",
             object=working_copy.root,
-            details=[show(path) for path in taken[:MAX_DETAILS]],
+            details=capped([show(path) for path in taken]),
             next_step="Move that away, and run it again.",
         )
     names = Names(renames, retargets, {})

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from ..backends.base import Repository
 from ..client.working_copy import WorkingCopy
-from ..errors import DriftError, TreeError
+from ..errors import DriftError, TreeError, capped
 from ..manifest import ignore as ignores
 from ..manifest import index as indexes
 from ..manifest.codec import Manifest
@@ -20,7 +20,6 @@ from ..manifest.entry import DIRECTORY, FILE, Entry
 from ..manifest.hashing import Identity, hash_paths
 from ..manifest.header import Header
 from ..manifest.ignore import Ignore
-from ..manifest.paths import MAX_DETAILS
 from ..manifest.portable import Names
 from ..manifest.scan import Scan, scan_tree
 from ..plan.plan import Plan, Step, check_deletions, make_plan
@@ -171,7 +170,7 @@ class View:
         ]
         digests, unreadable = hash_paths(self.working_copy.root, unknown)
         if unreadable:
-            raise TreeError("files cannot be read", details=unreadable[:MAX_DETAILS])
+            raise TreeError("files cannot be read", details=capped(unreadable))
         for (path, _unused), digest in zip(unknown, digests):
             scan.set_hash(path, digest.hex())
 

@@ -13,13 +13,12 @@ from typing import NamedTuple
 
 from ..backends import published
 from ..backends.base import LocalRepository, Stored
-from ..errors import DriftError, DsgError, ManifestError, from_oserror
+from ..errors import DriftError, DsgError, ManifestError, capped, from_oserror
 from ..manifest.header import Header
 from .retention import Candidate, Keep, reasons
 from .settled import settled
 
 KEPT, REMOVED, WAITS, FOREIGN = "kept", "removed", "waits", "foreign"
-_LISTED = 20
 _UNCHANGED = "No snapshot was removed."
 
 
@@ -95,7 +94,7 @@ def _fates(repository: LocalRepository, keep: Keep) -> list[Fate]:
         raise ManifestError(
             "the history is damaged, so nobody can tell which snapshots are ours",
             object=repository.location,
-            details=problems[:_LISTED],
+            details=capped(problems),
         )
     shelf = repository.shelf()
     headers = _headers(repository, newest, shelf.stored)

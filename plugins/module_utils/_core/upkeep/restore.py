@@ -21,6 +21,7 @@ from ..errors import (
     DriftError,
     DsgError,
     SourceChanged,
+    capped,
     from_oserror,
 )
 from ..manifest.codec import Manifest
@@ -35,7 +36,6 @@ from .selection import Selection
 from .settled import settled
 
 MAX_USER = 255
-_LISTED = 20
 _PUBLISHED_UNCHANGED = "The published tree is unchanged."
 
 Difference = tuple["Entry | None", "Entry | None"]
@@ -153,7 +153,7 @@ def merged(present: Entries, old: Entries, selection: Selection) -> dict[str, En
     if clashes:
         raise ArgumentError(
             "what is to be put back cannot be in one tree with what is there",
-            details=[f"{path} and {other}" for path, other in sorted(clashes.items())[:_LISTED]],
+            details=capped([f"{path} and {other}" for path, other in sorted(clashes.items())]),
             next_step="Put back the paths that are in the way as well, or the whole snapshot.",
         )
     return after
@@ -216,7 +216,7 @@ def _damaged(problems: Sequence[str], root: str) -> DriftError:
     return DriftError(
         f"{len(problems)} {noun} not what the snapshot's manifest says",
         object=root,
-        details=list(problems[:_LISTED]),
+        details=capped(problems),
         next_step="Choose another snapshot, or only paths that are sound.",
     )
 

@@ -10,7 +10,7 @@ import errno
 import os
 from collections.abc import Sequence
 
-from ...errors import ArgumentError, DriftError, RepositoryError
+from ...errors import ArgumentError, DriftError, RepositoryError, capped
 from ...manifest.codec import Manifest
 from ...manifest.entry import Entry
 from ...posix.beneath import Beneath
@@ -25,7 +25,6 @@ from . import mark
 from .layout import Layout
 from .mark import Mark
 
-_LISTED = 20
 _AT_CWD = -100
 
 
@@ -181,10 +180,9 @@ def retire(layout: Layout, txn_id: str, snapshot: int) -> None:
 
 def _refuse_drift(found: list[str], root: str) -> None:
     if found:
-        more = [f"… and {len(found) - _LISTED} more"] if len(found) > _LISTED else []
         noun = "path differs" if len(found) == 1 else "paths differ"
         raise DriftError(
             f"{len(found)} {noun} from the manifest: somebody else wrote to it",
             object=root,
-            details=found[:_LISTED] + more,
+            details=capped(found),
         )

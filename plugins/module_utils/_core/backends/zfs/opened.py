@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import time
 
-from ...errors import DriftError, ManifestError, SystemCallError
+from ...errors import DriftError, ManifestError, SystemCallError, capped
 from ...manifest.codec import Manifest
 from ...zfs import datasets, mounts
 from ...zfs.command import CommandFailed, Runner
@@ -27,7 +27,7 @@ from .layout import INIT, MANIFEST, STAGE, TXN, Layout
 from .lease import Mark
 from .privileged import Privileged
 from .state import Dataset, State, look
-from .transaction import LISTED, ZfsTransaction, by_looking
+from .transaction import ZfsTransaction, by_looking
 
 BEGIN_AGAIN = "Roll the transaction back and begin again."
 
@@ -123,7 +123,7 @@ class OpenTransaction(ZfsTransaction):
                 f"it was written to since its snapshot @s{self.number + 1} was taken",
                 object=self.dataset,
                 next_step=BEGIN_AGAIN,
-                details=found[:LISTED],
+                details=capped(found),
             )
 
     def _is_base(self, now: Base) -> bool:

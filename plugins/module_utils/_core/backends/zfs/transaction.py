@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ...errors import DriftError, DsgError, RepositoryError
+from ...errors import DriftError, DsgError, RepositoryError, capped
 from ...manifest.codec import Manifest
 from ...manifest.entry import Entry
 from ...posix.beneath import Beneath
@@ -27,7 +27,6 @@ from .publish import require_parent_mounted
 from .record import Record
 from .state import NO_PARENT, OPTIONS, Dataset, State, look, options_of
 
-LISTED = 20
 _DIFF = "@zfs-diff-"  # what `zfs diff` of another process works with
 
 
@@ -119,7 +118,7 @@ class ZfsTransaction:
             raise DriftError(
                 f"{len(found)} paths of the work area are not as planned",
                 object=self.dataset,
-                details=found[:LISTED],
+                details=capped(found),
             )
         published.write_records(self.work, base, manifest)
         sync_file_system(self.work)
@@ -305,5 +304,5 @@ def _require_none(live: str, snapshot: str, changed: list[str]) -> None:
         raise DriftError(
             f"it was written to since @{snapshot}",
             object=live,
-            details=changed[:LISTED],
+            details=capped(changed),
         )

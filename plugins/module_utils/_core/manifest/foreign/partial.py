@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
-from ...errors import ManifestError, PathError
+from ...errors import ManifestError, PathError, capped
 from ..entry import FILE, LINK, Entry
-from ..paths import MAX_DETAILS, check_paths, link_problems, problems, show
+from ..paths import check_paths, link_problems, problems, show
 
 ALL_FIELDS = frozenset(("sha256", "size", "mode", "mtime_ns"))
 """The fields of files that a form may carry."""
@@ -122,10 +122,9 @@ def finish(
     if found:
         # The first finding may name two paths: the later line is the one that broke the rule.
         named = [number for path, number in numbers.items() if show(path) in found[0]]
-        more = [f"... and {len(found) - MAX_DETAILS} more"] if len(found) > MAX_DETAILS else []
         raise ManifestError(
             f"line {max(named, default=0)}: a path breaks the path rules",
             object=name,
-            details=[*found[:MAX_DETAILS], *more],
+            details=capped(found),
         )
     return limits._replace(entries=sorted(entries, key=lambda entry: entry.path))
