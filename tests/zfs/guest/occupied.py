@@ -76,12 +76,18 @@ def a_partition_as_a_disk(disks: Disks) -> None:
 
 
 def unknown_data(disks: Disks) -> None:
-    """Nothing that any tool knows, at the start or at the very end."""
-    for offset, whence in ((4096, os.SEEK_SET), (-4096, os.SEEK_END)):
+    """Nothing that any tool knows: at the start, at the very end, or in between as of a lost table."""
+    with open(disks[0], "rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+    for offset, content in (
+        (4096, b"the only copy"),
+        (size - 4096, b"the only copy"),
+        (size // 3, b"the only copy" * 100_000),
+    ):
         try:
             with open(disks[0], "r+b") as stream:
-                stream.seek(offset, whence)
-                stream.write(b"the only copy")
+                stream.seek(offset)
+                stream.write(content)
             _kept(disks, "unknown kind")
             _taken(disks)
         finally:

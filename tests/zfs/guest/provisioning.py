@@ -13,13 +13,12 @@ from typing import Any
 
 from _core.errors import DsgError
 from _core.zfs import dataset_state, grant_state, pool_state, steps
+from _core.zfs import disks as core_disks
 from _core.zfs.command import Runner
 from _core.zfs.dataset_state import DatasetRequest
 from _core.zfs.grant_state import GrantRequest
 from _core.zfs.pool_state import PoolRequest
 from guest.lab import sh
-
-_ZEROS = bytes(4 << 20)
 
 Plan = Callable[[], list[steps.Step]]
 
@@ -79,7 +78,7 @@ def clean(pools: Sequence[str], disks: Sequence[str]) -> None:
     for disk in disks:
         device = os.path.realpath(disk)
         partitions = glob.glob(f"{device}[0-9]*")
-        if not partitions and _is_blank(device):
+        if not partitions and core_disks.is_blank(device):
             continue
         for node in [*partitions, device]:
             sh("umount", "--lazy", node, check=False)
@@ -88,15 +87,3 @@ def clean(pools: Sequence[str], disks: Sequence[str]) -> None:
         sh("blkdiscard", "--force", "--zeroout", device)  # a partition's ends may lie anywhere
         sh("blockdev", "--rereadpt", device, check=False)
     sh("udevadm", "settle")
-
-
-def _ends(device: str) -> list[int]:
-    with open(device, "rb") as stream:
-        return [0, stream.seek(0, os.SEEK_END) - len(_ZEROS)]
-
-
-def _is_blank(device: str) -> bool:
-    with open(device, "rb") as stream:
-        return all(
-            stream.seek(at) == at and stream.read(len(_ZEROS)) == _ZEROS for at in _ends(device)
-        )

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..errors import from_oserror
 from . import labels
@@ -19,6 +19,9 @@ from .command import Runner, ZfsError
 from .steps import DiskError
 
 _MIB = 1 << 20
+_SAMPLES, _SAMPLE = 256, 64 << 10
+"""How many places between its ends a device is looked at, and how many bytes there: a few seconds on
+a rotating disk."""
 _BLANK: tuple[set[int], ...] = (set(), {0}, {0xFF})
 _SYS = "/sys/class/block"
 _FIRST_PARTITION = re.compile(
@@ -85,7 +88,8 @@ def uses(whole: str) -> list[str]:
 def contents(runner: Runner, whole: str) -> list[str]:
     """Return what a device and its partitions carry, one line each; [] for a blank one.
 
-    Blank is one whose first and last MiB are, where every label, table and superblock lies.
+    Blank is one whose first and last MiB are, where every label, table and superblock lies, and likewise
+    a few hundred places evenly spread between them: data may have outlived its label.
     """
     try:
         return [line for node in nodes(whole) for line in _contents(runner, node, whole)]
@@ -94,13 +98,30 @@ def contents(runner: Runner, whole: str) -> list[str]:
 
 
 def is_blank(node: str) -> bool:
-    """Tell whether the first and the last MiB of a device hold nothing."""
+    """Tell whether a device holds nothing, as far as its ends and samples between them tell."""
+    return _hold_nothing(node, _ends) and _hold_nothing(node, _between)
+
+
+def has_blank_ends(node: str) -> bool:
+    """Tell whether the first and the last MiB of a device hold nothing: then no label does."""
+    return _hold_nothing(node, _ends)
+
+
+def _hold_nothing(node: str, places: Callable[[int], list[tuple[int, int]]]) -> bool:
     fd = os.open(node, os.O_RDONLY | os.O_CLOEXEC)
     try:
         size = os.lseek(fd, 0, os.SEEK_END)
-        return all(set(os.pread(fd, _MIB, offset)) in _BLANK for offset in (0, max(0, size - _MIB)))
+        return all(set(os.pread(fd, length, at)) in _BLANK for at, length in places(size))
     finally:
         os.close(fd)
+
+
+def _ends(size: int) -> list[tuple[int, int]]:
+    return [(0, _MIB), (max(0, size - _MIB), _MIB)]
+
+
+def _between(size: int) -> list[tuple[int, int]]:
+    return [(size * number // _SAMPLES, _SAMPLE) for number in range(1, _SAMPLES)]
 
 
 def above(node: str) -> list[str]:
