@@ -61,14 +61,20 @@ def summary(status: Status, repository: str, *, compared: bool) -> dict[str, str
         "message": status.message,
         "digest": status.digest[:12],
         "in_sync": ("yes" if status.in_sync else "no") if compared else "",
-        "differences": _report.summarise_counts(status.plan.counts()) if compared else "",
+        "differences": _differences(status) if compared else "",
         "drift": _counted(status.drift, "drift" in failed),
         "unfinished": "?" if {"unfinished", "open"} & failed else str(unfinished or "no"),
         "cleanups": _counted(status.cleanups, "cleanups" in failed),
         "history": _size(space.get("history"), "space" in failed),
         "free": _size(space.get("free"), "space" in failed),
-        "problem": "",
+        "problem": "" if status.refused is None else status.refused.code,
     }
+
+
+def _differences(status: Status) -> str:
+    if status.refused is not None:
+        return f"refused ({status.refused.code})"
+    return _report.summarise_counts(status.plan.counts())
 
 
 def _counted(found: Sequence[object] | None, failed: bool) -> str:
@@ -85,7 +91,8 @@ def _size(number: int | None, failed: bool) -> str:
 
 def problems(status: Status) -> list[Problem]:
     """Return what a person should know of, the worst first: each with its next safe step."""
-    found = [_unknown(one) for one in status.unknown]
+    found = [] if status.refused is None else [_error("refused", status.refused)]
+    found += [_unknown(one) for one in status.unknown]
     found += _drift(status.drift or [])
     found += _conflicts(status)
     found += _health(status.space or {})
@@ -98,10 +105,12 @@ def problems(status: Status) -> list[Problem]:
 
 def failure(error: DsgError) -> list[Problem]:
     """Return the only problem of a repository that could not be looked at."""
-    found = problem(
-        ERROR, "failed", error.message, error.next_step, error.object or "", error.details
-    )
-    return [{**found, "code": error.code}]
+    return [_error("failed", error)]
+
+
+def _error(kind: str, error: DsgError) -> Problem:
+    found = problem(ERROR, kind, error.message, error.next_step, error.object or "", error.details)
+    return {**found, "code": error.code}
 
 
 def problem(

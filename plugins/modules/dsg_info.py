@@ -309,7 +309,7 @@ problems:
       type: str
     kind:
       description: >-
-        V(failed), V(unknown), V(drift), V(conflict), V(health), V(space), V(cleanup), V(unfinished),
+        V(failed), V(refused), V(unknown), V(drift), V(conflict), V(health), V(space), V(cleanup), V(unfinished),
         V(running), V(rights) or V(open).
       type: str
     code:
@@ -376,7 +376,9 @@ summary:
       description: What may still be written.
       type: str
     problem:
-      description: Code of the error that kept the module from looking, or empty.
+      description: >-
+        Code of the error that kept the module from looking, or with which a sync would refuse to go on from the last one;
+        or empty.
       type: str
 error:
   description: What went wrong, as in the result of M(dsg.storage.dsg_sync).

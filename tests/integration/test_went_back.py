@@ -16,6 +16,7 @@ import pytest
 from _core.backends.directory.repository import DirectoryRepository
 from _core.errors import RepositoryError
 from _core.sync.engine import run
+from _core.sync.status import Status, inspect
 from _core.transport.remote import RemoteRepository
 from _core.upkeep.prune import prune
 from _core.upkeep.retention import Keep
@@ -74,6 +75,65 @@ def test_a_history_that_overtook_what_is_known_is_refused(site, by):
     assert read(ann) == ANN
     assert site.recover(ann) == []
     assert read(ann) == ANN
+
+
+def looked_at(site: Site, src: str) -> Status:
+    """Look as ``dsg_info`` does, which changes nothing."""
+    before = site.picture()
+    found = inspect(site.request(src))
+    assert site.picture() == before
+    return found
+
+
+def refused_alike(site: Site, src: str, code: str) -> Status:
+    """Sync and status say the same, and the latter promises nothing."""
+    error = site.refused(code, src)
+    found = looked_at(site, src)
+    assert found.refused is not None
+    assert found.refused.as_dict() == error.as_dict()
+    assert (found.in_sync, found.plan.steps) == (False, ())
+    return found
+
+
+@pytest.mark.parametrize("by", [0, 1, 2, 5])
+def test_status_tells_what_a_sync_refuses(site, by):
+    ann, bob = overtaken(site, by)
+    found = refused_alike(site, ann, "DSG-REPOSITORY")
+    assert (found.last_sync, found.snapshot) == (2, by + 1)
+    assert looked_at(site, bob).refused is None
+
+
+def test_status_of_who_is_only_behind_is_a_download(site):
+    _ann, bob = behind_by_three(site)
+    found = looked_at(site, bob)
+    assert found.refused is None
+    assert found.plan.counts()["download"] == 1
+    for number in (1, 2):
+        put(site.live, f".dsg/history/s{number}.jsonl", "damaged")
+    refused_alike(site, bob, "DSG-MANIFEST")
+
+
+def test_status_of_a_repository_that_is_gone_or_another(site):
+    ann, away = site.copy("ann", {"f": "f"}), os.path.join(site.root, "away")
+    site.sync(ann)
+    os.rename(site.live, away)
+    refused_alike(site, ann, "DSG-REPOSITORY")
+    other = site.copy("other", {"f": "other"})
+    site.sync(other)
+    found = refused_alike(site, ann, "DSG-REPOSITORY")
+    assert "different identity" in found.refused.message
+
+
+def test_status_waits_with_its_judgement_for_a_recovery(site):
+    """The newer snapshot may only not be shown yet: nobody is to restore anything before."""
+    ann, _bob = overtaken(site, 0)
+    os.mkdir(site.layout.stage("dead-1"))
+    found = looked_at(site, ann)
+    assert found.refused.code == "DSG-UNFINISHED"
+    assert "dsg.storage.recover" in found.refused.next_step
+    assert found.plan.steps == ()
+    site.recover(ann)
+    assert looked_at(site, ann).refused.code == "DSG-REPOSITORY"
 
 
 def test_the_next_step_that_is_named_loses_nothing(site):

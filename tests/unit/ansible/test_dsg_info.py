@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,26 @@ def test_conflicts_are_shown_without_failing(ground: Ground) -> None:
     assert found["conflicts"][0]["remote"]["size"] == 6
     assert found["summary"]["differences"] == "1 conflict"
     assert ground.look(conflict="local")["summary"]["differences"] == "1 upload"
+
+
+def test_a_repository_that_went_back_is_told_as_refused(ground: Ground) -> None:
+    """What a sync would refuse is nothing to download."""
+    ground.sync()
+    shutil.copytree(ground.base, ground.root / "backup", symlinks=True)
+    (ground.src / "a").write_text("newer\n")
+    ground.sync()
+    shutil.rmtree(ground.base)
+    (ground.root / "backup").rename(ground.base)
+    found = ground.look()
+    (problem,) = found["problems"]
+    assert (problem["severity"], problem["kind"]) == ("error", "refused")
+    assert problem["code"] == found["summary"]["problem"] == "DSG-REPOSITORY"
+    assert "went back in time" in problem["message"]
+    assert ".dsg/repositories" in problem["next_step"]
+    assert (found["in_sync"], found["summary"]["in_sync"]) == (False, "no")
+    assert found["summary"]["differences"] == "refused (DSG-REPOSITORY)"
+    assert (found["plan"]["paths"], found["states"], found["conflicts"]) == ({}, {}, [])
+    assert ground.look(src=None)["problems"] == [], "without a working copy nobody knows"
 
 
 def test_without_a_working_copy_only_the_repository_is_looked_at(ground: Ground) -> None:

@@ -33,22 +33,38 @@ def choose_operation(
     the head alone does not show that the history goes on from the last sync.
     """
     known = working_copy.cache_header(key) if working_copy.exists() else None
-    if head is None:
-        _require_creatable(request, working_copy, known)
-        return INIT
-    if known is not None and known.repository_id != head.repository_id:
-        raise RepositoryError(
-            "another repository is in its place: it has a different identity than at the last sync",
-            object=request.repository,
-            next_step="Correct repository or backend, or clone it into a new working copy.",
-        )
     if known is not None:
-        _require_same_history(request, known, head, recorded)
+        require_known(request, known, head, recorded)
+    if head is None:
+        _require_creatable(request, working_copy)
+        return INIT
     if request.operation == AUTO:
         return CLONE if known is None and working_copy.is_empty() else SYNC
     if known is None:
         _require_joinable(request, working_copy)
     return request.operation
+
+
+def require_known(
+    request: SyncRequest, known: Header, head: Header | None, recorded: Callable[[int], Header]
+) -> None:
+    """Refuse a repository that does not go on from ``known``, the last sync; see :func:`choose_operation`."""
+    if head is None:
+        raise RepositoryError(
+            f"it was at s{known.snapshot} at the last sync, and is not there any more",
+            object=request.repository,
+            next_step=(
+                "Restore it. If it was deleted on purpose, remove its record below "
+                ".dsg/repositories of the working copy and run init."
+            ),
+        )
+    if known.repository_id != head.repository_id:
+        raise RepositoryError(
+            "another repository is in its place: it has a different identity than at the last sync",
+            object=request.repository,
+            next_step="Correct repository or backend, or clone it into a new working copy.",
+        )
+    _require_same_history(request, known, head, recorded)
 
 
 def _require_same_history(
@@ -117,18 +133,7 @@ def _names_parent(known: Header, head: Header, recorded: Callable[[int], Header]
         return False
 
 
-def _require_creatable(
-    request: SyncRequest, working_copy: WorkingCopy, known: Header | None
-) -> None:
-    if known is not None:
-        raise RepositoryError(
-            f"it was at s{known.snapshot} at the last sync, and is not there any more",
-            object=request.repository,
-            next_step=(
-                "Restore it. If it was deleted on purpose, remove its record below "
-                ".dsg/repositories of the working copy and run init."
-            ),
-        )
+def _require_creatable(request: SyncRequest, working_copy: WorkingCopy) -> None:
     if request.operation in (CLONE, SYNC):
         raise RepositoryError(
             "the repository does not exist",

@@ -12,10 +12,12 @@ from typing import Any
 
 from ..backends.base import Repository
 from ..client.working_copy import WorkingCopy, repository_key
-from ..errors import from_oserror
+from ..errors import DsgError, ManifestError, RepositoryError, Unfinished, from_oserror
+from ..manifest.header import Header
 from ..plan.plan import Plan
 from ..transport.ask import ask
 from .fleet.pending import pending as pending_parts
+from .operation import require_known
 from .recovery import unfinished
 from .request import SyncRequest
 from .site import repository_of
@@ -34,7 +36,8 @@ class Status:
 
     ``in_sync`` tells that the plan has no step. ``unfinished`` describes what recovery would do,
     ``open_transactions`` those that it would leave alone, ``running`` who works on the repository now.
-    ``drift`` names what differs from the manifest, None where nobody asked. What comes from the storage
+    ``drift`` names what differs from the manifest, None where nobody asked. ``refused`` is the error of a
+    repository that does not go on from the last sync: there is no plan then. What comes from the storage
     host is plain data (:mod:`..upkeep.standing`); what could not be read there is in ``unknown``: an
     error each, with the ``part`` that it is about.
     """
@@ -60,6 +63,7 @@ class Status:
     missing_rights: list[dict[str, Any]] = field(default_factory=list)
     space: dict[str, Any] | None = None
     drift: list[str] | None = None
+    refused: DsgError | None = None
     unknown: list[dict[str, Any]] = field(default_factory=list)
 
     def states(self) -> dict[str, int]:
@@ -103,12 +107,39 @@ def _look(request: SyncRequest, repository: Repository, parts: list[str]) -> Sta
     _take(status, ask(repository, "standing", parts=parts))
     if status.working_copy_exists:
         known = working_copy.cache_header(key)
-        status.last_sync = None if known is None else known.snapshot
-        view = View(request, working_copy, repository, key, head)
-        status.plan = view.plan()
-        status.in_sync = head is not None and not status.plan.steps
+        if known is not None:
+            status.last_sync = known.snapshot
+            status.refused = _refusal(request, repository, known, head, status.unfinished)
+        if status.refused is None:
+            view = View(request, working_copy, repository, key, head)
+            status.plan = view.plan()
+            status.in_sync = head is not None and not status.plan.steps
         status.unfinished = _left_here(working_copy, key, repository) + status.unfinished
     return status
+
+
+def _refusal(
+    request: SyncRequest,
+    repository: Repository,
+    known: Header,
+    head: Header | None,
+    left: list[str],
+) -> DsgError | None:
+    """Return why no sync would go on from the last one, None if it would.
+
+    A repository where a recovery has something to do (``left``) may not show its newest snapshot yet.
+    """
+    try:
+        require_known(request, known, head, repository.history_header)
+    except (RepositoryError, ManifestError) as exc:
+        if left and (head is None or head.snapshot < known.snapshot):
+            return Unfinished(
+                f"it does not show s{known.snapshot} of the last sync, and a run there was interrupted",
+                object=request.repository,
+                next_step="Run `dsg.storage.recover` and look again, before anything else is done.",
+            )
+        return exc
+    return None
 
 
 def _left_here(working_copy: WorkingCopy, key: str, repository: Repository) -> list[str]:
