@@ -207,6 +207,17 @@ def test_names_are_not_put_back_past_a_mount(site, mount, bind):
     assert refused(site, "DSG-WORKING-COPY", lambda: undo_names(check)).details == error.details
 
 
+def test_a_file_system_that_is_no_mount_is_told_by_its_directories(site, mount, monkeypatch):
+    """As a btrfs subvolume is."""
+    ann, bob = published(site, mount, False, HELD)
+    make(bob, {"data/n/new": "new", "f": "changed"})
+    site.sync(bob)
+    monkeypatch.setattr(mounted, "below", lambda path: [])
+    error = site.refused("DSG-WORKING-COPY", ann)
+    assert error.object == os.path.join(ann, "data")
+    assert error.details == ["'data/n/new': beneath 'data'"]
+
+
 def test_a_root_that_is_reached_through_a_link(site, mount):
     ann, bob = published(site, mount, True, HELD)
     put(bob, "data/new", "new")
