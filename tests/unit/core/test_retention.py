@@ -63,6 +63,10 @@ HOURS = at(
         (Keep(messages=["ber 2"]), [8]),
         (Keep(messages=["re:ber [34]$"]), [3, 4, 8]),
         (Keep(tags=["release"]), [8]),
+        (Keep(hourly=ALL), [2, 3, 5, 6, 7, 8]),  # of every hour, and not the oldest besides
+        (Keep(yearly=ALL), [7, 8]),
+        (Keep(messages=["number"]), [8]),
+        (Keep(messages=["Number 2"]), [8]),
     ],
 )
 def test_examples(keep, numbers):
@@ -105,6 +109,25 @@ def test_a_time_before_the_calendar_begins_keeps_all(within):
     assert kept(found, Keep(within=within)) == [1, 2]
 
 
+def test_a_time_before_the_first_month_of_the_calendar_keeps_all():
+    assert kept(at("0001-01-01 00:00", "0001-01-20 00:00"), Keep(within="1m")) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "numbers"),
+    [
+        # One week in two years, and weeks, days and months of one name in different years.
+        ("weekly", ["2025-06-01 00:00", "2025-12-30 00:00", "2026-01-02 00:00"], [1, 3]),
+        ("weekly", ["2024-01-01 00:00", "2025-01-05 00:00", "2026-01-01 00:00"], [2, 3]),
+        ("daily", ["2024-03-01 00:00", "2025-03-02 00:00", "2026-03-02 00:00"], [2, 3]),
+        ("monthly", ["2024-03-01 00:00", "2025-03-02 00:00", "2026-03-02 00:00"], [2, 3]),
+        ("hourly", ["2026-03-01 08:00", "2026-03-01 09:00", "2026-03-02 09:00"], [2, 3]),
+    ],
+)
+def test_a_period_is_of_its_year(name, times, numbers):
+    assert kept(at(*times), Keep(**{name: 2})) == numbers
+
+
 def test_tags_are_words_of_the_message():
     assert tags("Second edition #release #v2.0") == {"release", "v2.0"}
     assert tags("issue#7 a#b # #- release ##x") == set()
@@ -121,11 +144,23 @@ def test_tags_are_words_of_the_message():
         *(Keep(last=-2), Keep(daily=-5), Keep(within="1w"), Keep(within="d"), Keep(within="1d1m")),
         *(Keep(within=" 1d"), Keep(within="١d"), Keep(messages=["re:["]), Keep(tags=["#a"])),
         *(Keep(tags=[""]), Keep(tags=["a b"])),
+        *(Keep(**{name: -2}) for name in ("hourly", "daily", "weekly", "monthly", "yearly")),
     ],
 )
 def test_rules_that_nobody_can_mean_are_refused(keep):
     with pytest.raises(ArgumentError):
         keep.check()
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        *(Keep(within="1d"), Keep(messages=["*"]), Keep(tags=["a"])),
+        *(Keep(**{name: ALL}) for name in Keep._fields[:6]),
+    ],
+)
+def test_any_rule_is_enough(keep):
+    keep.check()
 
 
 def test_a_time_that_is_none_stops_everything():
@@ -214,6 +249,12 @@ def test_a_clock_that_was_ahead_makes_nothing_else_old(wrong):
     now = datetime(2026, 3, 4)
     found = reasons(at(*times), Keep(within="30d"), now)
     assert [number for number, why in found.items() if why] == [3, 2, 1]
+
+
+def test_a_repository_that_nobody_publishes_to_any_more_keeps_what_it_has():
+    old = at("2020-03-01 08:00", "2020-03-02 08:00", "2020-03-03 08:00")
+    found = reasons(old, Keep(within="1d"), datetime(2026, 3, 4))
+    assert [number for number, why in found.items() if why] == [3, 2]
 
 
 def test_a_clock_that_was_behind_makes_nothing_old():
