@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -115,23 +116,20 @@ def test_a_clone_onto_a_mount_that_waits_for_it(site, mount, bind):
 
 @BOTH
 @pytest.mark.parametrize("change", ["another", None])
-def test_a_file_that_is_a_mount_point(site, mount, bind, change, tmp_path):
+def test_a_file_that_is_a_mount_point(site, mount, bind, change):
     ann, bob = site.copy("ann", {"f": "f", "g": "g"}), site.copy("bob")
     site.sync(ann)
     site.sync(bob)
-    source = os.path.join(ann, "f") if bind else "/dev/shm/dsg-mounted"
-    if not bind:
-        shutil.copy2(os.path.join(ann, "f"), source)
-    try:
-        mount(os.path.join(ann, "f"), bind=True, source=source)
+    point = source = os.path.join(ann, "f")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        if not bind:
+            source = shutil.copy2(point, elsewhere)
+        mount(point, bind=True, source=source)
         put(bob, "f", change)
         site.sync(bob)
         error = site.refused("DSG-WORKING-COPY", ann)
-        assert error.object == os.path.join(ann, "f")
-        assert error.details == ["'f': is a mount point"]
-    finally:
-        if not bind:
-            os.unlink(source)
+    assert error.object == point
+    assert error.details == ["'f': is a mount point"]
 
 
 @BOTH
