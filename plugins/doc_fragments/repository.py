@@ -172,7 +172,8 @@ options:
         elements: str
         default: []
       ssh_executable:
-        description: OpenSSH's client.
+        description:
+          - OpenSSH's client. Without one of this name the Python package paramiko is used, which takes no O(storage_host.ssh_args).
         type: str
         default: ssh
       interpreter:
@@ -184,7 +185,8 @@ options:
         type: float
         default: 10.0
       password:
-        description: Password to log in with. It needs the Python package paramiko.
+        description:
+          - Password to log in with. It needs the Python package paramiko, and does not go with O(storage_host.ssh_args).
         type: str
       become:
         description: Whether to work on the storage host as another user.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -93,11 +94,12 @@ def _arguments(get: Any, shared: bool) -> list[str]:
     """Return what the user gave the ssh client.
 
     Of Ansible's own defaults compression is left out; so is the shared connection where a password is
-    given, as paramiko knows neither.
+    given or there is no ssh, as paramiko knows neither.
     """
     given = get("ssh_args")
     found = [] if given in (None, _DEFAULT_ARGUMENTS) else shlex.split(given)
-    if given in (None, _DEFAULT_ARGUMENTS) and shared and not get("password"):
+    by_ssh = not get("password") and shutil.which(get("ssh_executable") or "ssh")
+    if given in (None, _DEFAULT_ARGUMENTS) and shared and by_ssh:
         found = _shared(get)
     for option in ("ssh_common_args", "ssh_extra_args"):
         found += shlex.split(get(option) or "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from tests.transport.world import PASSWORD, World, world
 
 __all__ = ["clean_copy", "installed_collection", "shared_tmp"]
 
+DEFAULT_SSH_ARGS = "-C -o ControlMaster=auto -o ControlPersist=60s"  # Ansible's own
+
 
 class Fleet:
     """Storage hosts that are one server under several names, and playbooks against them."""
@@ -33,6 +36,7 @@ class Fleet:
         self.root, self.installed, self.server = root, installed, server
         self.src = make(str(root / "wc"), {"a.txt": "a", "sub/b.txt": "b"})
         self.bases = {name: provision(str(root / name)) for name in ("one", "two")}
+        self.env: dict[str, str] = {}
         self.task: dict[str, Any] = {
             "src": self.src,
             "repository": "docs",
@@ -63,7 +67,7 @@ class Fleet:
         play = [{"hosts": "storage", "gather_facts": False, "tasks": list(tasks)}]
         (self.root / "play.yml").write_text(json.dumps(play))
         arguments = ["-i", self.root / "inventory.json", *options]
-        return Play(self.installed.playbook(self.root / "play.yml", *arguments))
+        return Play(self.installed.playbook(self.root / "play.yml", *arguments, **self.env))
 
     def published(self) -> list[object]:
         return [
@@ -79,6 +83,29 @@ def fleet(tmp_path: Path, installed_collection: InstalledCollection, server: Ssh
 
 def sync(fleet: Fleet, **options: Any) -> dict[str, Any]:
     return {"dsg.storage.dsg_sync": {**fleet.task, **options}}
+
+
+@pytest.fixture
+def known(fleet: Fleet) -> dict[str, str]:
+    """Variables without any argument for OpenSSH's client; a home of its own knows the server."""
+    home = fleet.root / "home"
+    (home / ".ssh").mkdir(parents=True)
+    shutil.copy(fleet.server.known_hosts, home / ".ssh" / "known_hosts")
+    fleet.env["HOME"] = str(home)
+    return {"ansible_ssh_common_args": "", "ansible_ssh_args": DEFAULT_SSH_ARGS}
+
+
+def test_without_an_ssh_client_the_same_playbook_goes_by_paramiko(
+    fleet: Fleet, known: dict[str, str]
+) -> None:
+    fleet.env["PATH"] = str(fleet.root / "nothing")
+    fleet.play(sync(fleet), **known).succeeded()
+    assert fleet.published() == [read(fleet.src)] * 2
+    Path(fleet.src, "a.txt").write_text("changed")
+    jump = fleet.play(sync(fleet), **{**known, "ansible_ssh_common_args": "-J gate"})
+    assert jump.result.rc == 2
+    assert "Install OpenSSH's client" in jump.said
+    assert fleet.published() != [read(fleet.src)] * 2
 
 
 def test_every_host_of_the_group_gets_the_tree(fleet: Fleet) -> None:

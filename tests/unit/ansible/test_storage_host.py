@@ -40,3 +40,4 @@ def test_arguments_of_the_user_are_kept_word_by_word(tmp_path: Path) -> None:
 def test_nothing_is_shared_where_it_has_no_place_or_no_meaning(tmp_path: Path) -> None:
     assert arguments(tmp_path, shared=False) == []
     assert arguments(tmp_path, password="secret") == []
+    assert arguments(tmp_path, ssh_executable="no-such-client") == []

@@ -13,6 +13,7 @@ from ..backends.base import Repository
 from ..backends.registry import check_backend, open_repository
 from .channel import Channel
 from .destination import Destination
+from .errors import NoClientError
 from .openssh import OpenSsh
 from .remote import RemoteRepository
 from .remote_transaction import Progress
@@ -42,9 +43,12 @@ def repository_at(
 
 
 def connect(destination: Destination) -> Channel:
-    """Start the agent's command on the host; OpenSSH's client where no password is given."""
+    """Start the agent's command on the host; by OpenSSH's client, unless it is absent or no help."""
     if destination.password is None:
-        return OpenSsh(destination)
-    from .paramiko_channel import ParamikoChannel  # an optional package, for passwords only
+        try:
+            return OpenSsh(destination)
+        except NoClientError:
+            pass
+    from .paramiko_channel import ParamikoChannel  # an optional package
 
     return ParamikoChannel(destination)

@@ -35,7 +35,8 @@ class Destination(NamedTuple):
 
     ``label`` is how the working copy and messages call it (the inventory's name). ``options`` are
     further arguments of the ssh client. ``timeout`` is in seconds. ``interpreter`` '' takes the
-    host's python3. ``password`` needs the Python package paramiko on this side.
+    host's python3. ``password`` needs the Python package paramiko on this side, and so does everything
+    where there is no ``ssh``; ``options`` go with neither.
     """
 
     host: str

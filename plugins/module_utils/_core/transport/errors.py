@@ -16,6 +16,10 @@ class ConnectError(DsgError):
     next_step = "See that `ssh` to the host works from here with the same user, and run again."
 
 
+class NoClientError(ConnectError):
+    """There is no OpenSSH client here; another way to connect may do."""
+
+
 class HostKeyError(ConnectError):
     """The host's key is not known, or another one than known."""
 

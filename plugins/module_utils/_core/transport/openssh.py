@@ -15,7 +15,7 @@ import time
 from ..errors import DsgError
 from . import boot
 from .destination import Become, Destination
-from .errors import AuthenticationError, BecomeError, ConnectError, HostKeyError
+from .errors import AuthenticationError, BecomeError, ConnectError, HostKeyError, NoClientError
 from .pipe import FdPipe
 
 _TAIL = 8192
@@ -84,10 +84,8 @@ class OpenSsh:
                 bufsize=0,
             )
         except OSError as exc:
-            raise ConnectError(
-                f"{destination.executable} could not be started: {exc.strerror}",
-                object=destination.name,
-            ) from exc
+            os.close(self._said)
+            raise _not_started(destination, exc) from exc
         if self._process.stdin is None or self._process.stdout is None:
             raise AssertionError("both are pipes")
         self._pipe = FdPipe(
@@ -157,6 +155,16 @@ class OpenSsh:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             return self._process.wait()
+
+
+def _not_started(destination: Destination, error: OSError) -> ConnectError:
+    """Return why there is no client; one that is named by its path has to be there."""
+    absent = isinstance(error, FileNotFoundError) and "/" not in destination.executable
+    return (NoClientError if absent else ConnectError)(
+        f"{destination.executable} could not be started: {error.strerror}",
+        object=destination.name,
+        next_step="Correct ansible_ssh_executable, or install OpenSSH's client.",
+    )
 
 
 def _file() -> int:

@@ -24,11 +24,14 @@ _TAIL = 8192
 
 
 class ParamikoChannel:
-    """A remote command by paramiko; host keys come from the user's and the system's known_hosts."""
+    """A remote command by paramiko; host keys come from the user's and the system's known_hosts.
+
+    OpenSSH's configuration is not read.
+    """
 
     def __init__(self, destination: Destination) -> None:
         self.destination = destination
-        self._refuse_options(destination)
+        _refuse_options(destination)
         self._client = _connected(destination)
         transport = self._client.get_transport()
         transport.set_keepalive(15)
@@ -37,15 +40,6 @@ class ParamikoChannel:
         self._buffer = b""
         self._writing = threading.Lock()
         self._channel.exec_command(remote_command(destination))
-
-    @staticmethod
-    def _refuse_options(destination: Destination) -> None:
-        if destination.options:
-            raise ArgumentError(
-                "arguments for OpenSSH's client do not go with a password, which needs paramiko",
-                object=" ".join(destination.options),
-                next_step="Use a key, or leave ansible_ssh_common_args and its like empty.",
-            )
 
     def read(self, size: int) -> bytes:
         """Return exactly ``size`` bytes, fewer only at the end."""
@@ -126,42 +120,104 @@ class ParamikoChannel:
         self._client.close()
 
 
+def _refuse_options(destination: Destination) -> None:
+    if not destination.options:
+        return
+    if destination.password is None:
+        message = (
+            f"there is no {destination.executable} here, and only it understands its arguments"
+        )
+        way = "Install OpenSSH's client"
+    else:
+        message = "arguments for OpenSSH's client do not go with a password, which needs paramiko"
+        way = "Use a key"
+    raise ArgumentError(
+        message,
+        object=" ".join(destination.options),
+        next_step=f"{way}, or leave ansible_ssh_common_args and its like empty.",
+    )
+
+
 def _connected(destination: Destination) -> Any:
-    try:
-        paramiko: Any = importlib.import_module("paramiko")
-    except ImportError:
-        raise ArgumentError(
-            "a password for the connection needs the Python package paramiko here",
-            object=destination.name,
-            next_step="Install paramiko beside Ansible, or use a key.",
-        ) from None
+    paramiko = _imported(destination)
     client = paramiko.SSHClient()
+    try:
+        _know_hosts(client)
+        client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        _connect(client, destination)
+    except BaseException as exc:
+        authenticating = _is_up(client)
+        client.close()
+        error = _refusal(paramiko, exc, destination.name, authenticating)
+        if error is None:
+            raise
+        raise error from exc
+    return client
+
+
+def _imported(destination: Destination) -> Any:
+    try:
+        return importlib.import_module("paramiko")
+    except ImportError:
+        pass
+    if destination.password is None:
+        message = f"neither {destination.executable} nor the Python package paramiko is here"
+        step = "Install OpenSSH's client (or paramiko beside Ansible)."
+    else:
+        message = "a password for the connection needs the Python package paramiko here"
+        step = "Install paramiko beside Ansible, or use a key."
+    raise ArgumentError(message, object=destination.name, next_step=step)
+
+
+def _know_hosts(client: Any) -> None:
     client.load_system_host_keys()
     if os.path.exists(_SYSTEM_KEYS):
         client.load_system_host_keys(_SYSTEM_KEYS)
-    client.set_missing_host_key_policy(paramiko.RejectPolicy())
-    name = destination.name
-    try:
-        client.connect(
-            destination.host,
-            port=destination.port or 22,
-            username=destination.user or None,
-            password=destination.password,
-            key_filename=destination.key_file or None,
-            timeout=destination.timeout,
-            banner_timeout=destination.timeout,
-            auth_timeout=destination.timeout * 3,
-            allow_agent=False,
-            look_for_keys=False,
+
+
+def _connect(client: Any, destination: Destination) -> None:
+    """Log in as OpenSSH's client would: with the key, else the user's own, and the agent's."""
+    by_key = destination.password is None
+    client.connect(
+        destination.host,
+        port=destination.port or 22,
+        username=destination.user or None,
+        password=destination.password,
+        key_filename=destination.key_file or None,
+        timeout=destination.timeout,
+        banner_timeout=destination.timeout,
+        auth_timeout=destination.timeout * 3,
+        allow_agent=by_key,
+        look_for_keys=by_key and not destination.key_file,
+    )
+
+
+def _is_up(client: Any) -> bool:
+    transport = client.get_transport()
+    return transport is not None and bool(transport.is_active())
+
+
+def _refusal(
+    paramiko: Any, exc: BaseException, name: str, authenticating: bool
+) -> ConnectError | None:
+    """Return our error for one of paramiko's; None where it is none."""
+    if isinstance(exc, paramiko.BadHostKeyException):
+        return HostKeyError("its host key is not the known one", object=name)
+    if isinstance(exc, paramiko.hostkeys.InvalidHostKey):  # a mark, such as @revoked
+        return HostKeyError(
+            "known_hosts has a line that paramiko cannot read", object=name, details=[exc.line]
         )
-    except paramiko.AuthenticationException as exc:
-        raise AuthenticationError("the host refused the user", object=name) from exc
-    except paramiko.BadHostKeyException as exc:
-        raise HostKeyError("its host key is not the known one", object=name) from exc
-    except paramiko.SSHException as exc:
-        if "not found in known_hosts" in str(exc):
-            raise HostKeyError("its host key is not known", object=name) from exc
-        raise ConnectError(f"the connection failed: {exc}", object=name) from exc
-    except OSError as exc:
-        raise ConnectError(f"the host cannot be reached: {exc}", object=name) from exc
-    return client
+    if isinstance(exc, paramiko.SSHException) and "not found in known_hosts" in str(exc):
+        return HostKeyError("its host key is not known", object=name)
+    if isinstance(exc, paramiko.SSHException):
+        # What it says of a key that was refused may be that of another kind which it tried, too.
+        if authenticating or isinstance(exc, paramiko.AuthenticationException):
+            return AuthenticationError("the host refused the user", object=name, details=[str(exc)])
+        return ConnectError(f"the connection failed: {exc}", object=name)
+    if isinstance(exc, OSError) and authenticating and exc.filename:
+        return AuthenticationError(f"the key cannot be read: {exc}", object=name)
+    if isinstance(exc, (OSError, EOFError)):
+        return ConnectError(
+            f"the host cannot be reached: {exc or 'it ended the connection'}", object=name
+        )
+    return None
