@@ -8,7 +8,7 @@
 PYTHON ?= python3
 WORKERS ?= 3
 PYTEST_ARGS ?=
-WITHOUT_HOSTS = $(addprefix tests/,collection contract crash integration transport unit) -m "not long"
+WITHOUT_HOSTS = $(addprefix tests/,browser collection contract crash integration transport unit) -m "not long"
 SCENARIO ?= default
 COLLECTIONS = $(CURDIR)/.cache/molecule/collections
 
@@ -19,7 +19,7 @@ WITH_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH:/usr/sbin:/sbin"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-zfs molecule bench unit checks venv packages-demo packages-test format build reference clean
+.PHONY: help demo test test-fast test-long test-zfs molecule bench unit checks venv packages-demo packages-test format build reference clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s :
@@ -34,6 +34,9 @@ test: packages-test venv ## install what the tests need and run them; of those o
 test-fast: packages-test venv ## the same without virtual hosts
 	@$(PYTHON) tests/tools/environments.py report
 	@$(WITH_VENV) python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS) $(WITHOUT_HOSTS)
+
+test-long: packages-test venv ## run what `make test` leaves out, on virtual hosts and off them: takes more than an hour
+	@$(WITH_VENV) python -m pytest -n $(WORKERS) --dist loadgroup -m long $(PYTEST_ARGS)
 
 test-zfs: packages-test venv ## run every test on virtual hosts with real OpenZFS: takes more than an hour
 	@$(WITH_VENV) python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS) tests/testbed tests/zfs tests/molecule

@@ -35,7 +35,7 @@ GROUPS = {
         "zfs-provisioning",
     ),
 }
-# What is left to `make test-zfs`, so that `make test` ends within half an hour on two cores.
+# What is left to `make test-long`, so that `make test` ends within half an hour on two cores.
 LONG = (
     "test_contract.py::",
     "test_crash.py::test_every_point[init-error]",
