@@ -23,7 +23,11 @@ def cases(module: str) -> list[str]:
     return [f"{module}.{name}" for name in names if not name.startswith("_")]
 
 
-CASES = [case for module in ("basics", "refusals", "snapshots", "upkeep") for case in cases(module)]
+CASES = [
+    case
+    for module in ("basics", "refusals", "snapshots", "upkeep", "parents")
+    for case in cases(module)
+]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -13,6 +13,7 @@ import threading
 from typing import Any
 
 from _core.backends import tree
+from _core.backends.registry import open_repository
 from _core.errors import DsgError
 from _core.sync.engine import run
 from guest.as_user import later
@@ -57,6 +58,9 @@ def init_sync_and_nothing_to_do() -> None:
     assert lab.snapshots() == ["s1", "s2"]
     txns = [facts[f"{lab.live}@s{n}"]["dsg:txn"] for n in (1, 2)]
     assert txns == [(first.txn_id, "local"), (second.txn_id, "local")]
+    head = lab.acting(lambda: open_repository(lab.backend, lab.name).manifest()).header
+    manifests = [facts[f"{lab.live}@s{n}"]["dsg:manifest"] for n in (1, 2)]
+    assert manifests == [(head.parent, "local"), (head.id, "local")]
     # Every generation is there to be read, below the published path.
     assert listing(f"{lab.path}/.zfs/snapshot/s1")["edited"] != before["edited"]
     assert listing(f"{lab.path}/.zfs/snapshot/s2") == before

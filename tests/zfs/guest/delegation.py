@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from _core.backends.zfs.layout import Layout
 from _core.backends.zfs.rights import REQUIRED
 from _core.errors import DsgError
 from _core.zfs import mounts
@@ -375,6 +376,13 @@ def links_lead_nowhere() -> None:
     lab.destroy()
 
 
+def _mounted() -> set[tuple[str, str]]:
+    """Return what of OpenZFS is mounted, and where."""
+    with open("/proc/self/mounts", encoding="utf-8") as stream:
+        fields = [line.split() for line in stream]
+    return {(source, point) for source, point, kind, *_unused in fields if kind == "zfs"}
+
+
 def a_race_of_names_stays_below_the_parent() -> None:
     """The user renames datasets while the helper mounts: nothing but his own is ever mounted."""
     _provision_other()
@@ -385,23 +393,30 @@ def a_race_of_names_stays_below_the_parent() -> None:
 
     def renaming() -> None:
         sh("zfs", "clone", f"{lab.live}@s1", f"{lab.container}/race.stage.one", check=False)
-        for _unused in range(6):
+        while not done.is_set():
             one, two = (f"{lab.container}/race.stage.{txn}" for txn in ("one", "two"))
             sh("zfs", "rename", "-u", one, two, check=False)
             sh("zfs", "rename", "-u", two, one, check=False)
-        done.set()
 
     thread = threading.Thread(target=lambda: as_user(USER, renaming))
     thread.start()
     mount = {"verb": "mount", "parent": PARENT, "name": "race", "kind": "stage", "txn": "one"}
     unmount = {"verb": "unmount", "parent": PARENT, "name": "race", "txn": "one"}
-    while thread.is_alive():
-        _attack([mount, unmount])
+    before = _mounted()
+    seen = []
+    for _unused in range(60):
+        _attack([mount])
+        seen += _mounted() - before
+        _attack([unmount])
+        if len(seen) >= 5:
+            break
+    done.set()
     thread.join()
-    with open("/proc/self/mounts", encoding="utf-8") as stream:
-        mounted = [line.split() for line in stream if line.split()[2] == "zfs"]
-    strange = [m for m in mounted if m[1].startswith("/run/dsg") and not m[0].startswith(PARENT)]
-    assert strange == [], strange
+    assert seen, "the helper never came first"
+    ours = f"{lab.container}/race.stage."
+    place = Layout(PARENT, "race").mount("one")
+    assert {(point, source.startswith(ours)) for source, point in seen} == {(place, True)}, seen
+    assert _mounted() == before
     lab.recover()
     lab.recover()
     lab.clean()

@@ -63,9 +63,10 @@ def create_pool(name: str, disk: str) -> None:
         sh(*argv)
 
 
-def provision(parent: str, mountpoint: str) -> None:
-    """Make a publish parent as the role ``repository`` does."""
-    options = [part for pair in (f"mountpoint={mountpoint}", *_PROPERTIES) for part in ("-o", pair)]
+def provision(parent: str, mountpoint: str, *further: str) -> None:
+    """Make a publish parent as the role ``repository`` does; ``further`` are properties of it."""
+    properties = (f"mountpoint={mountpoint}", *_PROPERTIES, *further)
+    options = [part for pair in properties for part in ("-o", pair)]
     sh("zfs", "create", *options, parent)
     container = ("canmount=off", "mountpoint=none", "readonly=off")
     sh("zfs", "create", *[p for pair in container for p in ("-o", pair)], f"{parent}/.dsg")
@@ -223,7 +224,7 @@ class Lab:
 
     def facts(self) -> dict[str, dict[str, tuple[str, str]]]:
         """Return every dataset and snapshot of this repository with what tells of a leak."""
-        names = "origin,userrefs,dsg:txn,test:kept,mounted,guid,creation,used"
+        names = "origin,userrefs,dsg:txn,dsg:manifest,test:kept,mounted,guid,creation,used"
         listed = sh(
             "zfs", "get", "-Hp", "-r", "-t", "filesystem,volume,snapshot", "-o",
             "name,property,value,source", f"{names},{self.record}", self.parent,

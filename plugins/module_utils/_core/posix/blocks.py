@@ -19,7 +19,8 @@ LEAST = 1 << 20
 """Smallest size in bytes, old and new, of a file that is worth it."""
 DIGEST = hashlib.sha256().digest_size
 
-_LEAST_BLOCK = 16 * 1024
+_LEAST_BLOCK = 8 * 1024
+"""What is smaller is no record size: pages of other file systems, which say 4 KiB."""
 
 
 def block_size(fd: int) -> int:

@@ -86,7 +86,9 @@ def require_parent_mounted(state: State) -> None:
         raise RepositoryError(
             f"it is not mounted at {parent.mountpoint}",
             object=state.layout.parent,
-            next_step=f"Run `zfs mount {state.layout.parent}`.",
+            next_step=(
+                f"Run `zfs mount -l {state.layout.parent}`, which loads the key of an encrypted one as well."
+            ),
         )
 
 
