@@ -36,6 +36,7 @@ def arguments(destination: Destination) -> list[str]:
     for option in (
         "BatchMode=yes",
         "StrictHostKeyChecking=yes",
+        "NoHostAuthenticationForLocalhost=no",
         "ClearAllForwardings=yes",
         f"ConnectTimeout={max(1, round(destination.timeout))}",
     ):
