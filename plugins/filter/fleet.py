@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.dsg.storage.plugins.module_utils import _report
 from ansible_collections.dsg.storage.plugins.module_utils._core.client.fleet import COMMIT
 from ansible_collections.dsg.storage.plugins.module_utils._core.errors import (
     BehindError,
@@ -73,6 +74,70 @@ def _row(host: str, result: Result) -> dict[str, Any]:
     }
 
 
+def sync_rows(hosts: Iterable[tuple[str, Result, Result, Result]]) -> list[dict[str, Any]]:
+    """Return a row for each host and repository: what a sync did there, or why it did not."""
+    return [
+        _done(host, one, _item(finished, number), _item(fetched, number))
+        for host, result, finished, fetched in hosts
+        for number, one in enumerate(_items(result))
+    ]
+
+
+def _done(host: str, one: Result, finished: Result, fetched: Result) -> dict[str, Any]:
+    """Return the row of a run; of one in phases, by what became of what was prepared."""
+    last = one
+    if one.get("phase") == "prepare" and one.get("txn_id"):
+        last = finished
+    problem = _problem(one, last)
+    # What was fetched for a fleet is here, whatever became of its transaction.
+    parts = [fetched] if fetched.get("plan") else []
+    parts += [] if problem else [one]
+    spent = [part for part in (one, finished, fetched) if part.get("seconds")]
+    return {
+        "host": host,
+        "repository": (one.get("item") or {}).get("name"),
+        "operation": one.get("operation"),
+        "snapshot": None if last.get("snapshot") is None else f"s{last['snapshot']}",
+        **(_amounts(parts) if parts else {}),
+        "seconds": _seconds(spent) if spent else None,
+        "problem": problem or ("paths put off" if one.get("put_off") else None),
+    }
+
+
+def _problem(one: Result, last: Result) -> str | None:
+    """Return why a host has not got what it was to get."""
+    for result in (one, last):
+        if result.get("failed") or result.get("unreachable"):
+            return _failure(result)
+    if last.get("phase") == "rollback":
+        return "rolled back"
+    return None if last.get("operation") else "not done"
+
+
+def _amounts(parts: Sequence[Result]) -> dict[str, Any]:
+    counts: Counter[str] = Counter()
+    for part in parts:
+        counts.update(part["plan"]["counts"])
+    size = sum(part["bytes_uploaded"] + part["bytes_downloaded"] for part in parts)
+    return {
+        "uploaded": counts["upload"],
+        "deleted_remote": counts["delete_remote"],
+        "downloaded": counts["download"],
+        "deleted_local": counts["delete_local"],
+        "bytes": _report.size(size),
+    }
+
+
+def _seconds(parts: Sequence[Result]) -> str:
+    return f"{sum(sum(part['seconds'].values()) for part in parts):.1f} s"
+
+
+def _item(result: Result, number: int) -> Result:
+    """Return what a loop that came later returned for the same definition, if it did."""
+    found = result.get("results") or []
+    return found[number] if number < len(found) else {}
+
+
 def _items(result: Result) -> list[Result]:
     """Return the results of a loop; a host that was never reached has none, but its own."""
     found: list[Result] = result.get("results") or [result]
@@ -80,15 +145,12 @@ def _items(result: Result) -> list[Result]:
 
 
 def _failures(result: Result) -> set[str]:
-    return {
-        str(
-            (one.get("error") or {}).get(
-                "code", "unreachable" if one.get("unreachable") else "error"
-            )
-        )
-        for one in _items(result)
-        if one.get("failed") or one.get("unreachable")
-    }
+    return {_failure(one) for one in _items(result) if one.get("failed") or one.get("unreachable")}
+
+
+def _failure(result: Result) -> str:
+    otherwise = "unreachable" if result.get("unreachable") else "error"
+    return str((result.get("error") or {}).get("code", otherwise))
 
 
 def _takes_part(result: Result) -> bool:
@@ -108,4 +170,5 @@ class FilterModule:
             "shared_sources": shared_sources,
             "fleet_outcome": fleet_outcome,
             "plan_rows": plan_rows,
+            "sync_rows": sync_rows,
         }

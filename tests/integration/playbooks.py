@@ -204,6 +204,21 @@ class Play:
         results = [task["result"] for task in self.result.tasks]
         return [item for result in results for item in result.get("results", [result])]
 
+    def summary(self) -> dict[str, str]:
+        """Return the rows of the table at the end by their host, without the gaps; {} if it is silent."""
+        shown = [
+            task["result"]["msg"]
+            for task in self.result.tasks
+            if task["task"].endswith("Show what was done on each host") and task["status"] == "ok"
+        ]
+        if not shown:
+            assert "DELETED THERE" not in self.said, self.said
+            return {}
+        (lines,) = shown
+        assert self.said.count("DELETED THERE") == 1, self.said
+        assert lines[0].startswith("HOST "), lines
+        return {line.split()[0]: " ".join(line.split()) for line in lines[2:]}
+
     def changed(self, host: str = "ann") -> int:
         """Return how many tasks changed something."""
         return self.result.stats[host]["changed"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.playbooks import HOSTS, FleetGround
+from tests.integration.playbooks import HOSTS, FleetGround, Play
 from tests.tools.collection import BIN, InstalledCollection
 from tests.unit.ansible.module_runner import content, untouched
 
@@ -39,18 +40,30 @@ def test_all_hosts_publish_together_and_then_have_nothing_to_do(ground: FleetGro
     announced = ground.run("init", "--check", "--diff").succeeded()
     assert untouched(ground.root) == before
     assert [announced.changed(host) for host in HOSTS] == [1, 1, 1]
-    ground.run("init").succeeded()
+    assert announced.summary() == {}
+    first = ground.run("init").succeeded()
     assert ground.published() == [True] * 3
+    assert shown(first) == {host: f"{host} docs init s1 4 0 0 0 8 B TIME -" for host in HOSTS}
     ground.write({"a.txt": "longer\n"})
+    (ground.ann / "b.txt").unlink()
     announced = ground.run("sync", "--check", "--diff").succeeded()
     assert "HOST" in announced.said
+    assert announced.summary() == {}, "it is told what would be done, not what was"
     assert ground.published() == [False] * 3
     done = ground.run("sync").succeeded()
     assert ground.published() == [True] * 3
     assert all(done.changed(host) for host in HOSTS)
+    assert shown(done) == {host: f"{host} docs sync s2 1 1 0 0 7 B TIME -" for host in HOSTS}
     again = ground.run("sync").succeeded()
     assert [again.changed(host) for host in HOSTS] == [0, 0, 0]
+    assert shown(again) == {host: f"{host} docs sync s2 0 0 0 0 0 B TIME -" for host in HOSTS}
+    assert ground.run("sync", dsg_progress="none").succeeded().summary() == {}
     assert ground.leftovers() == []
+
+
+def shown(play: Play) -> dict[str, str]:
+    """Return the table at the end, with TIME for how long it took."""
+    return {host: re.sub(r"\d+\.\d s", "TIME", row) for host, row in play.summary().items()}
 
 
 def test_a_run_undoes_one_renaming_of_a_working_copy_that_hosts_share(
@@ -75,10 +88,21 @@ def test_one_host_that_fails_keeps_all_from_publishing(published: FleetGround) -
     play = ground.run("sync")
     assert play.failed("DSG-DRIFT")
     assert "h2: DSG-DRIFT" in play.said
+    nothing = "- - - - -"
+    assert shown(play) == {
+        "h1": f"h1 docs sync s1 {nothing} TIME rolled back",
+        "h2": f"h2 docs - - {nothing} - DSG-DRIFT",
+        "h3": f"h3 docs sync s1 {nothing} TIME rolled back",
+    }
     assert content(ground.live_of("h1")) == content(ground.live_of("h3")) == old
     assert ground.leftovers() == []
     play = ground.run("sync", dsg_max_fail_percentage=40)
     assert ground.published() == [True, False, True]
+    assert shown(play) == {
+        "h1": "h1 docs sync s2 1 0 0 0 7 B TIME -",
+        "h2": f"h2 docs - - {nothing} - DSG-DRIFT",
+        "h3": "h3 docs sync s2 1 0 0 0 7 B TIME -",
+    }
     play = ground.run("sync", dsg_max_fail_percentage=40, dsg_canaries=["h2"])
     os.unlink(ground.live_of("h2") / "intruder")
     ground.run("sync", dsg_canaries=["h2"]).succeeded()
@@ -95,6 +119,8 @@ def test_a_canary_that_fails_keeps_the_others_from_even_preparing(published: Fle
     assert play.failed("DSG-DRIFT")
     assert untouched(*(ground.root / host for host in HOSTS)) == before
     assert ground.leftovers() == [], play.said
+    problems = {host: row.rpartition("- ")[-1] for host, row in play.summary().items()}
+    assert problems == {"h1": "not done", "h2": "DSG-DRIFT", "h3": "not done"}
 
 
 def test_what_one_host_has_is_fetched_and_goes_to_all(published: FleetGround) -> None:
@@ -107,8 +133,13 @@ def test_what_one_host_has_is_fetched_and_goes_to_all(published: FleetGround) ->
     ground.play("sync", who="h2").succeeded()
     ground.inventory.write_text(json.dumps(shared))
     ground.write({"a.txt": "longer\n"})
-    ground.run("sync").succeeded()
+    done = ground.run("sync").succeeded()
     assert (ground.ann / "ben.txt").read_text() == "ben\n"
+    assert shown(done) == {
+        "h1": "h1 docs sync s2 2 0 0 0 11 B TIME -",
+        "h2": "h2 docs sync s3 1 0 1 0 11 B TIME -",
+        "h3": "h3 docs sync s2 2 0 0 0 11 B TIME -",
+    }
     assert ground.published() == [True] * 3
     assert ground.leftovers() == []
 

@@ -14,6 +14,7 @@ from ansible_collections.dsg.storage.plugins.filter.fleet import (
     fleet_outcome,
     plan_rows,
     shared_sources,
+    sync_rows,
 )
 
 PREPARED = {"phase": "prepare", "txn_id": "t-1"}
@@ -97,3 +98,72 @@ def test_rows_of_a_table() -> None:
         },
         {"host": "b", "repository": "docs", "snapshot": None, "problem": "DSG-CONFLICT"},
     ]
+
+
+def done(**fields: Any) -> dict[str, Any]:
+    """Return what a phase or a whole run returns."""
+    counts = {"upload": 2, "delete_remote": 1, "download": 3, "delete_local": 0}
+    return {
+        "item": {"name": "docs"},
+        "operation": "sync",
+        "phase": "full",
+        "plan": {"counts": counts},
+        "bytes_uploaded": 1024,
+        "bytes_downloaded": 512,
+        "seconds": {"scan": 0.5, "stage": 0.25},
+        "snapshot": 4,
+        "txn_id": "t-1",
+        **fields,
+    }
+
+
+def row(*results: dict[str, Any]) -> dict[str, Any]:
+    loops: list[dict[str, Any]] = [{"results": [result]} for result in results]
+    (found,) = sync_rows([("a", *(loops + [{}, {}])[:3])])  # type: ignore[list-item]
+    return found
+
+
+def test_a_row_of_what_was_done() -> None:
+    assert row(done()) == {
+        "host": "a",
+        "repository": "docs",
+        "operation": "sync",
+        "snapshot": "s4",
+        "uploaded": 2,
+        "deleted_remote": 1,
+        "downloaded": 3,
+        "deleted_local": 0,
+        "bytes": "1.5 KiB",
+        "seconds": "0.8 s",
+        "problem": None,
+    }
+    assert row(done(put_off=["x"]))["problem"] == "paths put off"
+
+
+def test_a_row_of_what_was_prepared_tells_what_became_of_it() -> None:
+    """Only what was committed was uploaded; the time that it took is of both phases."""
+    nothing: dict[str, Any] = {"counts": {}}
+    last = done(plan=nothing, bytes_uploaded=0, bytes_downloaded=0, seconds={"commit": 1.25})
+    prepared = done(phase="prepare", snapshot=3, bytes_downloaded=0)
+    committed = row(prepared, {**last, "phase": "commit"})
+    assert (committed["snapshot"], committed["uploaded"]) == ("s4", 2)
+    assert (committed["seconds"], committed["problem"]) == ("2.0 s", None)
+    undone = row(prepared, {**last, "phase": "rollback", "snapshot": 3})
+    assert (undone["snapshot"], undone["problem"]) == ("s3", "rolled back")
+    assert "uploaded" not in undone
+    torn = row(prepared, failed("DSG-CONNECTION"))
+    assert torn["problem"] == "DSG-CONNECTION"
+    assert "uploaded" not in torn
+    assert row(prepared)["problem"] == "not done", "nobody came to finish it"
+    fetched = row(prepared, {**last, "phase": "rollback"}, done(bytes_uploaded=0))
+    assert (fetched["downloaded"], fetched["bytes"]) == (3, "512 B")
+    unchanged = done(phase="prepare", txn_id="")
+    assert row(unchanged, SKIPPED)["problem"] is None
+
+
+def test_a_row_of_a_host_that_did_nothing() -> None:
+    assert row(failed("DSG-DRIFT"))["problem"] == "DSG-DRIFT"
+    assert row(SKIPPED)["problem"] == "not done"
+    rows = sync_rows([("a", {"unreachable": True}, {}, {}), ("b", {}, {}, {})])
+    assert [one["problem"] for one in rows] == ["unreachable", "not done"]
+    assert [one["host"] for one in rows] == ["a", "b"]
