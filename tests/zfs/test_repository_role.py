@@ -81,6 +81,8 @@ def test_what_a_crash_left_is_gone_after_the_next_boot(ground: StorageGround, gu
     assert set(ground.host.run(*state).stdout.split()) == {"success", "active"}
     order = ("systemctl", "list-dependencies", "--after", "--plain", "local-fs.target")
     assert "dsg-recover.service" in ground.host.run(*order).stdout
+    behind = ground.host.run("systemctl", "show", "-P", "After", "dsg-recover.service").stdout
+    assert {"zfs-import.target", "zfs-mount.service"} <= set(behind.split())
     cycles = ("journalctl", "-b", "-q", "--grep", "ordering cycle")
     assert ground.host.run(*cycles, check=False).stdout == ""
 
