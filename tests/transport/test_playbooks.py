@@ -85,9 +85,8 @@ def sync(fleet: Fleet, **options: Any) -> dict[str, Any]:
     return {"dsg.storage.dsg_sync": {**fleet.task, **options}}
 
 
-@pytest.fixture
-def known(fleet: Fleet) -> dict[str, str]:
-    """Variables without any argument for OpenSSH's client; a home of its own knows the server."""
+def without_arguments(fleet: Fleet) -> dict[str, str]:
+    """Return variables without any argument for OpenSSH's client; a home knows the server."""
     home = fleet.root / "home"
     (home / ".ssh").mkdir(parents=True)
     shutil.copy(fleet.server.known_hosts, home / ".ssh" / "known_hosts")
@@ -96,8 +95,9 @@ def known(fleet: Fleet) -> dict[str, str]:
 
 
 def test_without_an_ssh_client_the_same_playbook_goes_by_paramiko(
-    fleet: Fleet, known: dict[str, str]
+    fleet: Fleet,
 ) -> None:
+    known = without_arguments(fleet)
     fleet.env["PATH"] = str(fleet.root / "nothing")
     fleet.play(sync(fleet), **known).succeeded()
     assert fleet.published() == [read(fleet.src)] * 2
@@ -220,6 +220,82 @@ def test_becoming_root_with_the_password_of_the_inventory(
     assert fleet.published() == [read(fleet.src)] * 2
     assert {Path(base, "docs").stat().st_uid for base in fleet.bases.values()} == {0}
     assert "asked : " in host.sudo_log()
+
+
+def vaulted(fleet: Fleet, **secrets: str) -> tuple[str, ...]:
+    """Write variables, each encrypted by itself, beside the inventory; return the options to read them."""
+    key = fleet.root / "vault-key"
+    key.write_text("the key of the vault\n")
+    texts = []
+    for name, secret in secrets.items():
+        words = ("encrypt_string", "--vault-password-file", str(key), "--name", name, secret)
+        texts.append(fleet.installed.run("ansible-vault", *words).must_succeed().stdout)
+    folder = fleet.root / "group_vars"
+    folder.mkdir(exist_ok=True)
+    (folder / "all.yml").write_text("\n".join(texts))
+    assert all(f"{name}: !vault |" in "".join(texts) for name in secrets)
+    return ("--vault-password-file", str(key))
+
+
+def holding(root: Path, text: str) -> list[str]:
+    """Name the files below a directory that hold a text."""
+    found = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
+    return [str(path) for path in found if text.encode() in path.read_bytes()]
+
+
+@pytest.fixture
+def locked(
+    tmp_path: Path, installed_collection: InstalledCollection, host: World
+) -> tuple[Fleet, dict[str, str]]:
+    """A fleet that opens by passwords alone, and the variables for it: no key, nothing for ssh."""
+    fleet = Fleet(tmp_path, installed_collection, host.server)
+    bare = without_arguments(fleet)
+    return fleet, {**bare, "ansible_ssh_private_key_file": "", "ansible_user": "asked"}
+
+
+def test_passwords_that_are_vaulted_in_the_inventory(
+    locked: tuple[Fleet, dict[str, str]], host: World
+) -> None:
+    """One to log in and one for sudo; they are in nothing that is said or written."""
+    fleet, variables = locked
+    both = {"ansible_password": PASSWORD, "ansible_become_password": PASSWORD}
+    options = (*vaulted(fleet, **both), "-vvvv", "--diff")
+    done = fleet.play(sync(fleet), options=options, **variables, ansible_become=True)
+    done.succeeded()
+    assert "sub/b.txt" in done.said, "it says a lot"
+    assert PASSWORD not in done.said
+    assert PASSWORD not in json.dumps(done.result.tasks)
+    assert holding(fleet.root, PASSWORD) == []
+    assert fleet.published() == [read(fleet.src)] * 2
+    assert {Path(base, "docs").stat().st_uid for base in fleet.bases.values()} == {0}
+
+
+@pytest.mark.parametrize("which", ["ansible_password", "ansible_become_password"])
+def test_a_wrong_vaulted_password_is_not_said_either(
+    locked: tuple[Fleet, dict[str, str]], which: str
+) -> None:
+    fleet, variables = locked
+    both = {"ansible_password": PASSWORD, "ansible_become_password": PASSWORD, which: "wrong-one"}
+    options = (*vaulted(fleet, **both), "-vvvv", "--limit", "one")
+    done = fleet.play(sync(fleet), options=options, **variables, ansible_become=True)
+    done.failed({"ansible_password": "DSG-AUTHENTICATION"}.get(which, "DSG-BECOME"))
+    assert not any(secret in done.said for secret in both.values())
+    assert fleet.published() == [None, None]
+
+
+def test_a_password_does_not_go_with_arguments_for_openssh(
+    locked: tuple[Fleet, dict[str, str]],
+) -> None:
+    """A jump host would be asked for it as well, or ask for it: it is refused before anything begins."""
+    fleet, variables = locked
+    options = (*vaulted(fleet, ansible_password=PASSWORD), "-vvvv", "--limit", "one")
+    jump = {**variables, "ansible_ssh_common_args": "-J gate"}
+    done = fleet.play(sync(fleet), options=options, **jump)
+    failed = done.failed("DSG-ARGUMENT")
+    assert failed["error"]["object"] == "-J gate"
+    assert "ansible_ssh_common_args" in failed["error"]["next_step"]
+    assert PASSWORD not in done.said
+    assert fleet.published() == [None, None]
 
 
 def test_the_status_of_a_fleet_in_every_form(fleet: Fleet, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def world() -> Iterator[World]:
         extra = [
             "Match User nopython",
             f"SetEnv PATH={folder}/bin",
-            "Match User plain",
+            "Match User plain,asked",
             "PasswordAuthentication yes",
         ]
         enter = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", _ENTER, "sh"]
