@@ -9,15 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.testbed.bed import Bed
 from tests.zfs.link import Guest
-from tests.zfs.table import ARTIFACT, Table
+from tests.zfs.table import Row, Table, differences
 
 HERE = Path(__file__).parent
-
+_ROWS, _FIGURES = "zfs-rows", "zfs-figures"
+_TABLE = pytest.StashKey[list[str]]()
 
 # Tests that share a host, about as long in every group; all others share one, too.
 GROUPS = {
@@ -79,27 +81,64 @@ def guest() -> Iterator[Guest]:
         guest.hang_up()
 
 
-@pytest.fixture(scope="session")
-def table(pytestconfig: pytest.Config) -> Iterator[Table]:
-    """The crash matrix's table: printed and kept at the end."""
-    table = Table()
-    yield table
-    if not table.rows:
-        return
-    table.save()
-    reporter = pytestconfig.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None:
-        reporter.write_line(f"\n{table.text()}({ARTIFACT})")
+@pytest.fixture
+def table(request: pytest.FixtureRequest) -> Callable[[list[Row]], None]:
+    """Return a function that adds rows to the crash matrix's table: printed and kept at the end."""
+
+    def add(rows: list[Row]) -> None:
+        request.node.user_properties.append((_ROWS, [request.node.name, rows]))
+
+    return add
 
 
 @pytest.fixture
-def say(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Callable[[object], None]:
-    """Print figures also where the test passes."""
+def say(request: pytest.FixtureRequest) -> Callable[[object], None]:
+    """Return a function that has figures printed at the end, also where the test passes."""
 
-    def write(figures: object) -> None:
-        request.node.user_properties.append(("figures", str(figures)))
-        reporter = pytestconfig.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None:
-            reporter.write_line(f" {figures}")
+    def tell(figures: object) -> None:
+        request.node.user_properties.append((_FIGURES, [request.node.name, str(figures)]))
 
-    return write
+    return tell
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Keep the table; a whole one that is not the one in the docs fails the run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    found = dict(_told(reporter, _ROWS)) if reporter else {}
+    if not found or hasattr(session.config, "workerinput"):  # a worker has seen a part at most
+        return
+    table = Table(found)
+    page = table.save(session.config.rootpath / "build")
+    session.config.stash[_TABLE] = lines = [*table.text().splitlines(), f"({page})"]
+    if table.lacking:
+        lines.append(f"Only a part: nothing was told by {', '.join(table.lacking)}.")
+        return
+    published = session.config.rootpath / "docs" / "crash-table.md"
+    differing = differences(published.read_text(encoding="utf-8"), table.page())
+    if differing:
+        lines += [*differing, f"ERROR: {published} is not what this run saw: replace it."]
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print the table, and figures by test."""
+    figures = [f"{test}: {told}" for test, told in _told(terminalreporter, _FIGURES)]
+    for title, lines in (
+        ("crash matrix on OpenZFS", config.stash.get(_TABLE, [])),
+        ("figures on OpenZFS", figures),
+    ):
+        if lines:
+            terminalreporter.section(title)
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+def _told(reporter: pytest.TerminalReporter, kind: str) -> Iterator[tuple[str, Any]]:
+    """Yield each test's name, and what it told of that kind, wherever it ran."""
+    for outcome in ("passed", "failed"):
+        for report in reporter.stats.get(outcome, []):
+            for key, value in report.user_properties:
+                if key == kind and value[1]:
+                    yield tuple(value)

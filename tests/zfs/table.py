@@ -2,7 +2,10 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The table of the crash matrix: step, fault and outcome; a build artifact, and a page of the docs."""
+"""The table of the crash matrix: step, fault and outcome; a build artifact, and a page of the docs.
+
+A run that makes only a part of it leaves the table of a whole run alone.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,15 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-_ROOT = Path(__file__).resolve().parents[2]
-ARTIFACT = _ROOT / "build" / "zfs-crash-table.txt"
-PAGE = _ROOT / "build" / "zfs-crash-table.md"
+_ARTIFACT = "zfs-crash-table"
+MATRIX = (
+    *("test_every_point[init-kill]", "test_every_point[init-error]"),
+    *("test_every_point[sync-kill]", "test_every_point[sync-error]"),
+    *("test_every_point_of_the_service_user[init]", "test_every_point_of_the_service_user[sync]"),
+    *("test_every_recovery", "test_the_next_sync_recovers_by_itself", "test_power_cuts"),
+)
+"""The tests whose rows make the whole table, in its order."""
+
 _HEAD = ["operation", "step", "what happens there", "how the run ends", "published in the end"]
 _FAULTS = {
     "killed before": "killed before",
@@ -23,10 +32,12 @@ _FAULTS = {
     "power cut behind": "power cut behind",
 }
 
+_Point = tuple[str, str, str, str]  # operation, step, fault, cell
+
 _INTRODUCTION = """# What a fault does to a transaction on OpenZFS
 
 Written by `tests/zfs` (`make test-zfs`, which leaves it as `build/zfs-crash-table.md`; one line for each point in
-`build/zfs-crash-table.txt`). The rows are the commands and mount calls of a run in their order, the columns what happens
+`build/zfs-crash-table.txt`). A whole run that sees anything else than this page shows fails. The rows are the commands and mount calls of a run in their order, the columns what happens
 there, the cells what is published once recovery has run twice: the `old` tree or the `new` one, bit for bit, never
 anything else. In brackets is how the run itself ends where it is not killed.
 
@@ -43,10 +54,16 @@ Row = list[str]
 
 
 class Table:
-    """Rows of the table, as they come: operation, step, fault, end of the run, published tree."""
+    """Rows of the table by test: operation, step, fault, end of the run, published tree.
 
-    def __init__(self) -> None:
-        self.rows: list[Row] = []
+    ``lacking`` are the tests that gave none.
+    """
+
+    def __init__(self, found: dict[str, list[Row]]) -> None:
+        unknown = set(found) - set(MATRIX)
+        assert not unknown, f"{unknown} are not in MATRIX ({__file__})"
+        self.rows = [row for test in MATRIX for row in found.get(test, [])]
+        self.lacking = [test for test in MATRIX if not found.get(test)]
 
     def text(self) -> str:
         """Return the table as text, one line for every point."""
@@ -59,15 +76,42 @@ class Table:
     def page(self) -> str:
         """Return the table for readers: one line for each step, equal neighbours together."""
         parts = [_INTRODUCTION]
+        if self.lacking:
+            parts.append(f"This is a part of it: nothing was told by {', '.join(self.lacking)}.\n")
         for operation in dict.fromkeys(row[0] for row in self.rows):
             parts.append(_section(operation, [row[1:] for row in self.rows if row[0] == operation]))
         return "\n".join(parts)
 
-    def save(self) -> None:
-        """Write both where build artifacts are kept."""
-        ARTIFACT.parent.mkdir(exist_ok=True)
-        ARTIFACT.write_text(self.text(), encoding="utf-8")
-        PAGE.write_text(self.page(), encoding="utf-8")
+    def save(self, folder: Path) -> Path:
+        """Write both where build artifacts are kept, a part under a name of its own; return the page."""
+        folder.mkdir(exist_ok=True)
+        name = f"{_ARTIFACT}-part" if self.lacking else _ARTIFACT
+        (folder / f"{name}.txt").write_text(self.text(), encoding="utf-8")
+        page = folder / f"{name}.md"
+        page.write_text(self.page(), encoding="utf-8")
+        return page
+
+
+def differences(published: str, made: str) -> list[str]:
+    """Return in what a page that was published differs from one that was made; the order is free."""
+    old, new = _points(published), _points(made)
+    lines = [f"only in the docs: {', '.join(point)}" for point in sorted(old - new)]
+    return lines + [f"only in this run: {', '.join(point)}" for point in sorted(new - old)]
+
+
+def _points(page: str) -> set[_Point]:
+    found: set[_Point] = set()
+    operation, faults = "", [""]
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("## "):
+            operation = line[3:]
+        elif line.startswith("| step |"):
+            faults = cells[1:]
+        elif line.startswith("| `"):
+            for step in cells[0].strip("`").split("`, `"):
+                found |= {(operation, step, *at) for at in zip(faults, cells[1:]) if at[1]}
+    return found
 
 
 def _section(operation: str, rows: list[Row]) -> str:

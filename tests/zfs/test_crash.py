@@ -12,22 +12,23 @@ from typing import Any
 import pytest
 
 from tests.zfs.link import ROOT, Guest
-from tests.zfs.table import Table
+from tests.zfs.table import Row
 
 Say = Callable[[object], None]
+Add = Callable[[list[Row]], None]
 WORKERS = 2  # a host has two processors
 
 
-def check(done: dict[str, Any], table: Table, say: Say) -> None:
+def check(done: dict[str, Any], table: Add, say: Say) -> None:
     """Add to the table, tell what it cost, and fail with what went wrong in the host."""
-    table.rows += done["rows"]
+    table(done["rows"])
     say(f"{len(done['rows'])} points in {done['seconds']} s")
     assert done["failures"] == [], "\n".join(done["failures"])
 
 
 @pytest.mark.parametrize("faults", ["kill", "error"])
 @pytest.mark.parametrize("scenario", ["init", "sync"])
-def test_every_point(guest: Guest, table: Table, say: Say, scenario: str, faults: str) -> None:
+def test_every_point(guest: Guest, table: Add, say: Say, scenario: str, faults: str) -> None:
     """Recover twice, compare bit for bit, verify, look for leaks, and sync again."""
     done = guest.do("crash.matrix", scenario=scenario, faults=faults, workers=WORKERS)
     check(done, table, say)
@@ -35,9 +36,7 @@ def test_every_point(guest: Guest, table: Table, say: Say, scenario: str, faults
 
 
 @pytest.mark.parametrize("scenario", ["init", "sync"])
-def test_every_point_of_the_service_user(
-    guest: Guest, table: Table, say: Say, scenario: str
-) -> None:
+def test_every_point_of_the_service_user(guest: Guest, table: Add, say: Say, scenario: str) -> None:
     """The same with grants and the helper in place of root's rights, at all that changes something."""
     done = guest.do(
         "crash.matrix", user="dsg", scenario=scenario, faults="changes", workers=WORKERS
@@ -46,18 +45,18 @@ def test_every_point_of_the_service_user(
     assert {row[-1] for row in done["rows"]} == {"old", "new"}
 
 
-def test_every_recovery(guest: Guest, table: Table, say: Say) -> None:
+def test_every_recovery(guest: Guest, table: Add, say: Say) -> None:
     """A recovery is killed or fails at each of its own steps, wherever the run before it died."""
     done = guest.do("crash.recoveries", workers=WORKERS)
     check(done, table, say)
     assert {row[-1] for row in done["rows"]} == {"old", "new"}
 
 
-def test_the_next_sync_recovers_by_itself(guest: Guest, table: Table, say: Say) -> None:
+def test_the_next_sync_recovers_by_itself(guest: Guest, table: Add, say: Say) -> None:
     check(guest.do("crash.alone", workers=WORKERS), table, say)
 
 
-def test_power_cuts(guest: Guest, table: Table, say: Say) -> None:
+def test_power_cuts(guest: Guest, table: Add, say: Say) -> None:
     """The host goes down in the middle of everything, and once more while everything recovers."""
     began = guest.do("power.first", workers=WORKERS)
     say(began)
