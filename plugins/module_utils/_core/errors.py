@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 UNCHANGED = "Working copy, repository and last-sync record are unchanged."
 DETAILS = 20
@@ -200,3 +201,25 @@ def from_oserror(exc: OSError, doing: str) -> SystemCallError:
         path = os.fsdecode(path)
     shown = str(path) if path is not None else None
     return SystemCallError(f"{doing} failed: {text} ({name})", object=shown)
+
+
+@contextmanager
+def telling(
+    doing: str, unchanged: str, tell: Callable[[DsgError], None] | None = None
+) -> Iterator[None]:
+    """Have every error say what is ``unchanged``, unless it does so already.
+
+    What the system says while it is ``doing`` becomes an error of ours; ``tell`` adds what only the caller
+    knows of the state.
+    """
+    try:
+        yield
+    except (OSError, DsgError) as exc:
+        error = from_oserror(exc, doing) if isinstance(exc, OSError) else exc
+        if tell is not None:
+            tell(error)
+        if error.unchanged == UNCHANGED:
+            error.unchanged = unchanged
+        if error is exc:
+            raise
+        raise error from exc

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from ..backends.base import Repository
 from ..backends.origin import new_txn_id
-from ..errors import ArgumentError, DsgError, LockedError, RepositoryError, from_oserror
+from ..errors import ArgumentError, DsgError, LockedError, RepositoryError, telling
 from ..manifest.compare import compare_trees
 from ..manifest.entry import DIRECTORY, FILE, Entry
 from ..manifest.scan import scan_tree
@@ -85,7 +85,7 @@ def fetch(request: FetchRequest) -> FetchResult:
     Raises :class:`DriftError` for a file that is not what the snapshot's manifest says.
     """
     result = FetchResult()
-    try:
+    with telling("fetching", _UNCHANGED, lambda error: _say_what_stands(error, result)):
         _check_destination(request.dest)
         selection = Selection(request.paths)
         with repository_at(
@@ -94,13 +94,6 @@ def fetch(request: FetchRequest) -> FetchResult:
             if request.destination is None:
                 _refuse_overlap(repository, request.dest)
             _fetch(repository, request, selection, result)
-    except OSError as exc:
-        error = from_oserror(exc, "fetching")
-        _say_what_stands(error, result)
-        raise error from exc
-    except DsgError as exc:
-        _say_what_stands(exc, result)
-        raise
     return result
 
 
@@ -109,8 +102,6 @@ def _say_what_stands(error: DsgError, result: FetchResult) -> None:
         error.changed = True
         error.unchanged = "The repository is unchanged. All of it is at dest"
         error.unchanged += f"; what was there is at {result.backup}." if result.backup else "."
-    elif error.unchanged == DsgError.unchanged:
-        error.unchanged = _UNCHANGED
 
 
 def _check_destination(dest: str) -> None:

@@ -24,12 +24,11 @@ from ..backends.zfs import opened
 from ..backends.zfs.opened import OpenTransaction
 from ..backends.zfs.repository import ZfsRepository
 from ..errors import (
-    UNCHANGED,
     ArgumentError,
     DriftError,
     DsgError,
     RepositoryError,
-    from_oserror,
+    telling,
 )
 from ..manifest import codec
 from ..manifest.codec import Manifest
@@ -80,17 +79,9 @@ def _take(
     txn_id_required: bool = True,
 ) -> TransactionResult:
     """Take a step; say in errors what is true of it."""
-    try:
+    with telling("the transaction", _PUBLISHED_UNCHANGED):
         request.validate(txn_id_required=txn_id_required)
         return step(_Step(request))
-    except OSError as exc:
-        error: DsgError = from_oserror(exc, "the transaction")
-        error.unchanged = _PUBLISHED_UNCHANGED
-        raise error from exc
-    except DsgError as exc:
-        if exc.unchanged == UNCHANGED:
-            exc.unchanged = _PUBLISHED_UNCHANGED
-        raise
 
 
 class _Step:

@@ -15,7 +15,7 @@ from ..backends.base import Repository
 from ..client.journal import HERE, Journal
 from ..client.transaction import ClientTransaction, clean_staging, pending
 from ..client.working_copy import WorkingCopy, repository_key
-from ..errors import ArgumentError, DsgError, Unfinished, from_oserror
+from ..errors import ArgumentError, Unfinished, from_oserror, telling
 from ..transport.connect import repository_at
 from ..transport.destination import Destination, from_plain
 from .fleet.pending import pending as pending_parts
@@ -31,22 +31,7 @@ class Leftover(NamedTuple):
     goes_forward: bool = False
 
 
-@contextmanager
-def _repeatable() -> Iterator[None]:
-    """Let a failing recovery say what is true of it: steps that were done stay done."""
-    try:
-        yield
-    except OSError as exc:
-        error = from_oserror(exc, "the recovery")
-        error.unchanged = _REPEATABLE
-        raise error from exc
-    except DsgError as exc:
-        if exc.unchanged == DsgError.unchanged:
-            exc.unchanged = _REPEATABLE
-        raise
-
-
-@_repeatable()
+@telling("the recovery", _REPEATABLE)
 def recover(
     src: str,
     repository: str,
@@ -121,7 +106,7 @@ def _opened(
         yield held, WorkingCopy(src) if src else None
 
 
-@_repeatable()
+@telling("the recovery", _REPEATABLE)
 def recover_working_copy(working_copy: WorkingCopy, key: str, repository: Repository) -> list[str]:
     """Carry a committed transaction forward, undo one that did not commit; its lock is held.
 
@@ -154,7 +139,7 @@ def recover_working_copy(working_copy: WorkingCopy, key: str, repository: Reposi
     return done + ([f"local versions that lost a conflict are in {backup}"] if backup else [])
 
 
-@_repeatable()
+@telling("the recovery", _REPEATABLE)
 def recover_repository(repository: Repository) -> list[str]:
     """Finish or undo a repository's leftovers; its lock is held."""
     return repository.recover()

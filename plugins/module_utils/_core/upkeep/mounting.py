@@ -15,11 +15,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from ..backends.base import LocalRepository
-from ..errors import ArgumentError, DsgError, RepositoryError, SystemCallError, from_oserror
+from ..errors import ArgumentError, RepositoryError, SystemCallError, telling
 from ..posix import mounted
 from ..posix.beneath import Beneath
 
@@ -49,7 +50,7 @@ def mount(
     Raises :class:`ArgumentError` for a path that must not be used, and :class:`RepositoryError` where
     something else is mounted there.
     """
-    with _Said(), _shared(repository, lock_timeout, check):
+    with _by_root(), _shared(repository, lock_timeout, check):
         place = _place(repository, path)
         result = MountResult(place, number)
         if mounted.is_mountpoint(place):
@@ -73,7 +74,7 @@ def unmount(
     check: bool = False,
 ) -> MountResult:
     """Unmount a snapshot of the repository (``number``: only this one); the directory stays."""
-    with _Said(), _shared(repository, lock_timeout, check):
+    with _by_root(), _shared(repository, lock_timeout, check):
         place = _place(repository, path)
         if not mounted.is_mountpoint(place):
             return MountResult(place)
@@ -92,24 +93,15 @@ def _shared(
     return nullcontext() if check else repository.lock(lock_timeout, shared=True)
 
 
-class _Said:
-    """Turns what the system says into an error of ours, and says in all of them what is unchanged."""
-
-    def __enter__(self) -> None:
+@contextmanager
+def _by_root() -> Iterator[None]:
+    with telling("mounting", _UNCHANGED):
         if os.geteuid() != 0:
             raise ArgumentError(
                 "only root mounts snapshots: a service user may not choose where",
-                unchanged=_UNCHANGED,
                 next_step="Become root for this task, or fetch what you need with dsg_fetch.",
             )
-
-    def __exit__(self, kind: object, value: BaseException | None, trace: object) -> None:
-        if isinstance(value, OSError):
-            error = from_oserror(value, "mounting")
-            error.unchanged = _UNCHANGED
-            raise error from value
-        if isinstance(value, DsgError) and value.unchanged == DsgError.unchanged:
-            value.unchanged = _UNCHANGED
+        yield
 
 
 def _place(repository: LocalRepository, path: str) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..backends import published
 from ..backends.base import LocalRepository, Stored
-from ..errors import DriftError, DsgError, ManifestError, capped, from_oserror
+from ..errors import DriftError, DsgError, ManifestError, capped, telling
 from ..manifest.header import Header
 from .retention import Candidate, Keep, reasons
 from .settled import settled
@@ -60,7 +60,7 @@ def prune(
     Each removal is one step of its own: whatever ends the run, a snapshot is there or it is not.
     """
     result = PruneResult()
-    try:
+    with telling("pruning", _UNCHANGED, lambda error: _tell(error, result)):
         keep.check()
         with settled(repository, lock_timeout, check=check) as result.recovered:
             result.fates = _fates(repository, keep)
@@ -68,21 +68,13 @@ def prune(
                 result.fates = [_carry_out(repository, fate, result) for fate in result.fates]
             else:
                 result.removed = [fate.name for fate in result.fates if fate.action == REMOVED]
-    except OSError as exc:
-        error: DsgError = from_oserror(exc, "pruning")
-        _tell(error, result)
-        raise error from exc
-    except DsgError as exc:
-        _tell(exc, result)
-        raise
     return result
 
 
 def _tell(error: DsgError, result: PruneResult) -> None:
     """Say what is true: removals before the failing one stay done."""
-    if error.unchanged == DsgError.unchanged:
-        gone = ", ".join(result.removed)
-        error.unchanged = f"{gone} removed; all else is unchanged." if gone else _UNCHANGED
+    if result.removed and error.unchanged == DsgError.unchanged:
+        error.unchanged = f"{', '.join(result.removed)} removed; all else is unchanged."
     error.changed = error.changed or bool(result.removed)
 
 

@@ -16,13 +16,11 @@ from ..backends.base import LocalRepository, Upload
 from ..backends.holding import refuse_held
 from ..backends.origin import running_user
 from ..errors import (
-    UNCHANGED,
     ArgumentError,
     DriftError,
-    DsgError,
     SourceChanged,
     capped,
-    from_oserror,
+    telling,
 )
 from ..manifest.codec import Manifest
 from ..manifest.entry import DIRECTORY, FILE, Entry
@@ -76,20 +74,12 @@ def restore(repository: LocalRepository, request: RestoreRequest) -> RestoreResu
     published tree; whatever is raised before the commit, nothing is changed.
     """
     result = RestoreResult()
-    try:
+    with telling("restoring", _PUBLISHED_UNCHANGED):
         check_message(request.message)
         check_line(request.user, "the user", MAX_USER)
         selection = Selection(request.paths)
         with settled(repository, request.lock_timeout, check=request.check) as result.recovered:
             _restore(repository, request, selection, result)
-    except OSError as exc:
-        error = from_oserror(exc, "restoring")
-        error.unchanged = _PUBLISHED_UNCHANGED
-        raise error from exc
-    except DsgError as exc:
-        if exc.unchanged == UNCHANGED:
-            exc.unchanged = _PUBLISHED_UNCHANGED
-        raise
     return result
 
 
