@@ -40,6 +40,7 @@ GROUPS = {
 # What is left to `make test-long`, so that `make test` ends within half an hour on two cores.
 LONG = (
     "test_contract.py::",
+    "test_crash.py::test_every_point_of_a_fleet",
     "test_crash.py::test_every_point[init-error]",
     "test_crash.py::test_every_point[sync-error]",
     "test_atomic_playbook.py::test_unarchive",

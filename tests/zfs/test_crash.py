@@ -45,6 +45,17 @@ def test_every_point_of_the_service_user(guest: Guest, table: Add, say: Say, sce
     assert {row[-1] for row in done["rows"]} == {"old", "new"}
 
 
+@pytest.mark.parametrize("user", ["", "dsg"], ids=["root", "dsg"])
+@pytest.mark.parametrize("decision", ["commit", "rollback"])
+def test_every_point_of_a_fleet(
+    guest: Guest, table: Add, say: Say, decision: str, user: str
+) -> None:
+    """Two repositories are both old or both new, whenever the process dies that does it all."""
+    done = guest.do("fleet_crash.matrix", user=user, decision=decision)
+    check(done, table, say)
+    assert {row[-1] for row in done["rows"]} == {"old", *(("new",) if decision == "commit" else ())}
+
+
 def test_every_recovery(guest: Guest, table: Add, say: Say) -> None:
     """A recovery is killed or fails at each of its own steps, wherever the run before it died."""
     done = guest.do("crash.recoveries", workers=WORKERS)
