@@ -7,11 +7,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ from tests.integration.playbooks import Play
 from tests.integration.support import make, provision, read
 from tests.tools.collection import InstalledCollection
 from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
-from tests.tools.sshd import Sshd
+from tests.tools.sshd import Sshd, sshd
 from tests.transport.world import PASSWORD, World, world
 
 __all__ = ["clean_copy", "installed_collection", "shared_tmp"]
@@ -106,6 +109,47 @@ def test_without_an_ssh_client_the_same_playbook_goes_by_paramiko(
     assert jump.result.rc == 2
     assert "Install OpenSSH's client" in jump.said
     assert fleet.published() != [read(fleet.src)] * 2
+
+
+def test_one_login_for_each_host_and_run(
+    tmp_path: Path, installed_collection: InstalledCollection
+) -> None:
+    """A task is one connection to a host; the many tasks of a fleet's playbook share it."""
+    with sshd(tmp_path / "ssh", addresses=["127.0.0.1", "127.0.0.2"]) as server:
+        fleet = Fleet(tmp_path, installed_collection, server)
+        for options in ([], ["--check"]):
+            before = logins(server)
+            fleet.play(sync(fleet), options=(*options,)).succeeded()
+            assert logins(server) - before == 2
+        Path(fleet.src, "a.txt").write_text("changed")
+        repository = {"name": "docs", "src": fleet.src, "backend": fleet.task["backend"]}
+        hosts = {"one": {"ansible_host": "127.0.0.1"}, "two": {"ansible_host": "127.0.0.2"}}
+        variables = {**fleet.reached, "ansible_ssh_args": DEFAULT_SSH_ARGS}
+        del variables["ansible_host"]
+        storage = {"hosts": hosts, "vars": {**variables, "dsg_repositories": [repository]}}
+        (tmp_path / "inventory.json").write_text(json.dumps({"storage": storage}))
+        before = logins(server)
+        with short_folder() as sockets:
+            env = {"ANSIBLE_SSH_CONTROL_PATH_DIR": sockets}
+            inventory = ("-i", tmp_path / "inventory.json")
+            Play(fleet.installed.playbook("dsg.storage.sync", *inventory, **env)).succeeded()
+            masters = len(os.listdir(sockets))
+        assert fleet.published() == [read(fleet.src)] * 2
+        assert (masters, logins(server) - before) == (2, 2)
+
+
+def logins(server: Sshd) -> int:
+    return (server.folder / "log").read_text(encoding="utf-8").count("Accepted ")
+
+
+@contextmanager
+def short_folder() -> Iterator[str]:
+    """Give a directory for sockets, whose paths may not be long; end the masters that listen there."""
+    with tempfile.TemporaryDirectory(prefix="dsg-cp-", dir="/tmp") as folder:
+        yield folder
+        for socket in Path(folder).iterdir():
+            end = ["ssh", "-O", "exit", "-o", f"ControlPath={socket}", "anything"]
+            subprocess.run(end, check=False, stderr=subprocess.DEVNULL)
 
 
 def test_every_host_of_the_group_gets_the_tree(fleet: Fleet) -> None:

@@ -1,0 +1,70 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What goes over connections: how many there are, how many bytes each way, and what is asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from _core.transport import connect as connecting
+from _core.transport.channel import Channel
+from _core.transport.destination import Destination
+
+_CALL = re.compile(rb'"do": "([a-z_]+)"')
+
+
+class Traffic:
+    """Counts of the connections that were made in a block."""
+
+    def __init__(self) -> None:
+        self.connections = self.sent = self.received = 0
+        self.verbs: list[str] = []
+
+    def went_out(self, data: bytes) -> None:
+        self.sent += len(data)
+        self.verbs += [found.decode() for found in _CALL.findall(data)]
+
+
+class _Counted:
+    def __init__(self, channel: Channel, traffic: Traffic) -> None:
+        self._channel = channel
+        self._traffic = traffic
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+    def write(self, *buffers: Any) -> None:
+        self._traffic.went_out(b"".join(buffers))
+        self._channel.write(*buffers)
+
+    def read(self, size: int) -> bytes:
+        return self._arrived(self._channel.read(size))
+
+    def read_line(self, limit: int) -> bytes:
+        return self._arrived(self._channel.read_line(limit))
+
+    def _arrived(self, data: bytes) -> bytes:
+        self._traffic.received += len(data)
+        return data
+
+
+@contextmanager
+def counted() -> Iterator[Traffic]:
+    """Count what goes over the connections that are made in the block."""
+    real, traffic = connecting.connect, Traffic()
+
+    def connect(destination: Destination) -> Channel:
+        traffic.connections += 1
+        channel: Any = _Counted(real(destination), traffic)
+        return channel
+
+    connecting.connect = connect
+    try:
+        yield traffic
+    finally:
+        connecting.connect = real
