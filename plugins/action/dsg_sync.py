@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from typing import Any
 
@@ -42,8 +43,11 @@ class ActionModule(WorkingCopyAction):
 
 def _of_the_fleet(host: str) -> dict[str, Any]:
     """Return what all tasks of one ``ansible-playbook`` have in common, and the host's name."""
-    coordinator = os.getppid()  # this is a worker: it ends with its task
-    found = identify(coordinator)
+    # This is a worker: it ends with its task. One whose parent was killed is given another parent,
+    # which would be waited for as long as that runs.
+    started_by = multiprocessing.parent_process()
+    coordinator = os.getppid() if started_by is None else started_by.pid
+    found = identify(coordinator) if coordinator == os.getppid() else None
     if found is None:
         return {"fleet_host": host}
     return {
