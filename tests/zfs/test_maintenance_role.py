@@ -162,3 +162,28 @@ def test_a_service_users_repository_is_looked_after_by_them(ground: StorageGroun
     define(ground, dsg_service_users=users, dsg_maintenance="absent")
     ground.play("provision").succeeded()
     assert traces(ground) == []
+
+
+def test_directories_are_looked_after(ground: StorageGround) -> None:
+    """On a file system that the services may write to nowhere else."""
+    base = f"/var/lib/{ground.name}"
+    ground.live = f"{base}/{ground.name}"
+    ground.definition.update(backend={"type": "directory", "base": base})
+    del ground.definition["mountpoint"]
+    define(ground, dsg_maintenance="present")
+    ground.play("provision").succeeded()
+    for number in range(4):
+        ground.write("ann", {"a": f"edit {number}", "d/b": "bb"})
+        ground.play("sync" if number else "init").succeeded()
+    left = f"{base}/.dsg/{ground.name}.stage.20260101T000000Z-0123456789ab"
+    ground.host.run("mkdir", left)
+    for task in ("verify", "prune", "collect"):
+        assert start(ground, f"dsg-{task}.service") == 0, report(ground, f"dsg-{task}")
+    assert ground.host.run("ls", f"{base}/.dsg/{ground.name}").stdout.split() == ["s3"]
+    assert ground.host.run("test", "-e", left, check=False).returncode == 1
+    ground.host.run("python3", "-c", FLIP, f"{ground.live}/d/b")
+    assert start(ground, "dsg-verify.service") == 1
+    assert "d/b" in str(message(ground)["results"][0]["findings"])
+    define(ground, dsg_maintenance="absent")
+    ground.play("provision").succeeded()
+    assert traces(ground) == []
