@@ -588,7 +588,8 @@ def recover_only(module: _shell.Invocation) -> _shell.Result:
     """Finish or undo what is left of an interrupted run; in check mode tell what that is."""
     request = request_of(module.params, check=module.check_mode)
     if module.check_mode:
-        done = preview(request.src, request.repository, request.backend, request.destination)
+        place = (request.src, request.repository, request.backend, request.destination)
+        done = preview(*place, module.params["abandon"])
     else:
         done = recover(
             request.src,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -189,6 +190,31 @@ def test_a_playbook_that_is_killed_is_completed_by_recover(
     assert [again.changed(host) for host in HOSTS] == [0, 0, 0]
     ground.run("sync").succeeded()
     assert ground.published() == [True] * 3
+
+
+def test_what_a_lost_working_copy_left_held_is_abandoned(published: FleetGround) -> None:
+    """As docs/transactions.md says: nobody can decide it any more, but for whoever looked."""
+    ground = published
+    old = content(ground.live_of("h1"))
+    ground.write({"a.txt": "longer\n"})
+    (by_hand,) = _by_hand(False, "")
+    play = ground.root / "by-hand.yml"
+    play.write_text(json.dumps([{**by_hand, "tasks": by_hand["tasks"][:1]}]))
+    prepared = Play(ground.installed.playbook(play, "-i", ground.inventory)).succeeded()
+    held = {task["host"]: task["result"]["txn_id"] for task in prepared.result.tasks}
+    assert len(ground.leftovers()) >= 6, ground.leftovers()
+    shutil.rmtree(ground.ann)
+    ground.play("recover", who="all").succeeded()
+    assert len([name for name in ground.leftovers() if ".held." in name]) == 3
+    for host in HOSTS:
+        announced = ground.play("recover", "--check", "--diff", who=host, dsg_abandon=held[host])
+        done = ground.play("recover", "--diff", who=host, dsg_abandon=held[host]).succeeded()
+        assert announced.succeeded().changed(host) == done.changed(host) == 1, announced.said
+        assert f"abandoned transaction {held[host]}" in done.said
+    assert ground.leftovers() == []
+    assert [content(ground.live_of(host)) for host in HOSTS] == [old] * 3
+    again = ground.run("recover", dsg_abandon=held["h1"]).succeeded()
+    assert [again.changed(host) for host in HOSTS] == [0, 0, 0]
 
 
 def _by_hand(decided: bool, gate: str) -> list[dict[str, Any]]:

@@ -70,11 +70,14 @@ def preview(
     repository: str,
     backend: Mapping[str, object],
     destination: Destination | None = None,
+    abandon: str = "",
 ) -> list[str]:
     """Describe what :func:`recover` would do, as sentences; changes nothing."""
     try:
         with _opened(src, repository, backend, destination) as (held, working_copy):
-            return leftovers(working_copy, key_of(held), held)
+            found = leftovers(working_copy, key_of(held), held)
+            waiting = held.held() if abandon else []
+            return found + [f"{one}: to be abandoned" for one in waiting if one.txn_id == abandon]
     except OSError as exc:
         raise from_oserror(exc, "looking for unfinished transactions") from exc
 
