@@ -7,18 +7,26 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from _core.client.fleet import COMMIT, PREPARING, ROLLBACK, FleetRecord
 from _core.client.working_copy import WorkingCopy
 from _core.errors import DsgError
+from _core.sync.status import inspect
 from _core.transport.remote_transaction import RemoteTransaction
 
 from tests.integration import test_fleet as local
 from tests.integration.children import in_child
 from tests.integration.fleets import FLEET, Fleet
-from tests.integration.support import Site
-from tests.transport.remote_site import SshSite
+from tests.integration.support import Site, read
+from tests.tools.sshd import Sshd, sshd
+from tests.transport.cuts import Boundaries, cut_link, switch_off
+from tests.transport.remote_site import SshSite, destination_of
 
 
 @pytest.fixture
@@ -130,3 +138,127 @@ def test_an_agent_that_dies_behind_its_commit(old, monkeypatch):
     assert old.published() == [local.NEW] * 3
     assert old.known() == [2] * 3
     old.check_tidy()
+
+
+# --- a link that is lost, at any moment
+
+
+class Torn:
+    """A fleet of which ``h2`` is behind a link that is lost, once in each turn."""
+
+    def __init__(self, root: Path, server: Sshd) -> None:
+        destination = destination_of(server, label="h2")
+
+        def make_site(host: str, place: str) -> Site:
+            return SshSite(place, destination) if host == "h2" else Site(place)
+
+        self.fleet = Fleet(str(root), make_site=make_site)
+        self.fleet.edit({"f": "0", "d/g": "g" * 100_000})
+        for host in self.fleet.sites:
+            self.fleet.full(host)
+        self.turn = 0
+        self.ends: Counter[str] = Counter()
+
+    def publish(self) -> list[str]:
+        """Go a playbook's way through the phases; return what was told of ``h2``."""
+        fleet, name = self.fleet, f"turn-{self.turn}"
+        prepared, told = {}, []
+        for host in fleet.sites:
+            try:
+                prepared[host] = fleet.prepare(host, fleet=name).txn_id
+            except DsgError as exc:
+                told.append(f"{host}: {exc.code}")
+        phase = COMMIT if len(prepared) == len(fleet.sites) else ROLLBACK
+        for host, txn_id in prepared.items():
+            try:
+                fleet.finish(host, phase, fleet=name, txn_id=txn_id)
+            except DsgError as exc:
+                told.append(f"{host}: {exc.code}")
+        self.ends[phase] += 1
+        return told
+
+    def once(self, boundaries: Boundaries) -> list[str]:
+        """Publish another tree; whatever happens to it, recovery makes one state of it."""
+        fleet = self.fleet
+        self.turn += 1
+        old = read(str(fleet.sites["h1"].live))
+        fleet.edit({"f": str(self.turn), f"n{self.turn}": "new"})
+        before = self.ends[COMMIT]
+        with boundaries.watched():
+            told = self.publish()
+        new = self.ends[COMMIT] > before
+        fleet.recover_all()
+        wanted = read(fleet.src) if new else old
+        assert fleet.published() == [wanted] * 3, told
+        fleet.check_tidy()
+        return told
+
+
+@pytest.mark.parametrize(
+    "step", [pytest.param(4, id="some"), pytest.param(1, id="all", marks=pytest.mark.long)]
+)
+@pytest.mark.parametrize("strike", [cut_link, switch_off])
+def test_a_link_that_is_lost(tmp_path, strike: Callable[[Sshd], None], step):
+    """While one of three hosts prepares, holds or commits: the others hear of it as by a playbook."""
+    with sshd(tmp_path / "ssh") as server:
+        torn = Torn(tmp_path, server)
+        calm = Boundaries()
+        assert torn.once(calm) == []
+        for point in range(0, calm.count, step):
+            told = torn.once(Boundaries(point, lambda: strike(server)))
+            allowed = {"h2: DSG-CONNECTION", "h2: DSG-CONNECT", "h2: DSG-UNFINISHED"}
+            assert set(told) <= allowed, (point, told)
+        assert torn.ends[ROLLBACK] and torn.ends[COMMIT] > 1, torn.ends
+        assert torn.once(Boundaries()) == []
+
+
+# --- clocks
+
+
+@contextmanager
+def another_clock(folder: Path, clock: str) -> Iterator[Sshd]:
+    """Run a server whose commands have another time of day; their files have the right one."""
+    found = subprocess.run(
+        ["faketime", "-f", clock, "printenv", "LD_PRELOAD"], check=True, stdout=subprocess.PIPE
+    )
+    library = found.stdout.decode().strip()
+    extra = [f'SetEnv LD_PRELOAD={library} "FAKETIME={clock}" NO_FAKE_STAT=1']
+    with sshd(folder, extra) as server:
+        yield server
+
+
+@pytest.mark.parametrize("clock", ["-400d", "+400d"])
+def test_hosts_whose_clocks_are_far_apart(tmp_path, shared, clock):
+    """Nothing is decided by comparing the times of two hosts: neither who is first, nor who is gone."""
+    with another_clock(tmp_path / "ssh", clock) as server:
+        ways = {"h2": destination_of(server, label="h2"), "h3": shared._replace(label="h3")}
+
+        def make_site(host: str, place: str) -> Site:
+            return SshSite(place, ways[host]) if host in ways else Site(place)
+
+        fleet = Fleet(str(tmp_path), make_site=make_site)
+        fleet.edit(local.OLD)
+        for turn, tree in enumerate(({}, local.EDIT), 1):
+            fleet.edit(tree)
+            results = fleet.prepare_all()
+            since = [site.repository.held()[0].since for site in fleet.sites.values()]
+            years = [int(moment[:4]) for moment in since]
+            assert years[0] == years[2] != years[1], "the clock was not off"
+            assert any(since[1] in line for line in inspect(fleet.request("h2")).open_transactions)
+            for host, result in zip(fleet.sites, results):
+                assert fleet.finish(host, COMMIT, txn_id=result.txn_id).changed
+            assert fleet.snapshots() == fleet.known() == [turn] * 3
+            fleet.check_tidy()
+        assert fleet.published() == [local.NEW] * 3
+        fleet.edit({"f": "newer"})
+        in_child(lambda: fleet.prepare_all(coordinator=0) and None)
+        assert fleet.recover_all()
+        assert fleet.published() == [local.NEW] * 3
+        fleet.check_tidy()
+        results = fleet.prepare_all()
+        assert fleet.decide(COMMIT, results) == COMMIT
+        fleet.finish("h2")
+        assert fleet.recover_all()
+        assert fleet.published() == [{**local.NEW, "f": "newer"}] * 3
+        fleet.check_tidy()
+        assert [fleet.full(host).changed for host in fleet.sites] == [False] * 3
