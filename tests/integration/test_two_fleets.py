@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
-from collections import Counter
 from collections.abc import Callable, Sequence
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from _core.client.fleet import COMMIT, ROLLBACK, fleets
@@ -39,15 +41,28 @@ def nodes(tmp_path: Path) -> list[Fleet]:
     return [ann, bob]
 
 
-def publish(node: Fleet, name: str, hosts: Sequence[str]) -> Callable[[], list[str]]:
-    """Return a playbook's way through the phases on hosts in an order; it returns the errors."""
+class Fared(NamedTuple):
+    """What became of one node's turn: what it was told, and how many hosts it had prepared."""
 
-    def work() -> list[str]:
-        coordinator = os.getpid()
+    told: list[str]
+    prepared: int
+
+
+def publish(
+    node: Fleet, name: str, hosts: Sequence[str], meet: Barrier | None = None, behind: int = 0
+) -> Callable[[], Fared]:
+    """Return a playbook's way through the phases on hosts in an order.
+
+    When ``behind`` of the hosts were asked, the other node is waited for, which is to be as far.
+    """
+
+    def work() -> Fared:
         told, prepared = [], {}
-        for host in hosts:
+        for number, host in enumerate(hosts):
+            if meet is not None and number == behind:
+                meet.wait(60.0)
             try:
-                result = node.prepare(host, fleet=name, coordinator=coordinator, lock_timeout=2.0)
+                result = node.prepare(host, fleet=name, coordinator=os.getpid(), lock_timeout=2.0)
             except DsgError as exc:
                 assert exc.next_step, exc
                 told.append(exc.code)
@@ -57,7 +72,7 @@ def publish(node: Fleet, name: str, hosts: Sequence[str]) -> Callable[[], list[s
         for host, txn_id in prepared.items():
             assert node.finish(host, phase, fleet=name, txn_id=txn_id).txn_id == txn_id
         node.finish(hosts[0], phase, fleet=name)  # the record may be left, with nobody in it
-        return told
+        return Fared(told, len(prepared))
 
     return work
 
@@ -81,28 +96,28 @@ def test_two_control_nodes_at_once(nodes: list[Fleet]) -> None:
     """The orders of the hosts differ, as they may between inventories: who has some, lacks others."""
     chance = random.Random(17)
     hosts = list(nodes[0].sites)
-    fared: Counter[str] = Counter()
+    gone_back = 0
     for turn in range(ROUNDS):
         works = []
         before = nodes[0].snapshots()[0]
+        meet = multiprocessing.get_context("fork").Barrier(2)
         for number, node in enumerate(nodes):
             put(node.src, f"by-{number}", str(turn))
             order = hosts[:: (1, -1)[number]] if turn % 2 else chance.sample(hosts, len(hosts))
-            works.append(publish(node, f"turn-{turn}-{number}", order))
-        told = at_once(*works)
-        for one in told:
-            assert isinstance(one, list), one
-            assert set(one) <= CLEAR, one
-            fared["lost" if one else "won"] += 1
+            works.append(publish(node, f"turn-{turn}-{number}", order, meet, behind=turn % 3))
+        fared = at_once(*works)
+        assert all(isinstance(one, Fared) for one in fared), fared
+        assert {code for one in fared for code in one.told} <= CLEAR, fared
+        gone_back += sum(one.prepared for one in fared if one.told)
         check_one_state(nodes)
-        assert nodes[0].snapshots()[0] == before + told.count([]), told
+        assert nodes[0].snapshots()[0] == before + [one.told for one in fared].count([]), fared
         for node in nodes:
             catch_up(node)
-    assert fared["lost"] > 0, "they never met"
+    assert gone_back > 0, "they never met"
     for number, node in enumerate(nodes):
         catch_up(node)
         put(node.src, f"by-{number}", "at last")
-        assert publish(node, f"last-{number}", hosts)() == []
+        assert publish(node, f"last-{number}", hosts)().told == []
     catch_up(nodes[0])
     check_one_state(nodes)
     assert nodes[0].published() == [read(nodes[0].src)] * 3
@@ -127,6 +142,6 @@ def test_each_holds_a_host_that_the_other_one_wants(nodes: list[Fleet], first: i
         node.finish(one, ROLLBACK, fleet=f"of-{one}")
     assert nodes[0].published() == old
     check_one_state(nodes)
-    assert publish(nodes[first], "again", ["h1", "h2", "h3"])() == []
+    assert publish(nodes[first], "again", ["h1", "h2", "h3"])().told == []
     check_one_state(nodes)
     assert nodes[0].published() == [read(nodes[first].src)] * 3
