@@ -53,6 +53,7 @@ LONG = (
     "test_readers.py::",
     "test_remote.py::",
     "test_repository_role.py::",
+    "test_txn.py::test_case[dsg",
     "test_txn.py::test_killed",
     "test_txn.py::test_power_cut",
     "test_verifying.py::",
@@ -143,3 +144,10 @@ def _told(reporter: pytest.TerminalReporter, kind: str) -> Iterator[tuple[str, A
             for key, value in report.user_properties:
                 if key == kind and value[1]:
                     yield tuple(value)
+
+
+@pytest.fixture(scope="session")
+def delegated(guest: Guest) -> Iterator[Guest]:
+    """The host with what the role ``delegation`` provides."""
+    guest.do("delegation.provision_user")
+    yield guest

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.zfs.link import Guest
@@ -15,13 +13,6 @@ from tests.zfs.test_operations import CASES, cases
 
 USER = "dsg"
 STEPS = ("provision_user", "publish_and_leave", "refused_and_removed")
-
-
-@pytest.fixture(scope="module")
-def delegated(guest: Guest) -> Iterator[Guest]:
-    """The host with what the role ``delegation`` provides."""
-    guest.do("delegation.provision_user")
-    yield guest
 
 
 @pytest.mark.parametrize("case", CASES)

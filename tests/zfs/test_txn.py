@@ -6,27 +6,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.zfs.link import Guest
-from tests.zfs.table import Table
 from tests.zfs.test_operations import cases
 
+Say = Callable[[object], None]
 CUT = ("txn.open_before_the_cut", "txn.open_behind_the_cut")
+USERS = [pytest.param("", id="root"), pytest.param("dsg", id="dsg")]
 
 
 @pytest.mark.parametrize(
     "case", [case for case in cases("txn") + cases("txn_trees") if case not in CUT]
 )
-def test_case(guest: Guest, case: str) -> None:
-    guest.do(case)
+@pytest.mark.parametrize("user", USERS)
+def test_case(delegated: Guest, user: str, case: str) -> None:
+    delegated.do(case, user=user)
 
 
 @pytest.mark.parametrize("step", ["begin", "prepare", "commit", "first commit", "rollback"])
-def test_killed_at_every_point(guest: Guest, table: Table, step: str) -> None:
+@pytest.mark.parametrize("user", USERS)
+def test_killed_at_every_point(delegated: Guest, say: Say, user: str, step: str) -> None:
     """The step can be repeated, and what is published is the old tree or the new one."""
-    done = guest.do("txn_crash.matrix", step=step)
-    table.rows += done["rows"]
+    done = delegated.do("txn_crash.matrix", user=user, step=step)
+    say(f"{len(done['rows'])} points")
     assert done["failures"] == [], "\n".join(done["failures"])
     ends = {"begin": "old", "rollback": "old"}  # all others are carried to their end
     assert {row[-1] for row in done["rows"]} == {ends.get(step, "new")}
