@@ -2,7 +2,10 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every test is run by some make target: one that nobody runs would pass for ever."""
+"""Every test is run by some make target: one that nobody runs would pass for ever.
+
+So `make test` of README.md runs what it should.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from tests.tools.collection import BIN, ROOT, Result, environment, run
 
 
 def tell(core: Core, tmp_path: Path) -> Result:
-    """Run the demo as `make demo` does, in a directory of its own."""
+    """Run the demo as `make demo` of README.md does, in a directory of its own."""
     tools = BIN
     if core.minor:
         python = environments.interpreters()[core.minor].path

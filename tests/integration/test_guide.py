@@ -6,45 +6,24 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from tests.integration.pages import Page, pages
+from tests.integration.playbooks import Ground, Play
 from tests.tools.collection import ROOT, InstalledCollection, Result
+from tests.unit.ansible.module_runner import content, untouched
 
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
-
-
-class Page:
-    """A page of documentation, with paths of this test in place of those it shows."""
-
-    def __init__(self, name: str, root: Path) -> None:
-        self.root = root
-        text = (ROOT / name).read_text(encoding="utf-8")
-        for shown in ("/home/", "/srv/"):
-            text = text.replace(shown, f"{root}{shown}")
-        self.blocks = [(found[1], found[2]) for found in BLOCK.finditer(text)]
-
-    def yaml(self, start: str) -> str:
-        """Return the YAML block that starts so."""
-        (block,) = [text for kind, text in self.blocks if kind == "yaml" and text.startswith(start)]
-        return block
-
-    def commands(self, program: str) -> list[list[str]]:
-        """Return the words of every command line that calls ``program``."""
-        lines = [
-            shlex.split(line, comments=True)
-            for kind, text in self.blocks
-            if kind == "sh"
-            for line in text.splitlines()
-        ]
-        return [words for words in lines if words and words[0] == program]
 
 
 def run_all(page: Page, installed: InstalledCollection) -> dict[str, Result]:
@@ -107,6 +86,17 @@ def test_monitoring_does_what_it_says(
     told = set(re.findall(r"^# TYPE (\w+) gauge$", (alice / "dsg.prom").read_text(), re.MULTILINE))
     text = (ROOT / "docs" / "monitoring.md").read_text()
     assert {name for name in told if f"`{name}" not in text} == set(), "every metric is described"
+    metrics = (alice / "dsg.prom").read_text()
+    labels = {name: set(re.findall(rf"^{name}{{(.*)}}", metrics, re.MULTILINE)) for name in told}
+    for rule in yaml.safe_load(page.yaml("# rules.yml"))["groups"][0]["rules"]:
+        names = set(re.findall(r"\bdsg_\w+", rule["expr"]))
+        assert names and names <= told, rule
+        wanted = re.findall(r"(\w+)=\"", rule["expr"])
+        wanted += [
+            word for by in re.findall(r"by \((.*?)\)", rule["expr"]) for word in by.split(", ")
+        ]
+        there = " ".join(text for name in names for text in labels[name])
+        assert [label for label in wanted if f'{label}="' not in there] == [], (rule, there)
 
 
 def test_the_readme_does_what_it_says(
@@ -153,11 +143,105 @@ def test_the_way_from_rsync_does_what_it_says(
     assert subprocess.run(comparison, check=False, capture_output=True).returncode == 1
 
 
-def _pages() -> list[str]:
-    return ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+def test_the_inventories_of_storage_hosts_are_understood(
+    tmp_path: Path, installed_collection: InstalledCollection
+) -> None:
+    """Ansible reads them, and what they tell the roles is what the roles ask for."""
+    page = Page("docs/guide.md", tmp_path)
+    more = page.yaml("    dsg_maintenance: present")
+    (tmp_path / "remote.yml").write_text(page.yaml("# remote.yml"))
+    (tmp_path / "storage.yml").write_text(page.yaml("# storage.yml") + more)
+    asked = {
+        "remote": {"repository": "dsg_repositories"},
+        "storage": {
+            "repository": "dsg_repositories",
+            "pool": "dsg_pools",
+            "delegation": "dsg_service_users",
+            "maintenance": "dsg_repositories",
+        },
+    }
+    for name, roles in asked.items():
+        argv = ("-i", f"{name}.yml", "--list")
+        listed = installed_collection.run("ansible-inventory", *argv, cwd=tmp_path).must_succeed()
+        found = json.loads(listed.stdout)["_meta"]["hostvars"]["store1.example.org"]
+        assert set(roles.values()) <= set(found)
+        tasks = [_validation(role) for role in roles]
+        (tmp_path / "play.yml").write_text(
+            json.dumps([{"hosts": "storage", "gather_facts": False, "tasks": tasks}])
+        )
+        done = installed_collection.playbook("play.yml", "-i", f"{name}.yml", cwd=tmp_path)
+        assert done.rc == 0 and len(done.tasks) == len(roles), done
 
 
-@pytest.mark.parametrize("name", _pages())
+def _validation(role: str, given: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return a task that holds variables, by default the inventory's, against what a role asks for."""
+    spec = (ROOT / "roles" / role / "meta" / "argument_specs.yml").read_text()
+    defaults = yaml.safe_load((ROOT / "roles" / role / "defaults" / "main.yml").read_text())
+    options = yaml.safe_load(spec)["argument_specs"]["main"]["options"]
+    return {
+        "name": f"Validate {role}",
+        "ansible.builtin.validate_argument_spec": {
+            "argument_spec": options,
+            "provided_arguments": {**defaults, **(given or {})},
+        },
+    }
+
+
+def test_the_plays_of_the_roles_are_understood(
+    tmp_path: Path, installed_collection: InstalledCollection
+) -> None:
+    """Those in roles/*/README.md; on storage hosts their tests run what the roles do."""
+    tasks = []
+    for name in pages():
+        if name.startswith("roles/"):
+            blocks = Page(name, tmp_path).blocks
+            plays = [
+                play for kind, text in blocks if kind == "yaml" for play in yaml.safe_load(text)
+            ]
+            assert plays, name
+            for role in (role for play in plays for role in play["roles"]):
+                assert role["role"] == f"dsg.storage.{name.split('/')[1]}"
+                tasks.append(_validation(name.split("/")[1], role["vars"]))
+    lists = {key: [] for key in ("dsg_pools", "dsg_repositories", "dsg_service_users")}
+    play = {"hosts": "localhost", "gather_facts": False, "vars": lists, "tasks": tasks}
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    done = installed_collection.playbook("play.yml", cwd=tmp_path)
+    assert done.rc == 0 and len(done.tasks) == len(tasks), done
+
+
+def test_a_base_directory_is_made_and_undone_as_its_role_says(
+    tmp_path: Path, installed_collection: InstalledCollection
+) -> None:
+    """roles/repository/README.md: without .dsg what is published stays, as plain directories."""
+    page = Page("roles/repository/README.md", tmp_path)
+    (play,) = yaml.safe_load(page.blocks[0][1])
+    (definition,) = play["roles"][0]["vars"]["repository_definitions"]
+    definition["owner"] = getpass.getuser()
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    ground = Ground(tmp_path, installed_collection)
+    assert definition["backend"]["base"] == str(ground.base)
+
+    def provision() -> None:
+        arguments = ("-i", str(ground.inventory), "--limit", "ann")
+        Play(installed_collection.playbook("play.yml", *arguments, cwd=tmp_path)).succeeded()
+
+    provision()
+    ground.play("init").succeeded()
+    ground.write({"a.txt": "longer\n"})
+    ground.play("sync").succeeded()
+    published = untouched(ground.live)
+    assert (ground.base / ".dsg" / "docs" / "s1").is_dir()
+    shutil.rmtree(ground.base / ".dsg")
+    assert untouched(ground.live) == published
+    ground.write({"a.txt": "longer still\n"})
+    assert "dsg.storage.provision" in str(ground.play("sync").failed())
+    assert untouched(ground.live) == published
+    provision()
+    ground.play("sync verify").succeeded()
+    assert content(ground.live) == content(ground.ann)
+
+
+@pytest.mark.parametrize("name", pages())
 def test_links_lead_somewhere(name: str) -> None:
     page = ROOT / name
     found = LINK.findall(page.read_text(encoding="utf-8"))

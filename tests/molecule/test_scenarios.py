@@ -2,7 +2,10 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Molecule's scenarios, on the installed tarball: create, converge, idempotence, verify, destroy."""
+"""Molecule's scenarios, on the installed tarball: create, converge, idempotence, verify, destroy.
+
+It is what docs/testbed.md shows, at once (`make molecule`) and step by step.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.pages import Page
 from tests.testbed.bed import Bed
 from tests.testbed.store import cache
 from tests.tools import collection
-from tests.tools.collection import InstalledCollection
+from tests.tools.collection import BIN, InstalledCollection, environment, run
 from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
 
 __all__ = ["clean_copy", "installed_collection", "shared_tmp"]
@@ -49,4 +53,23 @@ def test_zfs_on_three_virtual_hosts(
             DSG_MOLECULE_BED=bed.name,
             DSG_TESTBED_CACHE=str(cache().resolve()),
         )
+        assert bed.hosts() == []
+
+
+@pytest.mark.long
+@pytest.mark.xdist_group("molecule")
+def test_zfs_step_by_step(tmp_path: Path) -> None:
+    """The block of docs/testbed.md as it is, in a checkout of its own."""
+    copy = collection.clean_copy(tmp_path)
+    (copy / ".venv").symlink_to(BIN.parent)
+    with Bed(f"steps-{os.getpid()}").use([]) as bed:
+        page = Page("docs/testbed.md", tmp_path, {"--bed molecule": f"--bed {bed.name}"})
+        (steps,) = [text for _kind, text in page.blocks if "export PATH" in text]
+        env = {
+            **environment(tmp_path / "home"),
+            "DSG_MOLECULE_BED": bed.name,
+            "DSG_TESTBED_CACHE": str(cache().resolve()),
+            "MOLECULE_EPHEMERAL_DIRECTORY": str(tmp_path / "molecule"),
+        }
+        run(["sh", "-ec", steps], cwd=copy, env=env).must_succeed()
         assert bed.hosts() == []

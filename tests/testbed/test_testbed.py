@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -16,10 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.pages import Page
 from tests.testbed import build, recipe, ssh, state, tools
 from tests.testbed.bed import Bed, Host, reap
 from tests.testbed.fixtures import StartHosts, testbed, zfs_host, zfs_hosts
 from tests.testbed.store import HERE, BedError, cache
+from tests.tools.collection import environment, run
 
 __all__ = ["testbed", "zfs_host", "zfs_hosts"]
 
@@ -187,6 +190,40 @@ def test_the_command_line_does_it_all(testbed: Bed) -> None:
     assert not alive(pid)
     assert not list(Bed(name).folder.parent.glob(f"{name}*"))
     assert cli("stop") == "", "a second stop finds nothing to do"
+
+
+@pytest.mark.long
+def test_the_page_does_what_it_says(testbed: Bed, tmp_path: Path) -> None:
+    """Every command of docs/testbed.md but Molecule's, on a bed of its own."""
+    name = f"page-{os.getpid()}"
+    program = "tests/testbed/testbed"
+    page = Page("docs/testbed.md", tmp_path, {f"{program} ": f"{program} --bed {name} "})
+    using, keeping, own = [
+        text for kind, text in page.blocks if kind == "sh" and "molecule" not in text
+    ]
+    (tmp_path / "tests").symlink_to(HERE.parent)
+    (tmp_path / "site.yml").write_text(page.yaml("- hosts: testbed"))
+    env = environment(tmp_path / "collections")
+    said = {}
+
+    def do(block: str) -> None:
+        for line in block.splitlines():
+            done = run(["sh", "-c", line], cwd=tmp_path, env=env)
+            assert done.rc == 0, f"{line}: {done}"
+            said[" ".join(shlex.split(line, comments=True)[3:])] = done.stdout
+
+    try:
+        do(using)
+        for number in (1, 2, 3):
+            assert f"host{number}: running as process" in said["status"]
+        assert not list(Bed(name).folder.parent.glob(f"{name}*")), "the block ends with a stop"
+        do(own)
+        assert said["site.yml"].count("changed=1") == 3
+        do(keeping)
+        for host in Bed(name).hosts():
+            assert host.run("zpool", "list", "-H", "-o", "name").stdout == "tank\n"
+    finally:
+        Bed(name).stop()
 
 
 def test_ansible_reaches_every_host_by_the_inventory(zfs_hosts: StartHosts, tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.integration.pages import BLOCK
 from tests.integration.playbooks import Play
-from tests.integration.test_guide import BLOCK
 from tests.testbed.bed import Bed, Host
 from tests.tools.collection import ROOT, InstalledCollection
 from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp

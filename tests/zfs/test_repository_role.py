@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.integration.pages import Page
+from tests.integration.playbooks import Play
 from tests.tools.collection import InstalledCollection
 from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
 from tests.zfs.link import Guest
@@ -122,6 +124,75 @@ def test_recovery_at_boot_is_taken_away_and_set_up_again(ground: StorageGround) 
 
     assert ground.play("provision").succeeded().changed() == 2
     assert units()[:3] == [*before[:2], "loaded"]
+
+
+@pytest.fixture
+def another(
+    tmp_path: Path, installed_collection: InstalledCollection, guest: Guest, request: Any
+) -> StorageGround:
+    """A publish parent that no other test of this host uses, not there yet."""
+    name = request.param
+    ground = StorageGround(
+        tmp_path, installed_collection, guest.host, "handbook", f"tank/{name}", f"/srv/{name}"
+    )
+    ground.definition["mountpoint"] = f"/srv/{name}"
+    ground.define(ground.definition)
+    return ground
+
+
+def shown(name: str, ground: StorageGround) -> Page:
+    """Return a page with this publish parent in place of the one that it shows."""
+    mountpoint = str(ground.definition["mountpoint"])
+    return Page(name, Path(), {"tank/dsg": ground.parent, "/srv/dsg": mountpoint})
+
+
+@pytest.mark.parametrize("another", ["undone"], indirect=True)
+def test_the_role_is_undone_as_its_page_says(another: StorageGround, tmp_path: Path) -> None:
+    """What roles/repository/README.md makes on OpenZFS is taken back by its commands."""
+    ground = another
+    page = shown("roles/repository/README.md", ground)
+    _directory, made = [text for kind, text in page.blocks if kind == "yaml"]
+    (tmp_path / "made.yml").write_text(made)
+    arguments = ("-i", str(ground.inventory), "--limit", "ann")
+    Play(ground.installed.playbook(tmp_path / "made.yml", *arguments)).succeeded()
+    ground.write("ann", {"a": "first", "d/b": "bb"})
+    ground.play("init").succeeded()
+    ground.write("ann", {"a": "second"})
+    ground.play("sync").succeeded()
+    tree, datasets = ground.tree(ground.live), ground.datasets()
+    assert [name.rpartition("@")[2] for name in datasets if "@" in name] == ["s1", "s2"]
+
+    ground.host.run("sh", "-ec", "\n".join(["PATH=/usr/local/libexec:$PATH", *page.lines()]))
+    assert (ground.tree(ground.live), ground.datasets()) == (tree, datasets)
+    values = ground.zfs("get", "-H", "-o", "value", "dsg:parent,readonly", ground.parent)
+    assert values.split() == ["-", "off"]
+    for path in (UNIT, PROGRAM):
+        assert ground.host.run("test", "-e", path, check=False).returncode == 1
+    gone = ground.host.run("zfs", "list", f"{ground.parent}/.dsg", check=False)
+    assert "does not exist" in gone.stderr
+    ground.host.run("touch", f"{ground.definition['mountpoint']}/by-hand")
+
+    refused = ground.play("provision")
+    assert refused.result.rc != 0 and "is not marked as a publish parent" in refused.said
+    ground.host.run("rm", f"{ground.definition['mountpoint']}/by-hand")
+    ground.zfs("set", "dsg:parent=1", ground.parent)
+    ground.play("provision").succeeded()
+    ground.write("ann", {"a": "third"})
+    ground.play("sync verify").succeeded()
+    assert ground.tree(ground.live) == ground.tree(f"{ground.home}/ann")
+
+
+@pytest.mark.parametrize("another", ["byhand"], indirect=True)
+def test_a_publish_parent_that_was_made_by_hand(another: StorageGround) -> None:
+    """What docs/transactions.md shows makes what the role would: nothing is left to set."""
+    ground = another
+    ground.host.run("sh", "-ec", "\n".join(shown("docs/transactions.md", ground).lines()))
+    wanted = {**PARENT, "mountpoint": str(ground.definition["mountpoint"])}
+    assert properties(ground, ground.parent, list(PARENT)) == wanted
+    assert properties(ground, f"{ground.parent}/.dsg", list(CONTAINER)) == CONTAINER
+    before = ground.zfs("get", "-Hp", "-r", "-s", "local", "all", ground.parent)
+    ground.play("provision").succeeded()
+    assert ground.zfs("get", "-Hp", "-r", "-s", "local", "all", ground.parent) == before
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

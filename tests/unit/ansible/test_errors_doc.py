@@ -10,10 +10,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
 from ansible_collections.dsg.storage.plugins.module_utils import _verification
 from ansible_collections.dsg.storage.plugins.module_utils._core import errors
 from ansible_collections.dsg.storage.plugins.module_utils._core.backends.zfs import rights
 from ansible_collections.dsg.storage.plugins.module_utils._core.zfs import command, steps
+from ansible_collections.dsg.storage.plugins.modules import dsg_sync
 
 ERRORS = Path(__file__).resolve().parents[3] / "docs" / "errors.md"
 
@@ -47,7 +49,16 @@ def test_the_example_is_what_the_error_says() -> None:
         "max_delete allows 50%, that is 406",
         object="repository",
     )
-    assert f"```\n{limit}\n```" in ERRORS.read_text()
+    assert f"```text\n{limit}\n```" in ERRORS.read_text()
+
+
+def test_the_keys_it_shows_are_options_of_the_module() -> None:
+    (block,) = re.findall(r"^```yaml\n(.*?)^```$", ERRORS.read_text(), re.M | re.S)
+    options = dsg_sync.argument_spec()
+    shown = yaml.safe_load(block)
+    assert set(shown) <= set(options)
+    decisions = [shown["conflict"], *shown["conflict_paths"].values()]
+    assert decisions and set(decisions) <= set(options["conflict"]["choices"])
 
 
 def test_an_error_says_what_is_unchanged_and_what_to_do_next() -> None:
