@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -274,6 +275,30 @@ def test_unknown_and_bad_names_are_refused(testbed: Bed) -> None:
 
 
 # --- building
+
+
+def test_an_image_is_named_after_all_that_it_is_made_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that no test runs on a guest of another recipe; where the checkout lies does not count."""
+    here = recipe.key()
+    shutil.copytree(HERE / "guest", tmp_path / "guest")
+    shutil.copy(HERE / "recipe.py", tmp_path)
+    monkeypatch.setattr(recipe, "HERE", tmp_path)
+    assert recipe.key() == here
+    keys = [here]
+    files = [tmp_path / "recipe.py", *sorted((tmp_path / "guest").iterdir())]
+    for path in files:
+        content = path.read_bytes()
+        for changed in (content + b"\n", content.swapcase()):
+            path.write_bytes(changed)
+            keys.append(recipe.key())
+        path.write_bytes(content)
+    files[-1].rename(files[-1].with_name(f"{files[-1].name}.old"))  # the order stays
+    keys.append(recipe.key())
+    (tmp_path / "guest" / "more").touch()
+    keys.append(recipe.key())
+    assert len(files) > 2 and len(set(keys)) == len(keys)
 
 
 def test_two_builders_at_once_build_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
