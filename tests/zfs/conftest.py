@@ -53,7 +53,7 @@ LONG = (
     "test_readers.py::",
     "test_remote.py::",
     "test_repository_role.py::",
-    "test_txn.py::test_case[dsg",
+    "test_txn.py::test_the_service_user",
     "test_txn.py::test_killed",
     "test_txn.py::test_power_cut",
     "test_verifying.py::",

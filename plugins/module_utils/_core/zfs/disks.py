@@ -19,8 +19,8 @@ from .command import Runner, ZfsError
 from .steps import DiskError
 
 _MIB = 1 << 20
-_SAMPLES, _SAMPLE = 256, 64 << 10
-"""How many places between its ends a device is looked at, and how many bytes there: a few seconds on
+_SAMPLES, _SAMPLE = 1024, 64 << 10
+"""How many places between its ends a device is looked at, and how many bytes there: some ten seconds on
 a rotating disk."""
 _BLANK: tuple[set[int], ...] = (set(), {0}, {0xFF})
 _SYS = "/sys/class/block"
@@ -89,7 +89,7 @@ def contents(runner: Runner, whole: str) -> list[str]:
     """Return what a device and its partitions carry, one line each; [] for a blank one.
 
     Blank is one whose first and last MiB are, where every label, table and superblock lies, and likewise
-    a few hundred places evenly spread between them: data may have outlived its label.
+    a thousand places evenly spread between them: data may have outlived its label.
     """
     try:
         return [line for node in nodes(whole) for line in _contents(runner, node, whole)]
