@@ -38,6 +38,7 @@ def main(options: Options) -> None:
             shutil.rmtree(tree / ".dsg", ignore_errors=True)
             for folder in ("base", "copies"):
                 shutil.rmtree(root / folder)
+        _beside_copy(options, [*env], root, dict(list(found.items())[:1]))
     _simulated(options, [*env], root)
     shutil.rmtree(root)
 
@@ -85,6 +86,34 @@ def _over_ssh(
         },
         options.rounds,
     )
+    end_shared_connections(options.base)
+
+
+def _beside_copy(options: Options, env: list[str], root: Path, hosts: dict[str, Any]) -> None:
+    """A small tree, as the peer asks the host about each file."""
+    tree = corpus.small(options.base, 50 if options.quick else 200)
+    inventory = root / "inventory-copy.json"
+    inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
+    _provision(root / "copy" / "base")
+    task = {
+        "src": str(tree),
+        "repository": "bench",
+        "backend": {"base": f"{root}/copy/base"},
+    }
+    copied = {"src": f"{tree}/", "dest": f"{root}/copy/copied/", "mode": "preserve"}
+    plays = {
+        "playbook with dsg_sync": _playbook(root / "sync.json", {"dsg.storage.dsg_sync": task}),
+        "ansible.builtin.copy": _playbook(root / "copy.json", {"ansible.builtin.copy": copied}),
+    }
+    compare(
+        f"nothing changed, {tree.name}, 1 host over ssh",
+        {
+            name: Command([*env, "ansible-playbook", "-i", str(inventory), str(play)])
+            for name, play in plays.items()
+        },
+        options.rounds,
+    )
+    shutil.rmtree(tree / ".dsg", ignore_errors=True)
     end_shared_connections(options.base)
 
 

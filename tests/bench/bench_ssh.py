@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.tools.sshd import Sshd, sshd
@@ -94,26 +95,50 @@ def _floor(server: Sshd) -> Command:
     return Command([words[0], *_CIPHER, *words[1:]])
 
 
-_PEER, _FLOOR = "rsync -a over ssh", "ssh host true"
+_PEER, _FLOOR, _SFTP = "rsync -a over ssh", "ssh host true", "rclone sync over sftp"
 _DURABLE = "rsync -a over ssh, then syncfs"
 """What is on disk when it ends, as ours is when it commits; the host's disk is this one's."""
 
 
 def _compare(
-    title: str,
-    floor: Command,
-    ours: Command,
-    theirs: Command,
-    rounds: int,
-    durable: Command | None = None,
+    title: str, floor: Command, ours: Command, peers: dict[str, Command], rounds: int
 ) -> None:
-    peers = {_PEER: theirs} if durable is None else {_PEER: theirs, _DURABLE: durable}
     found = compare(title, {"dsg": ours, **peers, _FLOOR: floor}, rounds)
     least = found[_FLOOR]
-    for peer in peers:
+    for peer in peers.keys() & found.keys():
         above = _above(found["dsg"], least) / max(_above(found[peer], least), 1e-9)
         print(f"  above the floor: ours/({peer}) {above:.2f}", flush=True)
     print(f"  load of the machine {os.getloadavg()[0]:.1f}", flush=True)
+
+
+def _peers(
+    server: Sshd,
+    source: Path,
+    target: Path,
+    *further: str,
+    before: Callable[[], object] | None = None,
+) -> dict[str, Command]:
+    """Return what others do for the same end; ``before`` is done ahead of each."""
+    rsync = _rsync(server, source, target, *further)
+    return {
+        _PEER: Command(rsync, before=before),
+        _DURABLE: Command(_then_synced(rsync, target), before=before),
+        _SFTP: Command(_rclone(server, source, target), before=before),
+    }
+
+
+def _rclone(server: Sshd, source: Path, target: Path) -> list[str]:
+    reached = {
+        "host": server.host,
+        "port": str(server.port),
+        "user": server.user,
+        "key-file": str(server.key),
+        "known-hosts-file": str(server.known_hosts),
+        "ciphers": _CIPHER[1].partition("=")[2],
+    }
+    options = [f"--sftp-{name}={value}" for name, value in reached.items()]
+    own = ["--config=", "--exclude=/.dsg/**", "--links"]
+    return ["rclone", "sync", *own, *options, str(source), f":sftp:{target}"]
 
 
 def _then_synced(argv: list[str], target: Path) -> list[str]:
@@ -138,7 +163,7 @@ def _nothing_to_do(server: Sshd, tree: Path, options: Options) -> None:
         f"nothing changed, {tree.name}",
         _floor(server),
         Command(_ours(server, tree, base)),
-        Command(_rsync(server, tree, copy)),
+        _peers(server, tree, copy),
         options.rounds,
     )
     _remove(tree / ".dsg")
@@ -165,9 +190,8 @@ def _one_percent(server: Sshd, tree: Path, options: Options) -> None:
         f"1% of {tree.name} changed",
         _floor(server),
         Command(_ours(server, mine, base), before=edit),
-        Command(_rsync(server, mine, theirs), before=edit),
+        _peers(server, mine, theirs, before=edit),
         options.rounds,
-        Command(_then_synced(_rsync(server, mine, theirs), theirs), before=edit),
     )
     for leftover in (mine, theirs, base):
         _remove(leftover)
@@ -184,9 +208,8 @@ def _first(server: Sshd, title: str, tree: Path, options: Options) -> None:
         f"first publication, {title}",
         _floor(server),
         Command(_ours(server, tree, base), before=lambda: _start_over(tree, base)),
-        Command(_rsync(server, tree, copy), before=clear),
+        _peers(server, tree, copy, before=clear),
         options.rounds,
-        Command(_then_synced(_rsync(server, tree, copy), copy), before=clear),
     )
     for leftover in (copy, base, tree / ".dsg"):
         _remove(leftover)
@@ -216,9 +239,8 @@ def _in_place(server: Sshd, title: str, tree: Path, options: Options) -> None:
         title,
         _floor(server),
         Command(_ours(server, mine, base), before=edit),
-        Command(_rsync(server, mine, theirs, *part)),  # what has been edited for ours
+        _peers(server, mine, theirs, *part, before=edit),
         options.rounds,
-        Command(_then_synced(_rsync(server, mine, theirs, *part), theirs), before=edit),
     )
     log = options.base / "ssh-large.log"
     counting = ("-E", str(log), "-o", "LogLevel=VERBOSE")
