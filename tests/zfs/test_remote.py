@@ -112,7 +112,7 @@ def test_history_is_lived_with_from_the_control_node(
     states = []
     for text in ("one\n", "two\n", "three\n"):
         write(ann, {**FILES, "a.txt": text, f"sub/{text.strip()}": text})
-        ground.play("sync").succeeded()
+        ground.play("sync" if states else "init").succeeded()
         states.append(listing(ann))
 
     announced = ground.play("restore", "--check", "--diff", dsg_snapshot=1).succeeded()
@@ -190,7 +190,7 @@ def test_the_host_loses_its_power_in_mid_transfer(
             stream.write(os.urandom(1 << 20))
     arrived = f'test -n "$(find /run/dsg/mnt -name huge -size +{8 << 11} 2>/dev/null)"'
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(ground.play, "sync")
+        running = pool.submit(ground.play, operation)
         while guest.host.run("sh", "-c", arrived, check=False).returncode != 0:
             assert not running.done(), running.result().said
         guest.host.power_cut()
@@ -201,7 +201,7 @@ def test_the_host_loses_its_power_in_mid_transfer(
     assert ground.tree(ground.live) == before
     os.unlink(ann / "huge")
     write(ann, {"a.txt": "new\n"})
-    ground.play("sync").succeeded()
+    ground.play(operation).succeeded()
     assert ground.tree(ground.live) == listing(ann)
     assert ground.play("recover status verify").succeeded().changed() == 0
     last = 2 if operation == "sync" else 1
