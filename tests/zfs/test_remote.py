@@ -109,9 +109,10 @@ def test_history_is_lived_with_from_the_control_node(
     """Restored whole and in part, fetched here, verified with damage, pruned as announced."""
     ground = provisioned(tmp_path, installed_collection, guest, who, "lived")
     ann = tmp_path / "ann"
-    states = []
+    write(ann, FILES)
+    states: list[dict[str, Any]] = []
     for text in ("one\n", "two\n", "three\n"):
-        write(ann, {**FILES, "a.txt": text, f"sub/{text.strip()}": text})
+        write(ann, {"a.txt": text, f"sub/{text.strip()}": text})
         ground.play("sync" if states else "init").succeeded()
         states.append(listing(ann))
 
