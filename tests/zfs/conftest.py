@@ -45,6 +45,7 @@ LONG = (
     "test_crash.py::test_every_point[sync-error]",
     "test_atomic_playbook.py::test_unarchive",
     "test_blocks.py::",
+    "test_delegation.py::test_the_service_user_does_what_root_does[parents.",
     "test_fleet.py::",
     "test_maintenance_role.py::",
     "test_playbooks.py::",

@@ -36,7 +36,8 @@ def test_the_main_job_on_the_storage_host(
     assert set(live) == set(FILES)
     again = ground.play("init sync status verify recover", "--diff", who="all").succeeded()
     assert (again.changed("ann"), again.changed("ben"), again.differences()) == (0, 0, [])
-    assert [item["message"] for item in again.items() if "summary" in item] == ["First"] * 2
+    told = [item["message"] for item in again.items() if "summary" in item and "message" in item]
+    assert told == ["First"] * 2
 
     ground.write("ann", {"a.txt": "longer\n", "b.txt": None})
     expected = [
