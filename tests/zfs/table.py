@@ -37,9 +37,10 @@ _Point = tuple[str, str, str, str]  # operation, step, fault, cell
 _INTRODUCTION = """# What a fault does to a transaction on OpenZFS
 
 Written by `tests/zfs` (`make test-zfs`, which leaves it as `build/zfs-crash-table.md`; one line for each point in
-`build/zfs-crash-table.txt`). A whole run that sees anything else than this page shows fails. The rows are the commands and mount calls of a run in their order, the columns what happens
-there, the cells what is published once recovery has run twice: the `old` tree or the `new` one, bit for bit, never
-anything else. In brackets is how the run itself ends where it is not killed.
+`build/zfs-crash-table.txt`). A whole run that sees anything else than this page shows fails. The rows are the commands
+and mount calls of a run in their order, the columns what happens there, the cells what is published once recovery has
+run twice: the `old` tree or the `new` one, bit for bit, never anything else. In brackets is how the run itself ends
+where it is not killed.
 
 Behind every point: nothing is left over (dataset, clone, snapshot, hold, mount, record), the manifest verifies, the
 working copy is what its user made of it, and the next sync works. Where the tree is the old one, everything else is as
