@@ -25,12 +25,14 @@ from tests.transport.remote_site import SshSite
 
 MIB = 1 << 20
 SIZE = 512 * MIB
-MOST = 224 * MIB
+MOST = 248 * MIB
+ONE_ARENA = "MALLOC_ARENA_MAX=1"
+"""Each thread else reserves 64 MiB of addresses, which count although nothing is there."""
 
 _LIMITED = """\
 #!/bin/sh
 ulimit -v {kib}
-exec {python} "$@"
+exec env {one_arena} {python} "$@"
 """
 
 
@@ -39,7 +41,7 @@ class Small:
 
     def __init__(self, root: Path, reached: Destination) -> None:
         self.python = root / "python3"
-        text = _LIMITED.format(kib=MOST // 1024, python=sys.executable)
+        text = _LIMITED.format(kib=MOST // 1024, python=sys.executable, one_arena=ONE_ARENA)
         self.python.write_text(text, encoding="utf-8")
         self.python.chmod(0o755)
         (root / "site").mkdir()
@@ -48,7 +50,7 @@ class Small:
 
     def client(self, job: str, **given: Any) -> Result:
         """Do a job in a process of its own; return what it said."""
-        program = [sys.executable, limited.__file__, str(MOST), job]
+        program = ["env", ONE_ARENA, sys.executable, limited.__file__, str(MOST), job]
         return run([*program, json.dumps(given)])
 
     def on_it(self, job: str, **given: Any) -> None:
