@@ -96,14 +96,16 @@ class _Mounts:
         return self._known[directory] or ""
 
     def _begins(self, path: str) -> str | None:
-        """Return the path where a mount begins at it, '' where none does, None where it is missing."""
+        """Return the path where a mount begins at it, '' where none does, None for no directory."""
         if path in self._points:
             return path
         try:
             seen = os.lstat(os.path.join(self._root, path))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return path if stat.S_ISDIR(seen.st_mode) and seen.st_dev != self._device else ""
+        if not stat.S_ISDIR(seen.st_mode):
+            return None  # a link is replaced before anything comes below it; it may lead anywhere
+        return path if seen.st_dev != self._device else ""
 
 
 def _points(root: str) -> set[str]:
