@@ -263,3 +263,14 @@ def test_a_mount_that_comes_later_is_named_and_waited_for(site, mount, bind, mon
     subprocess.run(["umount", os.path.join(ann, "data")], check=True)
     site.recover(ann)
     assert read(ann) == read(bob) == {"data/f": "f", "data/new": "new"}
+
+
+@pytest.mark.parametrize("target", ["b/x", "data"])
+def test_a_link_that_becomes_a_directory_is_not_followed(site, mount, target):
+    """It may lead to itself, or to where something is mounted: what comes does not go there."""
+    tree = {**HELD, "data/x/y": "y", "b": Link(target)}
+    ann, bob = published(site, mount, False, tree)
+    make(bob, {"b": None, "b/x/f": "f"})
+    site.sync(bob)
+    site.sync(ann)
+    assert read(ann) == {**HELD, "data/x/y": "y", "b/x/f": "f"}

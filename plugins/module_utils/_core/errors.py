@@ -27,8 +27,7 @@ class DsgError(Exception):
 
     ``code`` is stable and documented (docs/errors.md); ``object`` names the path, snapshot or
     repository concerned; ``unchanged`` says what was left as it was; ``next_step`` is the next safe
-    thing to do; ``details`` are further lines, one per finding (the raiser has
-    :func:`capped` them);
+    thing to do; ``details`` are further lines, one per finding (the raiser has :func:`capped` them);
     ``changed`` tells whether something was done before it and stays so; ``host`` names the storage
     host that it happened on ('' for this one).
     """
