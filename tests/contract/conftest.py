@@ -34,6 +34,12 @@ _SIZE = 512 * 1024 * 1024
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fail what needs root, and has it not: nothing passes because it did not run."""
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        pytest.fail("this test needs root's rights", pytrace=False)
+
+
 def _on(kinds: list[str]) -> list[object]:
     if POOL:
         return [pytest.param(POOL, id="zfs")]

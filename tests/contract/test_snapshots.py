@@ -30,8 +30,6 @@ THREE: Tree = {"f": "three", "d/g": "1", "d/h": "h", "l": Link("f"), "new/n": "n
 
 TWO_SHORT: Tree = {"f": "two", "d/g": "1", "l": Link("d"), "x": Script("x")}
 
-IS_ROOT = os.geteuid() == 0
-
 
 @pytest.fixture
 def old(local_site: AnySite) -> AnySite:
@@ -277,9 +275,8 @@ def test_nothing_goes_where_the_history_cannot_be_read(old: AnySite) -> None:
     assert prune(old.repository, keep).removed == ["s1", "s2"]
 
 
+@pytest.mark.root
 def test_a_snapshot_that_is_looked_at_waits(old: AnySite) -> None:
-    if not IS_ROOT:
-        return
     place = os.path.join(old.root, "look")
     mounting.mount(old.repository, 1, place)
     try:
@@ -301,16 +298,12 @@ def place(old: AnySite) -> Iterator[str]:
     """A path to mount at, which is free again afterwards."""
     path = os.path.join(old.root, "seen")
     yield path
-    if IS_ROOT and os.path.ismount(path):
+    if os.path.ismount(path):
         mounting.unmount(old.repository, path)
 
 
+@pytest.mark.root
 def test_a_snapshot_is_mounted_and_unmounted(old: AnySite, place: str) -> None:
-    if not IS_ROOT:
-        refused("DSG-ARGUMENT", site=old, work=lambda: mounting.mount(old.repository, 1, place))
-        refused("DSG-ARGUMENT", site=old, work=lambda: mounting.unmount(old.repository, place))
-        assert not os.path.exists(place)
-        return
     for number, tree in ((1, ONE), (3, THREE)):
         assert mounting.mount(old.repository, number, place, check=True).changed
         assert not os.path.ismount(place)
@@ -340,9 +333,8 @@ def test_a_snapshot_is_mounted_and_unmounted(old: AnySite, place: str) -> None:
         assert os.listdir(place) == []
 
 
+@pytest.mark.root
 def test_what_is_mounted_stays_the_same_through_publications(old: AnySite, place: str) -> None:
-    if not IS_ROOT:
-        return
     mounting.mount(old.repository, 3, place)
     source = old.copy("source")
     publish(old.repository, remake(source, ONE), 4, until="commit").transaction.finish()
@@ -357,18 +349,16 @@ def test_what_is_mounted_stays_the_same_through_publications(old: AnySite, place
     sound(old)
 
 
+@pytest.mark.root
 def test_somebody_in_it_keeps_it_mounted(old: AnySite, place: str) -> None:
-    if not IS_ROOT:
-        return
     mounting.mount(old.repository, 1, place)
     with open(os.path.join(place, "f"), encoding="ascii"):
         refused("DSG-SYSTEM", site=old, work=lambda: mounting.unmount(old.repository, place))
     mounting.unmount(old.repository, place)
 
 
+@pytest.mark.root
 def test_places_that_are_no_good_are_refused(old: AnySite) -> None:
-    if not IS_ROOT:
-        return
     root = old.root
     make(os.path.join(root, "full"), {"x": "x"})
     put(root, "file", "x")
@@ -559,7 +549,7 @@ def test_only_the_tree_that_was_never_exchanged_is_taken_back(old: AnySite) -> N
 
 
 @pytest.mark.parametrize("kind", ["theirs", "link", "file", "fifo"])
-@pytest.mark.skipif(not IS_ROOT, reason="makes what belongs to another user")
+@pytest.mark.root
 def test_what_others_put_where_a_fetch_is_staged_is_neither_used_nor_removed(
     old: AnySite, kind: str
 ) -> None:
@@ -594,7 +584,7 @@ def test_what_others_put_where_a_fetch_is_staged_is_neither_used_nor_removed(
     assert os.path.lexists(os.path.join(old.root, ".out.dsg-fetch"))
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="makes what belongs to another user")
+@pytest.mark.root
 def test_who_takes_the_name_at_the_last_moment_gets_nothing(
     old: AnySite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -614,7 +604,7 @@ def test_who_takes_the_name_at_the_last_moment_gets_nothing(
     assert (os.listdir(staged), os.path.exists(dest)) == ([], False)
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="makes what belongs to another user")
+@pytest.mark.root
 def test_a_file_system_that_gives_all_to_one_user_can_be_fetched_to(
     old: AnySite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
