@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.integration.playbooks import HOSTS, FleetGround, Play
-from tests.tools.collection import BIN, InstalledCollection
+from tests.tools.collection import InstalledCollection
 from tests.unit.ansible.module_runner import content, untouched
 
 
@@ -157,17 +156,8 @@ def test_a_playbook_that_is_killed_is_completed_by_recover(
     os.mkfifo(gate)
     play = ground.root / "by-hand.yml"
     play.write_text(json.dumps(_by_hand(decided, str(gate))))
-    argv = [BIN / "ansible-playbook", "-i", ground.inventory, play]
-    # Streams of its own: ours may be non-blocking by another child, and Ansible refuses such.
     with (ground.root / "output").open("wb") as output:
-        running = subprocess.Popen(
-            argv,
-            env=ground.installed.env,
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+        running = ground.installed.start("-i", ground.inventory, play, output=output.fileno())
     opener = threading.Thread(target=lambda: gate.open().close(), daemon=True)
     opener.start()  # ends when a task of the playbook opens the gate, too
     while opener.is_alive() and running.poll() is None:

@@ -147,6 +147,20 @@ class InstalledCollection:
         """Run one of Ansible's commands (``ansible-doc``, ...), with ``env`` on top of the usual."""
         return run([BIN / command, *arguments], cwd=cwd, env={**self.env, **env})
 
+    def start(self, *arguments: str | Path, output: int) -> subprocess.Popen[bytes]:
+        """Begin ``ansible-playbook`` in a session, and a process group, of its own.
+
+        ``output`` is not a stream of ours: those may be non-blocking, and Ansible refuses such.
+        """
+        return subprocess.Popen(
+            [BIN / "ansible-playbook", *arguments],
+            env=self.env,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
     def playbook(self, *arguments: str | Path, cwd: Path | None = None, **env: str) -> Result:
         """Run ``ansible-playbook`` and return its plain output and every task's result.
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from _core.transport import connect as connecting
 from _core.transport.channel import Channel
-from _core.transport.destination import Destination
+
+from tests.transport.wrapped import Wrapped, wrapped
 
 _CALL = re.compile(rb'"do": "([a-z_]+)"')
 
@@ -30,13 +30,11 @@ class Traffic:
         self.verbs += [found.decode() for found in _CALL.findall(data)]
 
 
-class _Counted:
+class _Counted(Wrapped):
     def __init__(self, channel: Channel, traffic: Traffic) -> None:
-        self._channel = channel
+        super().__init__(channel)
         self._traffic = traffic
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._channel, name)
+        traffic.connections += 1
 
     def write(self, *buffers: Any) -> None:
         self._traffic.went_out(b"".join(buffers))
@@ -56,15 +54,6 @@ class _Counted:
 @contextmanager
 def counted() -> Iterator[Traffic]:
     """Count what goes over the connections that are made in the block."""
-    real, traffic = connecting.connect, Traffic()
-
-    def connect(destination: Destination) -> Channel:
-        traffic.connections += 1
-        channel: Any = _Counted(real(destination), traffic)
-        return channel
-
-    connecting.connect = connect
-    try:
+    traffic = Traffic()
+    with wrapped(lambda channel: _Counted(channel, traffic)):
         yield traffic
-    finally:
-        connecting.connect = real

@@ -12,25 +12,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from _core.transport import connect as connecting
 from _core.transport.channel import Channel
-from _core.transport.destination import Destination
 from _core.transport.frames import HEADER
 
 from tests.tools.sshd import Sshd
+from tests.transport.wrapped import Wrapped, wrapped
 
 Strike = Callable[[], None]
 
 
-class Watched:
+class Watched(Wrapped):
     """A channel that tells of every frame before it goes out, and before the next one is read."""
 
     def __init__(self, channel: Channel, boundary: Callable[[], None]) -> None:
-        self._channel = channel
+        super().__init__(channel)
         self._boundary = boundary
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._channel, name)
 
     def write(self, *buffers: Any) -> None:
         self._boundary()
@@ -58,17 +54,8 @@ class Boundaries:
     @contextmanager
     def watched(self) -> Iterator[Boundaries]:
         """Watch the connections that are made in the block."""
-        real = connecting.connect
-
-        def connect(destination: Destination) -> Channel:
-            channel: Any = Watched(real(destination), self)
-            return channel
-
-        connecting.connect = connect
-        try:
+        with wrapped(lambda channel: Watched(channel, self)):
             yield self
-        finally:
-            connecting.connect = real
 
 
 def below(pid: int) -> list[int]:

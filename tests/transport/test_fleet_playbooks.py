@@ -24,7 +24,7 @@ import pytest
 from tests.integration.playbooks import HOSTS, FleetGround
 from tests.integration.support import provision, read
 from tests.tools import slow_link
-from tests.tools.collection import BIN, InstalledCollection
+from tests.tools.collection import InstalledCollection
 from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
 from tests.tools.sshd import Sshd, free_port, sshd
 from tests.transport.cuts import below, kill
@@ -77,15 +77,8 @@ class Ground(FleetGround):
         self, *arguments: str, output: int, inventory: Path | None = None
     ) -> subprocess.Popen[bytes]:
         """Begin a playbook in a session, and a process group, of its own."""
-        argv = [str(BIN / "ansible-playbook"), "-i", str(inventory or self.inventory), *arguments]
-        return subprocess.Popen(
-            argv,
-            env=self.installed.env,
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+        where = inventory or self.inventory
+        return self.installed.start("-i", where, *arguments, output=output)
 
     def find(self, pattern: str) -> bool:
         """Tell whether something is there."""
