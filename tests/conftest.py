@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.sample import below_tests, is_long
+
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY_ROOT / "plugins" / "module_utils"))
 
@@ -30,12 +32,18 @@ LONGEST_FIRST = (
 )
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what is long, before anything chooses by that."""
+    if is_long(below_tests(item)):
+        item.add_marker(pytest.mark.long)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start what takes minutes first, so that no worker is left alone with it at the end."""
 
     def rank(item: pytest.Item) -> int:
-        path = item.path.relative_to(HERE).as_posix()
+        path = below_tests(item)
         found = (n for n, start in enumerate(LONGEST_FIRST) if path.startswith(start))
         return next(found, len(LONGEST_FIRST))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -19,6 +19,7 @@ from tests.tools import environments
 from tests.tools.collection import ROOT, run
 
 FLOOR = (11, 12, 13)  # for ansible-core 2.18, the oldest that meta/runtime.yml allows
+CORE = "tests/unit/core"
 NEWEST_FROM = 12  # the newest ansible-core needs this Python or a newer one
 
 
@@ -44,13 +45,21 @@ def _cases() -> list[Case]:
         if minor == newest and minor != here:
             cases.append(Case(minor, "requirements-ansible.txt", "tests/unit"))
         elif minor != here:
-            cases.append(Case(minor, "requirements-core.txt", "tests/unit/core"))
+            cases.append(Case(minor, "requirements-core.txt", CORE))
         if minor == floor:
             cases.append(Case(minor, "requirements-floor.txt", "tests/unit/ansible"))
     return cases
 
 
-@pytest.mark.parametrize("case", _cases(), ids=lambda case: case.name)
+def _parameters() -> list[Any]:
+    """Those between the oldest and the newest interpreter are left to `make test-long`."""
+    oldest = min(environments.interpreters())
+    between = [case for case in _cases() if case.folder == CORE and case.minor != oldest]
+    marks = {case: [pytest.mark.long] for case in between}
+    return [pytest.param(case, id=case.name, marks=marks.get(case, [])) for case in _cases()]
+
+
+@pytest.mark.parametrize("case", _parameters())
 def test_unit_tests_pass(case: Case) -> None:
     python = environments.interpreters()[case.minor].path
     tools = environments.ensure(f".venv-{case.name}", python, case.requirements)

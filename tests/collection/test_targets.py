@@ -18,6 +18,7 @@ from typing import NamedTuple
 import pytest
 import tomllib
 
+from tests.sample import SAMPLED
 from tests.tools.collection import ROOT, run
 
 ON_HOSTS = ("tests/molecule", "tests/testbed", "tests/zfs")
@@ -105,5 +106,13 @@ def test_every_test_on_virtual_hosts_is_in_test_zfs(tests: Tests) -> None:
 
 def test_the_settings_say_which_target_runs_long_ones() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    (mark,) = tomllib.loads(text)["tool"]["pytest"]["ini_options"]["markers"]
-    assert mark.startswith("long: ") and "`make test-long`" in mark
+    markers = tomllib.loads(text)["tool"]["pytest"]["ini_options"]["markers"]
+    (mark,) = [mark for mark in markers if mark.startswith("long: ")]
+    assert "`make test-long`" in mark
+
+
+def test_what_is_sampled_is_there(tests: Tests) -> None:
+    """A test that got another name would leave `make test` without a word."""
+    named = [f"tests/{path}{'' if path.endswith('/') else '::'}" for path in SAMPLED]
+    mains = [start + main for start, path in zip(named, SAMPLED) for main in SAMPLED[path]]
+    assert [main for main in mains if not any(test.startswith(main) for test in tests)] == []

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from tests.tools.collection import ROOT, Result, run
-from tests.zfs.conftest import pytest_collection_modifyitems as mark_tests_on_zfs
 from tests.zfs.table import MATRIX as WHOLE
 from tests.zfs.table import differences
 
@@ -31,10 +30,8 @@ def test_one(number, request):
 MARKS = """
 import pytest
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("together"))
+def pytest_itemcollected(item):
+    item.add_marker(pytest.mark.xdist_group("together"))
 """
 
 
@@ -46,10 +43,6 @@ def test_a_group_stays_in_one_worker(tmp_path: Path) -> None:
     run([*argv, tmp_path], cwd=tmp_path).must_succeed()
     workers = (tmp_path / "workers").read_text().split()
     assert (len(workers), len(set(workers))) == (6, 1)
-
-
-def test_the_tests_on_zfs_are_marked_before_the_groups_are_made() -> None:
-    assert mark_tests_on_zfs.pytest_impl["tryfirst"]
 
 
 MATRIX = """

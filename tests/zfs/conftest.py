@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.sample import below_tests, is_long
 from tests.testbed.bed import Bed
 from tests.zfs.link import Guest
 from tests.zfs.table import Row, Table, differences
@@ -21,7 +22,7 @@ HERE = Path(__file__).parent
 _ROWS, _FIGURES = "zfs-rows", "zfs-figures"
 _TABLE = pytest.StashKey[list[str]]()
 
-# Tests that share a host, about as long in every group; all others share one, too.
+# Long tests that share a host, about as long in every group; the main ones share one, too.
 GROUPS = {
     **dict.fromkeys(("test_contract.py", "test_readers.py"), "zfs-contract"),
     **dict.fromkeys(
@@ -37,40 +38,19 @@ GROUPS = {
         "zfs-provisioning",
     ),
 }
-# What is left to `make test-long`, so that `make test` ends within half an hour on two cores.
-LONG = (
-    "test_contract.py::",
-    "test_crash.py::test_every_point_of_a_fleet",
-    "test_crash.py::test_every_point[init-error]",
-    "test_crash.py::test_every_point[sync-error]",
-    "test_atomic_playbook.py::test_unarchive",
-    "test_blocks.py::",
-    "test_delegation.py::test_the_service_user_does_what_root_does[parents.",
-    "test_fleet.py::",
-    "test_maintenance_role.py::",
-    "test_playbooks.py::",
-    "test_provisioning.py::",
-    "test_provisioning_playbooks.py::",
-    "test_readers.py::",
-    "test_remote.py::",
-    "test_repository_role.py::",
-    "test_txn.py::test_the_service_user",
-    "test_txn.py::test_killed",
-    "test_txn.py::test_power_cut",
-    "test_verifying.py::",
-)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a group in one worker, and those that add to the table in one of theirs."""
-    for item in items:
-        if HERE in item.path.parents:
-            fixtures = getattr(item, "fixturenames", ())
-            group = GROUPS.get(item.path.name, "zfs")
-            item.add_marker(pytest.mark.xdist_group("zfs-sweeps" if "table" in fixtures else group))
-            if any(f"/{start}" in item.nodeid for start in LONG):
-                item.add_marker(pytest.mark.long)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep the tests of a group, and with it its host, in one worker."""
+    if HERE in item.path.parents:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    if not is_long(below_tests(item)):
+        return "zfs"
+    swept = "table" in getattr(item, "fixturenames", ())
+    return "zfs-sweeps" if swept else GROUPS.get(item.path.name, "zfs-others")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,87 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What `make test` runs of the tests that take longest: of each promise the main case.
+
+All others there are marked as long, and left to `make test-long`, so that `make test` ends within half
+an hour on two cores.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+
+_ZFS = (
+    "test_atomic_playbook.py::test_the_docs",
+    "test_crash.py::test_every_point[init-kill]",
+    "test_crash.py::test_every_point[sync-kill]",
+    "test_crash.py::test_reboot",
+    "test_crash.py::test_the_next_sync",
+    "test_delegation.py::test_case[",
+    "test_delegation.py::test_the_service_user_does_what_root_does[basics.a_failure_rolls_back]",
+    "test_delegation.py::test_the_service_user_does_what_root_does[basics.init_sync",
+    "test_operations.py::test_case[basics.a_failure_rolls_back]",
+    "test_operations.py::test_case[basics.check_mode_touches_nothing]",
+    "test_operations.py::test_case[basics.clone_pull_and_conflict]",
+    "test_operations.py::test_case[basics.init_sync",
+    "test_operations.py::test_case[basics.snapshots_of_others]",
+    "test_operations.py::test_case[refusals.",
+    "test_operations.py::test_case[snapshots.restored_and_pruned]",
+    "test_standing.py::test_what_root_is_told[standing.sound]",
+    "test_standing.py::test_what_the_service_user_is_told[standing_user.nothing_is_missing]",
+    "test_txn.py::test_case[txn.a_lease_is_respected]",
+    "test_txn.py::test_case[txn.check_mode_touches_nothing]",
+    "test_txn.py::test_case[txn.life_cycle]",
+)
+SAMPLED = {
+    "crash/test_errors.py": (
+        "test_error_from_every_call[clone-EIO]",
+        "test_error_from_every_call[converge-EIO]",
+        "test_error_from_every_call[init-EDQUOT]",
+        "test_error_from_every_call[pull-EIO]",
+        "test_error_from_every_call[sync-ENOSPC]",
+        "test_error_from_every_call[undo names-EIO]",
+        "test_error_from_every_look[init]",
+        "test_error_in_recovery[recover committed]",
+        "test_error_in_recovery[recover staged]",
+    ),
+    "crash/test_fleet.py": (
+        "test_kill_at_every_call[fleet commit",
+        "test_kill_at_every_call[recover decided",
+    ),
+    "crash/test_kill.py": (
+        "test_kill_at_every_call[clone]",
+        "test_kill_at_every_call[init]",
+        "test_kill_at_every_call[recover committed]",
+        "test_kill_at_every_call[recover prepared]",
+        "test_kill_at_every_call[sync]",
+        "test_kill_at_every_call[undo names]",
+    ),
+    "crash/test_power_cut.py": ("test_power_cut[init-", "test_power_cut[sync-]"),
+    "crash/test_snapshots.py": (
+        "test_kill_at_every_call[",
+        "test_error_from_every_call[prune-EIO]",
+        "test_error_from_every_look[prune]",
+    ),
+    "crash/test_two_faults.py": ("test_second_fault_in_the_rollback[error=EIO]",),
+    "zfs/": _ZFS,
+}
+"""Of what is below a path, relative to tests/, the beginnings of those that `make test` runs."""
+
+
+def below_tests(item: pytest.Item) -> str:
+    """Return a test's path below tests/ and its name, `zfs/test_txn.py::test_killed`."""
+    return f"{item.path.relative_to(HERE).as_posix()}::{item.name}"
+
+
+def is_long(test: str) -> bool:
+    """Tell whether a test, as its path below tests/ and its name, is left to `make test-long`."""
+    for path, main in SAMPLED.items():
+        if test.startswith(path):
+            return not test.removeprefix(path).removeprefix("::").startswith(main)
+    return False
