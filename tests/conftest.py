@@ -32,6 +32,26 @@ LONGEST_FIRST = (
 )
 
 
+class _AtOnce:
+    """Names what failed when it fails: a run that somebody ends has no summary to name it in."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self.terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.terminal.ensure_newline()
+            self.terminal.write_line(f"FAILED {report.nodeid} ({report.when})", red=True)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Have failures named at once, where somebody reads along: not in a worker."""
+    plugins = session.config.pluginmanager
+    terminal = plugins.get_plugin("terminalreporter")
+    if terminal is not None and not hasattr(session.config, "workerinput"):
+        plugins.register(_AtOnce(terminal))
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark what is long, before anything chooses by that."""
     if is_long(below_tests(item)):

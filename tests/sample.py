@@ -69,6 +69,23 @@ SAMPLED = {
         "test_error_from_every_look[prune]",
     ),
     "crash/test_two_faults.py": ("test_second_fault_in_the_rollback[error=EIO]",),
+    "integration/test_fleet_playbooks.py": (
+        "test_a_canary",
+        "test_a_playbook_that_is_killed_is_completed_by_recover[undecided]",
+        "test_all_hosts_publish_together",
+        "test_one_host_that_fails",
+    ),
+    "integration/test_report_playbooks.py": (
+        "test_log_prints_every_host",
+        "test_status_reports_hosts_that_do_not_answer[all hosts-auto]",
+        "test_status_reports_hosts_that_do_not_answer[the first host-local]",
+        "test_verify_fails_for_the_damaged_host_and_reports_all[another host]",
+    ),
+    "transport/test_fleet_playbooks.py": (
+        "test_a_playbook_that_is_killed_at_any_moment[go on",
+        "test_a_playbook_that_is_stopped[15]",
+        "test_first_publication",
+    ),
     "zfs/": _ZFS,
 }
 """Of what is below a path, relative to tests/, the beginnings of those that `make test` runs."""
