@@ -45,6 +45,14 @@ def test_every_point_of_the_service_user(guest: Guest, table: Add, say: Say, sce
     assert {row[-1] for row in done["rows"]} == {"old", "new"}
 
 
+@pytest.mark.parametrize("scenario", ["init", "sync"])
+def test_every_point_within_the_helper(guest: Guest, table: Add, say: Say, scenario: str) -> None:
+    """The service user's process lives; the helper that does root's part dies or meets an error."""
+    done = guest.do("helper_crash.matrix", user="dsg", scenario=scenario)
+    check(done, table, say)
+    assert {row[-1] for row in done["rows"]} == {"old", "new"}
+
+
 @pytest.mark.parametrize("user", ["", "dsg"], ids=["root", "dsg"])
 @pytest.mark.parametrize("decision", ["commit", "rollback"])
 def test_every_point_of_a_fleet(delegated: Guest, say: Say, decision: str, user: str) -> None:

@@ -43,7 +43,8 @@ def lab_of(name: str, place: int) -> Lab:
     return Lab(name, f"tank/crash{place}", f"/srv/crash{place}")
 
 
-def _told(rows: list[Row], failures: list[str], began: float) -> dict[str, Any]:
+def told(rows: list[Row], failures: list[str], began: float) -> dict[str, Any]:
+    """Return what a matrix found, and what it cost in seconds."""
     seconds = round(time.monotonic() - began, 1)
     return {"rows": rows, "failures": failures, "seconds": seconds}
 
@@ -60,29 +61,31 @@ def matrix(scenario: str, faults: str, workers: int) -> dict[str, Any]:
     half = -(-len(every) // workers)  # neighbours together: most of a half has the same outcome
     parts = in_parallel(
         workers,
-        lambda worker: _share(scenario, faults, every[worker * half : (worker + 1) * half], worker),
+        lambda worker: share(Walk, scenario, every[worker * half : (worker + 1) * half], worker),
     )
     rows = [row for part in parts for row in part["rows"]]
     failures = [line for part in parts for line in part["failures"]]
     sides = [row[4] for row in rows]
     if faults != "error" and sides != sorted(sides, key=(OLD, NEW).index):
         failures.append(f"{scenario}: not one commit point: {sides}")
-    return _told(rows, failures, began)
+    return told(rows, failures, began)
 
 
-def _share(
-    scenario: str, faults: str, every: list[tuple[int, Fault]], worker: int
+def share(
+    walks: type[Walk], scenario: str, every: list[tuple[int, Fault]], worker: int
 ) -> dict[str, Any]:
+    """Go through some of the points, numbered, in one worker's place."""
     rows: list[Row] = []
     failures: list[str] = []
     walk: Walk | None = None
     for number, fault in every:
         try:
             if walk is None:
-                walk = Walk(lab_of(f"{scenario}-{faults}-{number}", worker), scenario == "sync")
+                name = f"{scenario}-{fault.kind.split()[0]}-{number}"
+                walk = walks(lab_of(name, worker), scenario == "sync")
             row = walk.meet(fault)
             if row:
-                rows.append([scenario + (" by the service user" if acting else ""), *row])
+                rows.append([walk.title(scenario), *row])
                 print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
             if row[-1:] == [NEW] and scenario == "init":
                 walk.lab.destroy()
@@ -124,6 +127,10 @@ class Walk:
             self._edit()
         self.before = self._look()
 
+    def title(self, scenario: str) -> str:
+        """Return what the table calls the operation."""
+        return scenario + (" by the service user" if acting else "")
+
     def end(self) -> None:
         """Publish what is to be published, and remove the repository."""
         self.lab.sync()
@@ -141,23 +148,33 @@ class Walk:
         """Let it happen, recover twice, look, and go on; return the end of a row."""
         if fault.label == "helper locks":
             self.lab.forget_lock()
-        end = self.lab.attempt(self.lab.sync, fault)
+        end = self.strike(fault)
         if end.end == "done" and not end.hit:
             assert "zfs diff" in fault.label, f"{fault} was not met"
             self._edit()
             self.before = self._look()
             return []  # not every run needs a `zfs diff`
-        self._check_end(fault, end)
+        self.check_end(fault, end)
         self.lab.recover()
         again = self.lab.recover()
         assert again == [], again
         return [end.hit, fault.kind, end.end, self.settle()]
 
-    def _check_end(self, fault: Fault, end: Outcome) -> None:
-        assert end.end != "crashed", end
+    def strike(self, fault: Fault) -> Outcome:
+        """Run the next sync with the fault."""
+        return self.lab.attempt(self.lab.sync, fault)
+
+    def check_end(self, fault: Fault, end: Outcome) -> None:
+        """Assert that the run ended as it had to."""
         if fault.kind in FAULTS["kill"]:
             assert end.end == "killed", end
-        elif end.end not in ("done", UNFINISHED):
+        else:
+            self.check_told(end)
+
+    def check_told(self, end: Outcome) -> None:
+        """Assert that a run that lives on tells the truth."""
+        assert end.end not in ("crashed", "killed"), end
+        if end.end not in ("done", UNFINISHED):
             assert self.lab.published() == self.before.old, f"{end.end} says that nothing changed"
         elif end.end == UNFINISHED:
             assert "record are unchanged" not in end.text, end.text
@@ -218,7 +235,7 @@ def recoveries(workers: int) -> dict[str, Any]:
     rows = sorted(
         (row for part in parts for row in part["rows"]), key=lambda row: order.index(row[0])
     )
-    return _told(rows, [line for part in parts for line in part["failures"]], began)
+    return told(rows, [line for part in parts for line in part["failures"]], began)
 
 
 def _recover_share(jobs: list[tuple[str, str, Fault]], worker: int) -> dict[str, Any]:
@@ -296,4 +313,4 @@ def alone(workers: int) -> dict[str, Any]:
 
     parts = in_parallel(workers, share)
     rows = [row for part in parts for row in part["rows"]]
-    return _told(rows, [line for part in parts for line in part["failures"]], began)
+    return told(rows, [line for part in parts for line in part["failures"]], began)

@@ -75,7 +75,7 @@ def _watched(lab: Lab) -> dict[str, list[Step]]:
         edit(lab, generation)
         done = lab.attempt(lab.sync, None)
         assert done.end == "done", done
-        runs.append(_steps(done.steps))
+        runs.append(steps_of(done.steps))
         if generation == 1:
             lab.mark()
     lab.clean()
@@ -83,7 +83,8 @@ def _watched(lab: Lab) -> dict[str, list[Step]]:
     return {"init": runs[0], "sync": max(runs[1:], key=len)}
 
 
-def _steps(labels: list[tuple[str, bool]]) -> list[Step]:
+def steps_of(labels: list[tuple[str, bool]]) -> list[Step]:
+    """Return calls, each with which of its kind it is."""
     met: dict[str, int] = {}
     steps = []
     for label, changes in labels:
