@@ -49,7 +49,8 @@ it was, too, down to GUIDs and the working copy's records.
 
 Before a look at things is the same moment as behind it. From the commit record on a run does nothing but these calls:
 before one of them is the same moment as behind the one above. `power cut` are pulled plugs of the host, once more in the
-middle of the recovery behind the first.
+middle of the recovery behind the first. `Within the helper` are the calls of the program that does root's part for a
+service user: it dies, and the run goes on to an end of its own.
 """
 
 Row = list[str]

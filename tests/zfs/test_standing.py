@@ -17,6 +17,11 @@ def test_what_root_is_told(guest: Guest, case: str) -> None:
     guest.do(case)
 
 
+@pytest.mark.parametrize("case", cases("degraded"))
+def test_what_is_told_of_a_pool_in_bad_health(guest: Guest, case: str) -> None:
+    guest.do(case)
+
+
 @pytest.mark.parametrize("case", cases("standing_user"))
 def test_what_the_service_user_is_told(guest: Guest, case: str) -> None:
     guest.do("delegation.provision_user")
