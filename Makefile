@@ -16,6 +16,8 @@ COLLECTIONS = $(CURDIR)/.cache/molecule/collections
 export LC_ALL := C.UTF-8
 export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.cache/hypothesis
 WITH_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH:/usr/sbin:/sbin"
+# Every target says how many seconds a test may take: what hangs fails, and the run has an end.
+PYTEST = python -m pytest -n $(WORKERS) --dist loadgroup
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -29,17 +31,17 @@ demo: packages-demo venv ## set up what is needed and run the main job on a real
 
 test: packages-test venv ## install what the tests need and run them; of those on virtual hosts the main ones
 	@$(PYTHON) tests/tools/environments.py report
-	@$(WITH_VENV) python -m pytest -n $(WORKERS) --dist loadgroup --durations 20 -m "not long" $(PYTEST_ARGS)
+	@$(WITH_VENV) $(PYTEST) --timeout 1800 --durations 20 -m "not long" $(PYTEST_ARGS)
 
 test-fast: packages-test venv ## the same without virtual hosts
 	@$(PYTHON) tests/tools/environments.py report
-	@$(WITH_VENV) python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS) $(WITHOUT_HOSTS)
+	@$(WITH_VENV) $(PYTEST) --timeout 1800 $(PYTEST_ARGS) $(WITHOUT_HOSTS)
 
 test-long: packages-test venv ## run what `make test` leaves out, on virtual hosts and off them: takes more than an hour
-	@$(WITH_VENV) python -m pytest -n $(WORKERS) --dist loadgroup -m long $(PYTEST_ARGS)
+	@$(WITH_VENV) $(PYTEST) --timeout 5400 -m long $(PYTEST_ARGS)
 
 test-zfs: packages-test venv ## run every test on virtual hosts with real OpenZFS: takes more than an hour
-	@$(WITH_VENV) python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS) tests/testbed tests/zfs tests/molecule
+	@$(WITH_VENV) $(PYTEST) --timeout 5400 $(PYTEST_ARGS) tests/testbed tests/zfs tests/molecule
 
 molecule: venv ## run a scenario of Molecule on this checkout: make molecule SCENARIO=zfs
 	@rm -rf $(COLLECTIONS)

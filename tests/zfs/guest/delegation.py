@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from _core.backends.zfs.layout import Layout
@@ -388,20 +388,25 @@ def _mounted() -> set[tuple[str, str]]:
     return {(source, point) for source, point, kind, *_unused in fields if kind == "zfs"}
 
 
+def _back_and_forth(one: str, two: str, over: str) -> Iterator[tuple[str, ...]]:
+    """Yield commands that rename, until there is a file of that name."""
+    while not os.path.exists(over):
+        yield ("rename", "-u", one, two)
+        yield ("rename", "-u", two, one)
+
+
 def a_race_of_names_stays_below_the_parent() -> None:
     """The user renames datasets while the helper mounts: nothing but his own is ever mounted."""
     _provision_other()
     lab = Lab("race")
     lab.put("a", "1")
     lab.sync()
-    done = threading.Event()
+    over = "/run/dsg-tests.race-is-over"  # a process of its own renames: no event reaches it
+    one, two = (f"{lab.container}/race.stage.{txn}" for txn in ("one", "two"))
 
     def renaming() -> None:
-        sh("zfs", "clone", f"{lab.live}@s1", f"{lab.container}/race.stage.one", check=False)
-        while not done.is_set():
-            one, two = (f"{lab.container}/race.stage.{txn}" for txn in ("one", "two"))
-            sh("zfs", "rename", "-u", one, two, check=False)
-            sh("zfs", "rename", "-u", two, one, check=False)
+        for command in (("clone", f"{lab.live}@s1", one), *_back_and_forth(one, two, over)):
+            subprocess.run(["/usr/sbin/zfs", *command], capture_output=True, check=False)
 
     thread = threading.Thread(target=lambda: as_user(USER, renaming))
     thread.start()
@@ -409,14 +414,17 @@ def a_race_of_names_stays_below_the_parent() -> None:
     unmount = {"verb": "unmount", "parent": PARENT, "name": "race", "txn": "one"}
     before = _mounted()
     seen = []
-    for _unused in range(60):
-        _attack([mount])
-        seen += _mounted() - before
-        _attack([unmount])
-        if len(seen) >= 5:
-            break
-    done.set()
-    thread.join()
+    try:
+        for _unused in range(60):
+            _attack([mount])
+            seen += _mounted() - before
+            _attack([unmount])
+            if len(seen) >= 5:
+                break
+    finally:
+        with open(over, "w", encoding="utf-8"):
+            thread.join()
+        os.unlink(over)
     assert seen, "the helper never came first"
     ours = f"{lab.container}/race.stage."
     place = Layout(PARENT, "race").mount("one")
