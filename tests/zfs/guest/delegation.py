@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from _core.backends.zfs.layout import Layout
@@ -388,11 +388,13 @@ def _mounted() -> set[tuple[str, str]]:
     return {(source, point) for source, point, kind, *_unused in fields if kind == "zfs"}
 
 
-def _back_and_forth(one: str, two: str, over: str) -> Iterator[tuple[str, ...]]:
-    """Yield commands that rename, until there is a file of that name."""
+def _rename_until(over: str, one: str, two: str) -> None:
+    """Rename a dataset back and forth, as whoever this process is, until there is that file."""
     while not os.path.exists(over):
-        yield ("rename", "-u", one, two)
-        yield ("rename", "-u", two, one)
+        for names in ((one, two), (two, one)):
+            subprocess.run(
+                ["/usr/sbin/zfs", "rename", "-u", *names], capture_output=True, check=False
+            )
 
 
 def a_race_of_names_stays_below_the_parent() -> None:
@@ -405,8 +407,9 @@ def a_race_of_names_stays_below_the_parent() -> None:
     one, two = (f"{lab.container}/race.stage.{txn}" for txn in ("one", "two"))
 
     def renaming() -> None:
-        for command in (("clone", f"{lab.live}@s1", one), *_back_and_forth(one, two, over)):
-            subprocess.run(["/usr/sbin/zfs", *command], capture_output=True, check=False)
+        clone = ["/usr/sbin/zfs", "clone", f"{lab.live}@s1", one]
+        subprocess.run(clone, capture_output=True, check=False)
+        _rename_until(over, one, two)
 
     thread = threading.Thread(target=lambda: as_user(USER, renaming))
     thread.start()
