@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Callable
 from typing import IO
 
-from ...errors import DsgError
+from ...errors import DsgError, SystemCallError
 from ...zfs import mounts
 from ...zfs.command import ENVIRONMENT, Runner, find_binary
 from ..standing import Missing
@@ -57,6 +57,7 @@ class Delegated:
         self.runner = runner
         self.layout = layout
         self._helper: subprocess.Popen[bytes] | None = None
+        self._answered = False
         self._allowed = False
 
     def require(self) -> None:
@@ -132,7 +133,8 @@ class Delegated:
         except BrokenPipeError:
             line = b""
         if not line:
-            raise self._refused(helper)
+            raise self._gone(helper)
+        self._answered = True
         answer = json.loads(line)
         if "error" in answer:
             raise HelperError(answer["error"])
@@ -150,12 +152,20 @@ class Delegated:
             )
         return self._helper
 
-    def _refused(self, helper: subprocess.Popen[bytes]) -> MissingRight:
-        self._helper = None
-        _out, said = helper.communicate()
+    def _gone(self, helper: subprocess.Popen[bytes]) -> DsgError:
+        """Tell why there is no answer: it was never allowed to serve, or it died while it did."""
+        answered, self._helper, self._answered = self._answered, None, False
+        _out, told = helper.communicate()
+        said = told.decode("utf-8", "replace").strip()
+        if answered:
+            return SystemCallError(
+                "the helper that mounts ended in the middle of its work",
+                object=self.layout.parent,
+                details=said.splitlines()[-3:],
+            )
         return MissingRight(
             f"user {rights.user_name()} cannot start the helper that mounts: "
-            f"{said.decode('utf-8', 'replace').strip() or 'it ended without an answer'}",
+            f"{said or 'it ended without an answer'}",
             object=self.layout.parent,
         )
 
