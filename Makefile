@@ -31,11 +31,11 @@ demo: packages-demo venv ## set up what is needed and run the main job on a real
 
 test: packages-test venv ## install what the tests need and run them; of those on virtual hosts the main ones
 	@$(PYTHON) tests/tools/environments.py report
-	@$(WITH_VENV) $(PYTEST) --timeout 1800 --durations 20 -m "not long" $(PYTEST_ARGS)
+	@$(WITH_VENV) $(PYTEST) --timeout 2400 --durations 20 -m "not long" $(PYTEST_ARGS)
 
 test-fast: packages-test venv ## the same without virtual hosts
 	@$(PYTHON) tests/tools/environments.py report
-	@$(WITH_VENV) $(PYTEST) --timeout 1800 $(PYTEST_ARGS) $(WITHOUT_HOSTS)
+	@$(WITH_VENV) $(PYTEST) --timeout 2400 $(PYTEST_ARGS) $(WITHOUT_HOSTS)
 
 test-long: packages-test venv ## run what `make test` leaves out, on virtual hosts and off them: takes more than an hour
 	@$(WITH_VENV) $(PYTEST) --timeout 5400 -m long $(PYTEST_ARGS)
