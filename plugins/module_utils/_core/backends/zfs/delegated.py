@@ -19,6 +19,7 @@ from ..standing import Missing
 from . import carry_over, rights
 from .layout import Layout
 from .privileged import Direct, Privileged
+from .publish import PRIVATE
 from .rights import MissingRight
 from .state import State
 
@@ -77,7 +78,8 @@ class Delegated:
         )
 
     def _require_own(self) -> None:
-        for path in mounts.directories_of(self.layout.live):
+        private = self.layout.mount(PRIVATE)  # there where a helper died: the next one's business
+        for path in set(mounts.directories_of(self.layout.live)) - {private}:
             if mounts.mounted_at(path) == self.layout.live:  # else it is somebody else's that shows
                 rights.require_own(path)
 
