@@ -28,7 +28,8 @@ PLACES = {
         f"project/{name}": ROOT / name
         for name in (
             *("plugins/module_utils/_core", "pyproject.toml", "tests/__init__.py"),
-            *("tests/conftest.py", "tests/contract", "tests/integration/children.py"),
+            *("tests/conftest.py", "tests/sample.py", "tests/contract"),
+            "tests/integration/children.py",
             *("tests/integration/support.py", "tests/zfs/__init__.py", "tests/zfs/guest"),
         )
     },
