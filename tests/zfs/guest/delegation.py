@@ -40,11 +40,6 @@ def provision_user(parents: Sequence[str] = (PARENT,)) -> None:
         _grant(parent)
 
 
-def replace_program(content: bytes) -> None:
-    """Have sudo start something else in the helper's place; :func:`provision_user` puts it back."""
-    _write(PROGRAM, content, 0o755)
-
-
 def _grant(parent: str = PARENT) -> None:
     sh("zfs", "allow", "-u", USER, ",".join(REQUIRED), parent)
 

@@ -47,7 +47,8 @@ def matrix(scenario: str) -> dict[str, Any]:
     """Go through every point; return rows of the table, and what went wrong."""
     began = time.monotonic()
     provision_workers(1)
-    delegation.replace_program(faulty_helper.DRIVER.encode())
+    with open(delegation.PROGRAM, "w", encoding="utf-8") as stream:  # executable as it was
+        stream.write(faulty_helper.DRIVER)
     try:
         watched = HelperWalk(lab_of(f"watched-{scenario}", 0), scenario == "sync")
         faults = watched.watched()
