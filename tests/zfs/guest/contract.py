@@ -62,7 +62,8 @@ def _results(nodes: list[str]) -> dict[str, Any]:
 
     results = Results()
     options = {
-        "markers": "xdist_group: which tests run in one worker",  # there is no xdist here
+        # In place of the settings' own: there is no xdist here, which brings the first one.
+        "markers": "xdist_group: which tests run in one worker\nlong: \nroot: needs root's rights",
         "cache_dir": f"/tmp/pytest-cache-{os.getpid()}",
     }
     # Its own temporary folder: the environment still names root.
