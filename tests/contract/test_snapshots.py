@@ -77,7 +77,8 @@ def refused_restore(site: AnySite, code: str, snapshot: int, *paths: str) -> Dsg
         code, site=site, work=lambda: restore(site.repository, request._replace(check=True))
     )
     error = refused(code, site=site, work=lambda: restore(site.repository, request))
-    assert (dry.message, dry.details) == (error.message, error.details)
+    # Of a drift OpenZFS itself names the paths in a real run; a dry one walks, and says it otherwise.
+    assert (dry.message, bool(dry.details)) == (error.message, bool(error.details))
     return error
 
 
