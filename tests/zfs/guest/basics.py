@@ -292,8 +292,8 @@ def writes_behind_our_back() -> None:
         stream.write("x")
     sh("mount", "-o", "remount,ro", lab.path)
     before = (listing(lab.path, records=True), lab.local())
-    lab.refused("DSG-DRIFT", f"{lab.path}/a")
-    lab.refused("DSG-DRIFT", f"{lab.path}/a", check=True)
+    found = [lab.refused("DSG-DRIFT", f"{lab.path}/a: ", check=check) for check in (False, True)]
+    assert found[0].as_dict() == found[1].as_dict(), "a dry run says what a run says"
     assert (listing(lab.path, records=True), lab.local()) == before
     assert lab.left() == []
     sh("zfs", "rollback", f"{lab.live}@s1")

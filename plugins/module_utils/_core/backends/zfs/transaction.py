@@ -210,6 +210,23 @@ def require_unchanged(runner: Runner, layout: Layout, base: Manifest, root: str)
     _examine(runner, layout, base, layout.live, compare=by_looking(layout, base, root))
 
 
+def _by_asking(
+    runner: Runner, live: str, looking: Callable[[str, int], None]
+) -> Callable[[str, int], None]:
+    """Return how :func:`_examine` compares by ``zfs diff``: no tree is walked where there is nothing.
+
+    Where there is something, ``looking`` names it, as a dry run does; OpenZFS may see more than that.
+    """
+
+    def compare(snapshot: str, taken: int) -> None:
+        changed = runner.zfs("diff", "-H", f"{live}@{snapshot}", live).splitlines()
+        if changed:
+            looking(snapshot, taken)
+        _require_none(live, snapshot, [line.replace("\t", " ") for line in changed])
+
+    return compare
+
+
 def by_looking(layout: Layout, base: Manifest, root: str) -> Callable[[str, int], None]:
     """Return how :func:`_examine` compares without ``zfs diff``."""
 
@@ -258,9 +275,9 @@ def _examine(
     # as OpenZFS has just taken a snapshot, and a file system is written back when it turns read-only.
     if found[live][written].value not in ("0", harmless):
         if compare is None:
-            _require_no_difference(runner, live, ours)
-        else:
-            compare(ours, int(mine["creation"].value))
+            looking = by_looking(layout, base, found[live]["mountpoint"].value)
+            compare = _by_asking(runner, live, looking)
+        compare(ours, int(mine["creation"].value))
     return _Examined(
         Base(
             found[live]["guid"].value,
@@ -292,11 +309,6 @@ def _require_newest(live: str, taken: dict[str, datasets.Properties], base: Mani
             object=live,
             next_step="Run again.",
         )
-
-
-def _require_no_difference(runner: Runner, live: str, snapshot: str) -> None:
-    changed = runner.zfs("diff", "-H", f"{live}@{snapshot}", live).splitlines()
-    _require_none(live, snapshot, [line.replace("\t", " ") for line in changed])
 
 
 def _require_none(live: str, snapshot: str, changed: list[str]) -> None:
