@@ -61,7 +61,9 @@ def matrix(scenario: str, faults: str, workers: int) -> dict[str, Any]:
     half = -(-len(every) // workers)  # neighbours together: most of a half has the same outcome
     parts = in_parallel(
         workers,
-        lambda worker: share(Walk, scenario, every[worker * half : (worker + 1) * half], worker),
+        lambda worker: walk_through(
+            Walk, scenario, every[worker * half : (worker + 1) * half], worker
+        ),
     )
     rows = [row for part in parts for row in part["rows"]]
     failures = [line for part in parts for line in part["failures"]]
@@ -71,7 +73,7 @@ def matrix(scenario: str, faults: str, workers: int) -> dict[str, Any]:
     return told(rows, failures, began)
 
 
-def share(
+def walk_through(
     walks: type[Walk], scenario: str, every: list[tuple[int, Fault]], worker: int
 ) -> dict[str, Any]:
     """Go through some of the points, numbered, in one worker's place."""
@@ -81,7 +83,7 @@ def share(
     for number, fault in every:
         try:
             if walk is None:
-                name = f"{scenario}-{fault.kind.split()[0]}-{number}"
+                name = f"{scenario}-{fault.kind.split()[0].strip(',')}-{number}"
                 walk = walks(lab_of(name, worker), scenario == "sync")
             row = walk.meet(fault)
             if row:

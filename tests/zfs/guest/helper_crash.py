@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from guest import delegation, faulty_helper
-from guest.crash import Walk, lab_of, provision_workers, share, told
+from guest.crash import Walk, lab_of, provision_workers, told, walk_through
 from guest.lab import sh
 from guest.points import points, steps_of
 from guest.tape import Fault, Outcome
@@ -31,7 +31,8 @@ class HelperWalk(Walk):
         return end._replace(hit=hit)
 
     def check_end(self, fault: Fault, end: Outcome) -> None:
-        """Whatever happened there, what the user is told is true."""
+        """Whatever happened there, what the user is told is true: he lacks no right."""
+        assert end.end != "DSG-RIGHTS", end
         self.check_told(end)
 
     def watched(self) -> list[Fault]:
@@ -54,7 +55,7 @@ def matrix(scenario: str) -> dict[str, Any]:
         faults = watched.watched()
         watched.lab.clean()
         watched.lab.destroy()
-        done = share(HelperWalk, scenario, list(enumerate(faults)), 0)
+        done = walk_through(HelperWalk, scenario, list(enumerate(faults)), 0)
     finally:
         provision_workers(1)
         sh("rm", "-f", faulty_helper.ORDER)
