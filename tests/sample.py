@@ -20,6 +20,8 @@ _ZFS = (
     "test_atomic_playbook.py::test_the_docs",
     "test_crash.py::test_every_point[init-kill]",
     "test_crash.py::test_every_point[sync-kill]",
+    "test_crash.py::test_every_point_of_the_service_user[sync]",
+    "test_crash.py::test_power_cuts",
     "test_crash.py::test_reboot",
     "test_crash.py::test_the_next_sync",
     "test_delegation.py::test_case[",
