@@ -31,9 +31,12 @@ LONGEST_FIRST = (
     *("zfs", "molecule", "testbed"),
 )
 
+_TOLD = 12
+"""Lines of a failure that are told at once: the end, where the error is."""
+
 
 class _AtOnce:
-    """Names what failed when it fails: a run that somebody ends has no summary to name it in."""
+    """Tells what failed when it fails: a run that somebody ends has no summary to tell it in."""
 
     def __init__(self, terminal: pytest.TerminalReporter) -> None:
         self.terminal = terminal
@@ -42,6 +45,19 @@ class _AtOnce:
         if report.failed:
             self.terminal.ensure_newline()
             self.terminal.write_line(f"FAILED {report.nodeid} ({report.when})", red=True)
+            for line in report.longreprtext.splitlines()[-_TOLD:]:
+                self.terminal.write_line(f"  {line}")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run take a part of the longest sweeps."""
+    parser.addoption(
+        "--stride",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of the sweeps on virtual hosts, take every Nth point (an odd number: both befores and afters)",
+    )
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -51,6 +51,9 @@ from tests.zfs import table
 pytest_plugins = ["tests.zfs.conftest"]
 table.MATRIX = ("test_first", "test_second[kill]", "test_second[error]")
 """
+OPTION = """
+from tests.conftest import pytest_addoption
+"""
 FILLING = """
 import pytest
 
@@ -133,6 +136,13 @@ def test_a_part_does_not_replace_the_whole_table(suite: Suite) -> None:
     assert {name: text for name, text in suite.kept().items() if name in whole} == whole
     part = suite.kept()["zfs-crash-table-part.md"]
     assert "nothing was told by test_second[kill]." in part and "DSG-ZFS" in part
+
+
+def test_every_third_point_is_a_part(suite: Suite) -> None:
+    (suite.folder / "conftest.py").write_text(f"{MATRIX}{OPTION}")
+    done = suite.run("-n", "0", "--stride", "3")
+    assert "Only a part: only one point in 3 was tried." in done.stdout, done
+    assert set(suite.kept()) == {"zfs-crash-table-part.txt", "zfs-crash-table-part.md"}
 
 
 def test_a_whole_table_that_is_not_the_one_of_the_docs_fails_the_run(suite: Suite) -> None:

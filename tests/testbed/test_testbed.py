@@ -22,6 +22,7 @@ from tests.integration.pages import Page
 from tests.testbed import build, recipe, ssh, state, tools
 from tests.testbed.bed import Bed, Host, reap
 from tests.testbed.fixtures import StartHosts, testbed, zfs_host, zfs_hosts
+from tests.testbed.pools import zpool
 from tests.testbed.store import HERE, BedError, cache
 from tests.tools.collection import environment, run
 
@@ -95,8 +96,8 @@ def test_openzfs_is_recent_and_pools_work(zfs_host: Host) -> None:
     first = zfs_host.run("zfs", "version").stdout.splitlines()[0]
     version = tuple(int(part) for part in first.split("-")[1].split(".")[:2])
     assert version >= (2, 3)
-    zfs_host.run("zpool", "create", "tank", "mirror", *zfs_host.disks[:2])
-    zfs_host.run("zpool", "add", "tank", "special", "mirror", *zfs_host.disks[2:4])
+    zpool(zfs_host, "create", "tank", "mirror", *zfs_host.disks[:2])
+    zpool(zfs_host, "add", "tank", "special", "mirror", *zfs_host.disks[2:4])
     zfs_host.run("zfs", "create", "tank/data")
     zfs_host.run("tee", "/tank/data/file", input="content")
     zfs_host.run("zfs", "snapshot", "tank/data@one")
@@ -113,7 +114,7 @@ def test_clock_is_right_after_a_restore(zfs_host: Host) -> None:
 
 
 def test_reset_gives_a_clean_state(zfs_host: Host) -> None:
-    zfs_host.run("zpool", "create", "tank", zfs_host.disks[0])
+    zpool(zfs_host, "create", "tank", zfs_host.disks[0])
     zfs_host.run("touch", "/root/left")
     zfs_host.reset()
     assert zfs_host.run("zpool", "list", "-H").stdout == ""
@@ -123,7 +124,7 @@ def test_reset_gives_a_clean_state(zfs_host: Host) -> None:
 
 
 def test_power_cut_keeps_a_synced_pool_and_loses_memory(zfs_host: Host) -> None:
-    zfs_host.run("zpool", "create", "tank", zfs_host.disks[0])
+    zpool(zfs_host, "create", "tank", zfs_host.disks[0])
     # Nothing reaches the disk by itself for a minute.
     zfs_host.run("tee", "/sys/module/zfs/parameters/zfs_txg_timeout", input="60")
     zfs_host.run("tee", "/tank/synced", input="here to stay")
@@ -141,7 +142,7 @@ def test_power_cut_keeps_a_synced_pool_and_loses_memory(zfs_host: Host) -> None:
 
 
 def test_reboot_keeps_everything(zfs_host: Host) -> None:
-    zfs_host.run("zpool", "create", "tank", zfs_host.disks[0])
+    zpool(zfs_host, "create", "tank", zfs_host.disks[0])
     zfs_host.run("tee", "/tank/file", input="content")
     before = zfs_host.boot_id()
     zfs_host.reboot()
@@ -152,7 +153,7 @@ def test_reboot_keeps_everything(zfs_host: Host) -> None:
 
 
 def test_a_kept_state_comes_back_running_or_off(zfs_host: Host) -> None:
-    zfs_host.run("zpool", "create", "tank", zfs_host.disks[0])
+    zpool(zfs_host, "create", "tank", zfs_host.disks[0])
     zfs_host.run("touch", "/tank/kept")
     zfs_host.save("pool")
     zfs_host.run("zpool", "destroy", "tank")

@@ -65,6 +65,17 @@ def guest() -> Iterator[Guest]:
 
 
 @pytest.fixture
+def stride(request: pytest.FixtureRequest) -> int:
+    """Return how many points of a sweep make one that is tried: 1 where all are."""
+    return _stride(request.config)
+
+
+def _stride(config: pytest.Config) -> int:
+    found: int = config.getoption("stride", 1)
+    return found
+
+
+@pytest.fixture
 def table(request: pytest.FixtureRequest) -> Callable[[list[Row]], None]:
     """Return a function that adds rows to the crash matrix's table: printed and kept at the end."""
 
@@ -90,11 +101,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     found = dict(_told(reporter, _ROWS)) if reporter else {}
     if not found or hasattr(session.config, "workerinput"):  # a worker has seen a part at most
         return
-    table = Table(found)
+    table = Table(found, _stride(session.config))
     page = table.save(session.config.rootpath / "build")
     session.config.stash[_TABLE] = lines = [*table.text().splitlines(), f"({page})"]
-    if table.lacking:
-        lines.append(f"Only a part: nothing was told by {', '.join(table.lacking)}.")
+    if table.part:
+        lines.append(table.part)
         return
     published = session.config.rootpath / "docs" / "crash-table.md"
     differing = differences(published.read_text(encoding="utf-8"), table.page())

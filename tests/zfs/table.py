@@ -59,14 +59,15 @@ Row = list[str]
 class Table:
     """Rows of the table by test: operation, step, fault, end of the run, published tree.
 
-    ``lacking`` are the tests that gave none.
+    ``part`` says which part of the whole it is, '' where it is all. ``stride``: the sweeps took every
+    so manieth point.
     """
 
-    def __init__(self, found: dict[str, list[Row]]) -> None:
+    def __init__(self, found: dict[str, list[Row]], stride: int = 1) -> None:
         unknown = set(found) - set(MATRIX)
         assert not unknown, f"{unknown} are not in MATRIX ({__file__})"
         self.rows = [row for test in MATRIX for row in found.get(test, [])]
-        self.lacking = [test for test in MATRIX if not found.get(test)]
+        self.part = _part([test for test in MATRIX if not found.get(test)], stride)
 
     def text(self) -> str:
         """Return the table as text, one line for every point."""
@@ -79,8 +80,8 @@ class Table:
     def page(self) -> str:
         """Return the table for readers: one line for each step, equal neighbours together."""
         parts = [_INTRODUCTION]
-        if self.lacking:
-            parts.append(f"This is a part of it: nothing was told by {', '.join(self.lacking)}.\n")
+        if self.part:
+            parts.append(f"{self.part}\n")
         for operation in dict.fromkeys(row[0] for row in self.rows):
             parts.append(_section(operation, [row[1:] for row in self.rows if row[0] == operation]))
         return "\n".join(parts)
@@ -88,11 +89,17 @@ class Table:
     def save(self, folder: Path) -> Path:
         """Write both where build artifacts are kept, a part under a name of its own; return the page."""
         folder.mkdir(exist_ok=True)
-        name = f"{_ARTIFACT}-part" if self.lacking else _ARTIFACT
+        name = f"{_ARTIFACT}-part" if self.part else _ARTIFACT
         (folder / f"{name}.txt").write_text(self.text(), encoding="utf-8")
         page = folder / f"{name}.md"
         page.write_text(self.page(), encoding="utf-8")
         return page
+
+
+def _part(lacking: list[str], stride: int) -> str:
+    told = [f"only one point in {stride} was tried"] if stride > 1 else []
+    told += [f"nothing was told by {', '.join(lacking)}"] if lacking else []
+    return f"Only a part: {'; '.join(told)}." if told else ""
 
 
 def differences(published: str, made: str) -> list[str]:

@@ -28,19 +28,24 @@ def check(done: dict[str, Any], table: Add, say: Say) -> None:
 
 @pytest.mark.parametrize("faults", ["kill", "error"])
 @pytest.mark.parametrize("scenario", ["init", "sync"])
-def test_every_point(guest: Guest, table: Add, say: Say, scenario: str, faults: str) -> None:
+def test_every_point(
+    guest: Guest, table: Add, say: Say, stride: int, scenario: str, faults: str
+) -> None:
     """Recover twice, compare bit for bit, verify, look for leaks, and sync again."""
-    done = guest.do("crash.matrix", scenario=scenario, faults=faults, workers=WORKERS)
+    done = guest.do(
+        "crash.matrix", scenario=scenario, faults=faults, workers=WORKERS, stride=stride
+    )
     check(done, table, say)
     assert {row[-1] for row in done["rows"]} == {"old", "new"}
 
 
 @pytest.mark.parametrize("scenario", ["init", "sync"])
-def test_every_point_of_the_service_user(guest: Guest, table: Add, say: Say, scenario: str) -> None:
+def test_every_point_of_the_service_user(
+    guest: Guest, table: Add, say: Say, stride: int, scenario: str
+) -> None:
     """The same with grants and the helper in place of root's rights, at all that changes something."""
-    done = guest.do(
-        "crash.matrix", user="dsg", scenario=scenario, faults="changes", workers=WORKERS
-    )
+    arguments = {"scenario": scenario, "workers": WORKERS, "stride": stride}
+    done = guest.do("crash.matrix", user="dsg", faults="changes", **arguments)
     check(done, table, say)
     assert {row[-1] for row in done["rows"]} == {"old", "new"}
 
@@ -70,19 +75,19 @@ def test_every_recovery(guest: Guest, table: Add, say: Say) -> None:
     assert {row[-1] for row in done["rows"]} == {"old", "new"}
 
 
-def test_the_next_sync_recovers_by_itself(guest: Guest, table: Add, say: Say) -> None:
-    check(guest.do("crash.alone", workers=WORKERS), table, say)
+def test_the_next_sync_recovers_by_itself(guest: Guest, table: Add, say: Say, stride: int) -> None:
+    check(guest.do("crash.alone", workers=WORKERS, stride=stride), table, say)
 
 
-def test_power_cuts(guest: Guest, table: Add, say: Say) -> None:
+def test_power_cuts(guest: Guest, table: Add, say: Say, stride: int) -> None:
     """The host goes down in the middle of everything, and once more while everything recovers."""
-    began = guest.do("power.first", workers=WORKERS)
+    began = guest.do("power.first", workers=WORKERS, stride=stride)
     say(began)
     _cut(guest)
     again = guest.do("power.second", workers=WORKERS, unit=_unit())
     say({key: again[key] for key in ("stopped", "seconds")})
     assert again["failures"] == [], "\n".join(again["failures"])
-    assert again["stopped"] > 5
+    assert again["stopped"] > began["points"] // 8
     _cut(guest)
     done = guest.do("power.third", workers=WORKERS)
     check(done, table, say)

@@ -19,6 +19,7 @@ import yaml
 from tests.integration.pages import BLOCK
 from tests.integration.playbooks import Play
 from tests.testbed.bed import Bed, Host
+from tests.testbed.pools import zpool
 from tests.tools.collection import ROOT, InstalledCollection
 from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
 from tests.zfs.playbooks import LISTING
@@ -119,7 +120,7 @@ def bed() -> Iterator[Bed]:
     with Bed(f"pytest-fleet-{os.getpid()}").use(FAR) as bed:
         for name in FAR:
             host = bed.host(name)
-            host.run("zpool", "create", "-O", "mountpoint=none", "tank", host.disks[0])
+            zpool(host, "create", "-O", "mountpoint=none", "tank", host.disks[0])
         yield bed
 
 

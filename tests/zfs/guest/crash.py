@@ -52,12 +52,15 @@ def told(rows: list[Row], failures: list[str], began: float) -> dict[str, Any]:
 # --- init and sync
 
 
-def matrix(scenario: str, faults: str, workers: int) -> dict[str, Any]:
-    """Go through every point of a scenario; return rows of the table, and what went wrong."""
+def matrix(scenario: str, faults: str, workers: int, stride: int = 1) -> dict[str, Any]:
+    """Go through every point of a scenario, or every ``stride``-th one, in order.
+
+    Return rows of the table, and what went wrong.
+    """
     began = time.monotonic()
     provision_workers(workers)
     steps = recorded(lambda: lab_of("watched", 0))[scenario]
-    every = list(enumerate(points(steps, faults)))
+    every = list(enumerate(points(steps, faults)))[::stride]
     half = -(-len(every) // workers)  # neighbours together: most of a half has the same outcome
     parts = in_parallel(
         workers,
@@ -290,11 +293,11 @@ def _chain(walk: Walk, crash: Fault, kind: str) -> list[Row]:
     return [[end.hit, kind, end.end, side] for end in met]
 
 
-def alone(workers: int) -> dict[str, Any]:
-    """Nobody has to call recovery: the next sync does it by itself, at every place."""
+def alone(workers: int, stride: int = 1) -> dict[str, Any]:
+    """Nobody has to call recovery: the next sync does it by itself, at every (``stride``-th) place."""
     began = time.monotonic()
     provision_workers(workers)
-    jobs = list(DECISIVE.items())
+    jobs = list(DECISIVE.items())[::stride]
 
     def share(worker: int) -> dict[str, Any]:
         rows, failures = [], []

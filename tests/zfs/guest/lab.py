@@ -54,13 +54,16 @@ def provision_pool(disk: str) -> None:
 
 
 def create_pool(name: str, disk: str) -> None:
-    """Make a pool; once more where udev was late with the links of the disk's new partitions."""
+    """Make a pool; again where udev was late with the links of the disk's new partitions."""
     argv = ("zpool", "create", "-f", "-O", "mountpoint=none", name, disk)
-    try:
-        sh(*argv)
-    except AssertionError:
-        sh("udevadm", "settle")
-        sh(*argv)
+    for left in range(4, -1, -1):
+        try:
+            sh(*argv)
+            return
+        except AssertionError:
+            if not left:
+                raise
+            sh("udevadm", "settle")
 
 
 def provision(parent: str, mountpoint: str, *further: str) -> None:

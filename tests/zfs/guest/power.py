@@ -24,14 +24,14 @@ UNIT = "dsg-recover.service"
 _PLACE = "/root/cuts"
 
 
-def first(workers: int) -> dict[str, Any]:
-    """Bring a repository to each of the points of init and sync, and leave it there."""
+def first(workers: int, stride: int = 1) -> dict[str, Any]:
+    """Bring a repository to each (``stride``-th) of the points of init and sync, and leave it there."""
     began = time.monotonic()
     provision_place(0)
     os.makedirs(_PLACE)
     steps = recorded(lambda: lab_of("watched", 0))
     jobs = [(scenario, fault) for scenario in steps for fault in points(steps[scenario], "power")]
-    jobs += [("steady", Fault("nothing", STOP_AFTER))]
+    jobs = [*jobs[::stride], ("steady", Fault("nothing", STOP_AFTER))]
 
     def share(worker: int) -> dict[str, Any]:
         # The decisive points come last: what was written there has the least time to reach the disk.
