@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.testbed.groups import group
 from tests.tools.collection import ROOT, Result, run
 from tests.zfs.table import MATRIX as WHOLE
 from tests.zfs.table import differences
@@ -43,6 +44,14 @@ def test_a_group_stays_in_one_worker(tmp_path: Path) -> None:
     run([*argv, tmp_path], cwd=tmp_path).must_succeed()
     workers = (tmp_path / "workers").read_text().split()
     assert (len(workers), len(set(workers))) == (6, 1)
+
+
+@pytest.mark.parametrize(("processors", "groups"), [(1, 1), (2, 1), (5, 1), (6, 2), (None, 1)])
+def test_hosts_wait_for_each_other_where_processors_are_few(
+    monkeypatch: pytest.MonkeyPatch, processors: int | None, groups: int
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: processors)
+    assert len({group("zfs"), group("molecule")}) == groups
 
 
 MATRIX = """

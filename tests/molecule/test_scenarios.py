@@ -16,6 +16,7 @@ import pytest
 
 from tests.integration.pages import Page
 from tests.testbed.bed import Bed
+from tests.testbed.groups import group
 from tests.testbed.store import cache
 from tests.tools import collection
 from tests.tools.collection import BIN, InstalledCollection, environment, run
@@ -41,7 +42,7 @@ def test_default_on_localhost(tmp_path: Path, installed_collection: InstalledCol
     molecule(installed_collection, "default", tmp_path)
 
 
-@pytest.mark.xdist_group("molecule")
+@pytest.mark.xdist_group(group("molecule"))
 def test_zfs_on_three_virtual_hosts(
     tmp_path: Path, installed_collection: InstalledCollection
 ) -> None:
@@ -57,7 +58,7 @@ def test_zfs_on_three_virtual_hosts(
 
 
 @pytest.mark.long
-@pytest.mark.xdist_group("molecule")
+@pytest.mark.xdist_group(group("molecule"))
 def test_zfs_step_by_step(tmp_path: Path) -> None:
     """The block of docs/testbed.md as it is, in a checkout of its own."""
     copy = collection.clean_copy(tmp_path)

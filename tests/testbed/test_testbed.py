@@ -22,13 +22,14 @@ from tests.integration.pages import Page
 from tests.testbed import build, recipe, ssh, state, tools
 from tests.testbed.bed import Bed, Host, reap
 from tests.testbed.fixtures import StartHosts, testbed, zfs_host, zfs_hosts
+from tests.testbed.groups import group
 from tests.testbed.pools import zpool
 from tests.testbed.store import HERE, BedError, cache
 from tests.tools.collection import environment, run
 
 __all__ = ["testbed", "zfs_host", "zfs_hosts"]
 
-pytestmark = pytest.mark.xdist_group("testbed")  # they share their hosts
+pytestmark = pytest.mark.xdist_group(group("testbed"))  # they share their hosts
 
 
 def alive(pid: int) -> bool:

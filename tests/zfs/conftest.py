@@ -15,6 +15,7 @@ import pytest
 
 from tests.sample import below_tests, is_long
 from tests.testbed.bed import Bed
+from tests.testbed.groups import group
 from tests.zfs.link import Guest
 from tests.zfs.table import Row, Table, differences
 
@@ -43,10 +44,10 @@ GROUPS = {
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Keep the tests of a group, and with it its host, in one worker."""
     if HERE in item.path.parents:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
+        item.add_marker(pytest.mark.xdist_group(group(_hosts(item))))
 
 
-def _group(item: pytest.Item) -> str:
+def _hosts(item: pytest.Item) -> str:
     if not is_long(below_tests(item)):
         return "zfs"
     swept = "table" in getattr(item, "fixturenames", ())
