@@ -29,7 +29,7 @@ help: ## show this list
 demo: packages-demo venv ## set up what is needed and run the main job on a real tree
 	@$(WITH_VENV) demo/run
 
-test: packages-test venv ## install what the tests need and run them; of those on virtual hosts the main ones
+test: packages-test venv ## install what the tests need and run them; of those on virtual hosts the main ones, of the crash matrix a third
 	@$(PYTHON) tests/tools/environments.py report
 	@$(WITH_VENV) $(PYTEST) --timeout 2400 --durations 20 --stride 3 -m "not long" $(PYTEST_ARGS)
 
@@ -37,10 +37,10 @@ test-fast: packages-test venv ## the same without virtual hosts
 	@$(PYTHON) tests/tools/environments.py report
 	@$(WITH_VENV) $(PYTEST) --timeout 2400 $(PYTEST_ARGS) $(WITHOUT_HOSTS)
 
-test-long: packages-test venv ## run what `make test` leaves out, on virtual hosts and off them: takes more than an hour
+test-long: packages-test venv ## run the tests that `make test` leaves out, on virtual hosts and off them, takes hours
 	@$(WITH_VENV) $(PYTEST) --timeout 5400 -m long $(PYTEST_ARGS)
 
-test-zfs: packages-test venv ## run every test on virtual hosts with real OpenZFS: takes more than an hour
+test-zfs: packages-test venv ## run every test on virtual hosts with real OpenZFS, the crash matrix whole, takes hours
 	@$(WITH_VENV) $(PYTEST) --timeout 5400 $(PYTEST_ARGS) tests/testbed tests/zfs tests/molecule
 
 molecule: venv ## run a scenario of Molecule on this checkout: make molecule SCENARIO=zfs

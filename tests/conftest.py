@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -49,14 +50,21 @@ class _AtOnce:
                 self.terminal.write_line(f"  {line}")
 
 
+def _odd(text: str) -> int:
+    """Read a number of points: every second one would be befores alone."""
+    if not text.isascii() or not text.isdecimal() or int(text) % 2 == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no odd number from 1 on")
+    return int(text)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let a run take a part of the longest sweeps."""
     parser.addoption(
         "--stride",
-        type=int,
+        type=_odd,
         default=1,
         metavar="N",
-        help="of the sweeps on virtual hosts, take every Nth point (an odd number: both befores and afters)",
+        help="of the sweeps on virtual hosts, take every Nth point; an odd number",
     )
 
 

@@ -152,6 +152,8 @@ def test_every_third_point_is_a_part(suite: Suite) -> None:
     done = suite.run("-n", "0", "--stride", "3")
     assert "Only a part: only one point in 3 was tried." in done.stdout, done
     assert set(suite.kept()) == {"zfs-crash-table-part.txt", "zfs-crash-table-part.md"}
+    for refused in ("2", "0", "-1", "all"):
+        assert "is no odd number" in suite.run("-n", "0", "--stride", refused).stderr
 
 
 def test_a_whole_table_that_is_not_the_one_of_the_docs_fails_the_run(suite: Suite) -> None:
