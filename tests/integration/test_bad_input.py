@@ -924,6 +924,7 @@ def test_a_base_that_is_empty_as_an_unmounted_one_is(site):
     os.mkdir(site.base)
     error = refused_everywhere(site, "DSG-REPOSITORY", ann)
     assert "not provisioned" in error.message
+    assert "mount" in error.next_step, "it may have been, and is not mounted"
     assert "dsg.storage.provision" in error.next_step
 
 

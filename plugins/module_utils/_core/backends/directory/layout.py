@@ -129,7 +129,8 @@ class Layout:
             raise RepositoryError(
                 "this base directory is not provisioned for the directory backend",
                 object=self.base,
-                next_step="Run the playbook dsg.storage.provision (role dsg.storage.repository).",
+                next_step="If it was provisioned, its file system is not mounted: mount it. "
+                "Otherwise run the playbook dsg.storage.provision.",
             ) from None
         _check_marker(marker, content)
 
