@@ -58,7 +58,8 @@ options:
       - V(committed) publishes, and prepares first where that was not done. It is refused where
         somebody else published, wrote to the published tree, or took a snapshot of it since the
         transaction began. The transaction is then still there, to be rolled back. Where nothing
-        differs no snapshot is made, and the transaction is dropped.
+        differs no snapshot is made, and the transaction is ended. Repeated it changes nothing; of
+        transactions that had nothing to publish, the repository remembers the last one.
       - V(rolled_back) throws the transaction away. It is fine if there is none, and an error if it
         has been committed.
       - V(recovered) finishes or undoes all that is left on the repository, including every open
@@ -131,12 +132,14 @@ EXAMPLES = r"""
         dest: "{{ release.work_path }}"
         owner: root
         group: root
+      when: not ansible_check_mode  # there is no directory then
 
     - name: Write its configuration
       ansible.builtin.template:
         src: config.ini.j2
         dest: "{{ release.work_path }}/config.ini"
         mode: "0644"
+      when: not ansible_check_mode
 
     - name: Publish both at once
       dsg.storage.dsg_zfs_txn:

@@ -17,7 +17,7 @@ from _core.backends.registry import open_repository
 from _core.errors import DsgError
 from _core.sync.engine import run
 from guest.as_user import later
-from guest.lab import MOUNTPOINT, Lab, listing, sh
+from guest.lab import MOUNTPOINT, PARENT, Lab, listing, sh
 
 
 def init_sync_and_nothing_to_do() -> None:
@@ -254,6 +254,64 @@ def snapshots_of_others() -> None:
     assert lab.snapshots() == ["s1", "daily-1", "s2", "meanwhile", "s3", "s4"]
     lab.clean()
     lab.destroy()
+
+
+def what_would_stop_the_commit_later_stops_it() -> None:
+    """A dataset made below it meanwhile, and a quota that would only be met when the clone is promoted."""
+    lab = Lab("late")
+    with open(f"{lab.copy('wc')}/big", "wb") as stream:
+        stream.write(os.urandom(6 << 20))
+    lab.sync()
+    before = lab.published()
+    lab.put("a", "1")
+    with _Before(lambda: sh("zfs", "create", "-u", f"{lab.live}/child")):
+        lab.refused("DSG-REPOSITORY", f"{lab.live}/child", "child datasets")
+    assert lab.published() == before
+    sh("zfs", "destroy", f"{lab.live}/child")
+    lab.clean()
+    sh("zfs", "set", "quota=10M", lab.live)
+    with open(f"{lab.copy('wc')}/big", "wb") as stream:
+        stream.write(os.urandom(7 << 20))
+    local = lab.local()
+    lab.refused("DSG-SYSTEM", "quota of 10485760")
+    assert (lab.published(), lab.local(), lab.snapshots()) == (before, local, ["s1"])
+    lab.clean()
+    sh("zfs", "set", "quota=20M", lab.live)
+    done = lab.sync()
+    assert (done.snapshot, done.pending_cleanup) == (2, [])
+    lab.clean()
+    lab.destroy()
+
+
+def a_snapshot_directory_that_shows() -> None:
+    """With snapdir=visible nothing else is: init, sync, a dry run behind a remount, a pull."""
+    sh("zfs", "set", "snapdir=visible", PARENT)
+    lab = Lab("visible")
+    lab.put("a", "1")
+    assert lab.sync().operation == "init"
+    assert os.listdir(lab.path).count(".zfs") == 1
+    lab.put("a", "22")
+    assert lab.sync().snapshot == 2
+    _read_with_times(lab)
+    lab.put("a", "333")
+    assert lab.sync(check=True).plan.counts()["upload"] == 1
+    assert lab.sync().snapshot == 3
+    assert lab.sync("other").operation == "clone"
+    assert lab.local("other") == lab.local()
+    lab.clean()
+    lab.destroy()
+    sh("zfs", "inherit", "snapdir", PARENT)
+
+
+def _read_with_times(lab: Lab) -> None:
+    """Have OpenZFS count bytes as written although no name and no content differs."""
+    sh("zfs", "set", "atime=on", lab.live)
+    sh("mount", "-o", "remount,rw,strictatime", lab.path)
+    with open(f"{lab.path}/a", encoding="utf-8") as stream:
+        stream.read()
+    sh("mount", "-o", "remount,ro", lab.path)
+    sh("zfs", "inherit", "atime", lab.live)
+    assert sh("zfs", "get", "-Hpo", "value", "written@s2", lab.live) != "0"
 
 
 class _Before:

@@ -279,7 +279,9 @@ def _chain(walk: Walk, crash: Fault, kind: str) -> list[Row]:
         known = frozenset(one.hit for one in met)
         end = lab.attempt(lab.recover, Fault("", kind, known=known))
         assert end.end != "crashed" and "record are unchanged" not in end.text, end
-        now = lab.published() or tree  # nothing is mounted yet: not in a sync, as readers tell
+        seen = lab.published()
+        assert seen or not walk.marked, "a tree that is published is never away"
+        now = seen or tree  # a first one may not be mounted yet
         assert now in (new, tree), {"old": old, "new": new, "now": now}
         tree = now
         if not end.hit:

@@ -69,6 +69,12 @@ def life_cycle() -> None:
     nothing = case.commit()
     assert (nothing.changed, nothing.snapshot, lab.snapshots()) == (False, 2, ["s1", "s2"])
     lab.clean()
+    facts = lab.facts()
+    again = case.commit()
+    assert (again.changed, again.snapshot) == (False, 2), again
+    assert lab.facts() == facts
+    case.begin(txn_id=case.txn_id)
+    assert case.rollback().changed
     case.refused("DSG-REPOSITORY", "no open transaction", step=case.commit)
     case.end()
 

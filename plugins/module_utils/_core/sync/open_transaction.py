@@ -54,7 +54,7 @@ def prepare(request: TransactionRequest) -> TransactionResult:
 
 
 def commit(request: TransactionRequest) -> TransactionResult:
-    """Publish; prepares first where that was not done. Nothing to publish: drops the transaction.
+    """Publish; prepares first where that was not done. Nothing to publish: ends the transaction.
 
     Raises :class:`DriftError`, with the transaction still there, where somebody else published, wrote
     or took a snapshot since it began.
@@ -127,6 +127,8 @@ class _Step:
             if self.base is not None:
                 self.held.require_unchanged(self.base)
             return
+        if self._had_nothing():
+            opened.forget(self.held.runner, self.held.layout)
         try:
             transaction.open(self.request.lease)
         except BaseException:
@@ -164,11 +166,11 @@ class _Step:
         with self._repository():
             transaction = self._resume()
             if transaction is None:
-                return self.result if self._is_committed() else self._foretell()
+                return self.result if self._is_ended() else self._foretell()
             tree = None if transaction.prepared else self._examine(transaction)
             if self._has_nothing(transaction, tree):
                 if not self.request.check:
-                    self._close()
+                    self._end_without_changes()
                 return self.result
             self.result.changed = True
             if self.request.check:
@@ -249,6 +251,16 @@ class _Step:
                 self.result.manifest_digest = header.digest
                 self.result.operation = INIT if number == 1 else SYNC
         return True
+
+    def _is_ended(self) -> bool:
+        """Tell whether a commit of it succeeded, with something to publish or without."""
+        return self._is_committed() or self._had_nothing()
+
+    def _had_nothing(self) -> bool:
+        txn_id = self.request.txn_id
+        return bool(txn_id) and opened.ended_without_changes(
+            self.held.runner, self.held.layout, txn_id
+        )
 
     def _refuse_committed(self) -> None:
         if self._is_committed():
@@ -343,6 +355,12 @@ class _Step:
         require_not_committed(self.held, self.result.txn_id, self.result.base, cause, unchanged)
         if isinstance(cause, DriftError):
             cause.next_step = opened.BEGIN_AGAIN
+
+    def _end_without_changes(self) -> None:
+        held = self.held
+        self.result.pending_cleanup = opened.end_without_changes(
+            held.runner, held.layout, held.privileged, self.result.txn_id
+        )
 
     def _close(self) -> bool:
         """Destroy the transaction; tell whether there was one."""

@@ -19,19 +19,21 @@ from . import record as records
 from .layout import OLD, STAGE, TXN, snapshot_number
 from .privileged import Privileged
 from .record import Record
-from .state import Dataset, State, look
+from .state import Dataset, State, look, refuse_children
 
 
 def switch(runner: Runner, privileged: Privileged, state: State, record: Record) -> State:
     """Give the live name and mountpoint of a committed transaction to its clone.
 
     Returns what was read back. Raises :class:`ZfsError` with the evidence, and touches nothing,
-    where the datasets are not in a state that a transaction can have left.
+    where the datasets are not in a state that a transaction can have left, and
+    :class:`RepositoryError` where somebody made a dataset below the old tree.
     """
     layout = state.layout
     old, stage = (layout.work(kind, record.txn_id) for kind in (OLD, STAGE))
     staged = _guid(state.work.get(stage)) == record.stage_guid
     if staged and _guid(state.live) == record.old_guid and old not in state.work:
+        refuse_children(layout, state.children)
         runner.zfs("rename", "-u", layout.live, old)
         runner.zfs("rename", "-u", stage, layout.live)
     elif staged and state.live is None and _guid(state.work.get(old)) == record.old_guid:

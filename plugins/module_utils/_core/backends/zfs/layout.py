@@ -27,6 +27,8 @@ OPEN = "dsg:open"
 HELD = "dsg:held"
 """Set beside it on one that is prepared, and waits for a decision that was or will be made elsewhere."""
 RECORD_PLAIN, RECORD_HEX = "dsg:commit.n.", "dsg:commit.h."
+NOTHING_PLAIN, NOTHING_HEX = "dsg:nothing.n.", "dsg:nothing.h."
+"""Which open transaction was ended last as it had nothing to publish, for its repetition."""
 PARENT_MARK, PARENT_FORMAT = "dsg:parent", "1"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -102,10 +104,19 @@ class Layout:
 
     @property
     def record(self) -> str:
-        """Return the property of the container that commits; only lower case is allowed there."""
+        """Return the property of the container that commits."""
+        return self._property(RECORD_PLAIN, RECORD_HEX)
+
+    @property
+    def nothing(self) -> str:
+        """Return the property of the container that names a transaction without changes."""
+        return self._property(NOTHING_PLAIN, NOTHING_HEX)
+
+    def _property(self, plain: str, encoded: str) -> str:
+        """Return a property's name; only lower case is allowed there."""
         if _PLAIN.fullmatch(self.name):
-            return f"{RECORD_PLAIN}{self.name}"
-        return f"{RECORD_HEX}{self.name.encode().hex()}"
+            return f"{plain}{self.name}"
+        return f"{encoded}{self.name.encode().hex()}"
 
 
 def name_of_work(last: str) -> str:

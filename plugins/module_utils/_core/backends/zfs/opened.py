@@ -191,6 +191,27 @@ def is_open(runner: Runner, layout: Layout, txn_id: str) -> bool:
     return any(dataset.mark for dataset in _work_of(look(runner, layout), txn_id))
 
 
+def end_without_changes(
+    runner: Runner, layout: Layout, privileged: Privileged, txn_id: str
+) -> list[str]:
+    """End an open transaction that has nothing to publish, and remember it; return what has to wait.
+
+    No snapshot tells of it, and whoever lost the answer may ask again.
+    """
+    runner.zfs("set", f"{layout.nothing}={txn_id}", layout.container)
+    return close(runner, layout, privileged, txn_id)[1]
+
+
+def ended_without_changes(runner: Runner, layout: Layout, txn_id: str) -> bool:
+    """Tell whether it is the transaction that was ended last as it had nothing to publish."""
+    return look(runner, layout).nothing == txn_id
+
+
+def forget(runner: Runner, layout: Layout) -> None:
+    """Forget that transaction: one with its id is begun anew."""
+    runner.zfs("inherit", layout.nothing, layout.container)
+
+
 def resume(
     runner: Runner, layout: Layout, privileged: Privileged, txn_id: str, base: Manifest | None
 ) -> OpenTransaction | None:

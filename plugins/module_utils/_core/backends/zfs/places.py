@@ -40,7 +40,8 @@ def hand_over(directory: str, uid: int, gid: int) -> None:
     """Give a dataset's root directory, as OpenZFS made it, to the user who is to fill it."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        if os.fstat(fd).st_uid == 0 and not os.listdir(fd):
+        # With snapdir=visible a new dataset shows its snapshots' directory.
+        if os.fstat(fd).st_uid == 0 and set(os.listdir(fd)) <= {".zfs"}:
             os.fchown(fd, uid, gid)
     finally:
         os.close(fd)

@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ...errors import RepositoryError
+from ...errors import RepositoryError, capped
 from ...zfs.command import Runner
-from ...zfs.datasets import LOCAL, NOTHING, Properties, Value, read
+from ...zfs.datasets import LOCAL, NOTHING, Properties, Value, own, read
 from . import record as records
 from .layout import HELD, OLD, OPEN, PARENT_FORMAT, PARENT_MARK, STAGE, TXN, Layout
 from .record import Record
@@ -47,13 +48,19 @@ NO_PARENT = Parent("", False, False)
 
 
 class State(NamedTuple):
-    """``work`` holds this repository's datasets in the container, by name; ``live`` may be absent."""
+    """``work`` holds this repository's datasets in the container, by name; ``live`` may be absent.
+
+    ``children`` are datasets below it, which are nobody's of ours.
+    ``nothing`` is the open transaction that was ended last as it had nothing to publish ('': none).
+    """
 
     layout: Layout
     parent: Parent
     live: Dataset | None
     work: dict[str, Dataset]
     record: Record | None
+    children: Sequence[str] = ()
+    nothing: str = ""
 
     @property
     def path(self) -> str:
@@ -102,13 +109,28 @@ _NAMES = (
 )
 
 
+def refuse_children(layout: Layout, found: Iterable[str]) -> None:
+    """Refuse to replace a repository with datasets below it, which would go with the old tree.
+
+    It is nothing that :func:`look` stops at: a transaction that met them has to be undone.
+    """
+    children = [name for name in found if name.startswith(f"{layout.live}/")]
+    if children:
+        raise RepositoryError(
+            "it has child datasets, which a transaction would not carry over",
+            object=layout.live,
+            next_step="Move them out of the repository.",
+            details=capped(children),
+        )
+
+
 def look(runner: Runner, layout: Layout) -> State:
     """Read the state with one command.
 
     Raises :class:`RepositoryError` where the parent is not provisioned, or where what has the
     repository's name is nothing that a transaction could replace.
     """
-    found = read(runner, (*_NAMES, layout.record), [layout.parent], depth=2)
+    found = read(runner, (*_NAMES, layout.record, layout.nothing), [layout.parent], depth=2)
     parent = found[layout.parent]
     mark = parent.get(PARENT_MARK, NOTHING)
     if mark != (PARENT_FORMAT, LOCAL) or layout.container not in found:
@@ -136,6 +158,8 @@ def look(runner: Runner, layout: Layout) -> State:
         _dataset(layout.live, found[layout.live]) if layout.live in found else None,
         work,
         records.parse(layout, found[layout.container].get(layout.record, NOTHING)),
+        [name for name in found if name.startswith(f"{layout.live}/")],
+        own(found[layout.container], layout.nothing),
     )
 
 
@@ -168,14 +192,6 @@ def _check_live(layout: Layout, found: dict[str, Properties]) -> None:
             "it has a mountpoint of its own: its next generation could not have the same one",
             object=layout.live,
             next_step="Run `zfs inherit mountpoint` on it.",
-        )
-    children = [name for name in found if name.startswith(f"{layout.live}/")]
-    if children:
-        raise RepositoryError(
-            "it has child datasets, which a transaction would not carry over",
-            object=layout.live,
-            next_step="Move them out of the repository.",
-            details=children[:20],
         )
 
 

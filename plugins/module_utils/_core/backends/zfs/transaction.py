@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ...errors import DriftError, DsgError, RepositoryError, capped
+from ...errors import DriftError, DsgError, RepositoryError, SystemCallError, capped
 from ...manifest.codec import Manifest
 from ...manifest.entry import Entry
 from ...posix.beneath import Beneath
@@ -25,7 +25,7 @@ from .layout import INIT, MANIFEST, STAGE, TXN, Layout, snapshot_number
 from .privileged import Privileged
 from .publish import require_parent_mounted
 from .record import Record
-from .state import NO_PARENT, OPTIONS, Dataset, State, look, options_of
+from .state import NO_PARENT, OPTIONS, Dataset, State, look, options_of, refuse_children
 
 _DIFF = "@zfs-diff-"  # what `zfs diff` of another process works with
 
@@ -136,7 +136,12 @@ class ZfsTransaction:
         self.privileged.unmount_work(self.txn_id)
 
     def hold(self, note: str) -> None:
-        """Keep the work dataset until somebody decides; its snapshot is on disk."""
+        """Keep the work dataset until somebody decides; its snapshot is on disk.
+
+        What would stop the commit is to stop it now: afterwards others may have committed already.
+        """
+        if self.base is not None:
+            self._require_base(self.base)
         number = 0 if self.base is None else self.base.header.snapshot
         held.write(self.runner, self.dataset, new_held(self.txn_id, note, number), self.live)
 
@@ -255,11 +260,14 @@ def _examine(
     written = f"written@{ours}"
     found = datasets.read(
         runner,
-        ("guid", "createtxg", "creation", "mountpoint", *OPTIONS, written, TXN),
+        ("guid", "createtxg", "creation", "mountpoint", "used", "quota", *OPTIONS, written, TXN),
         list(dict.fromkeys((live, stage))),
-        kinds="filesystem,snapshot",
+        kinds="filesystem,volume,snapshot",
         depth=1,
     )
+    refuse_children(layout, found)
+    if stage != live:
+        _require_room(live, found[live], found[stage])
     taken = [name for name in found if name.startswith(f"{live}@") and _DIFF not in name]
     _require_newest(live, {name: found[name] for name in taken}, base)
     newest = max(taken, key=lambda name: int(found[name]["createtxg"].value), default="")
@@ -297,6 +305,22 @@ def _examine(
             for name in (live, stage)
         ),
     )
+
+
+def _require_room(live: str, present: datasets.Properties, stage: datasets.Properties) -> None:
+    """Stop where the repository would be larger than its quota, which a clone is not charged for.
+
+    OpenZFS charges the older snapshots when the clone is promoted, and refuses that then: they could not
+    even be pruned any more.
+    """
+    quota = int(present["quota"].value)
+    size = int(present["used"].value) + int(stage["used"].value)
+    if quota and size > quota:
+        raise SystemCallError(
+            f"it would take {size} bytes with its older snapshots, more than its quota of {quota} (EDQUOT)",
+            object=live,
+            next_step="Raise the quota or remove older snapshots, and run again.",
+        )
 
 
 def _require_newest(live: str, taken: dict[str, datasets.Properties], base: Manifest) -> None:

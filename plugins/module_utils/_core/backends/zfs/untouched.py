@@ -37,6 +37,8 @@ def _changed_after(live: Beneath, seconds: int) -> list[str]:
         with os.scandir(fd) as entries:
             for entry in entries:
                 path = f"{folder}/{entry.name}" if folder else entry.name
+                if path == ".zfs":
+                    continue  # seen with snapdir=visible; entering it would mount every snapshot
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(path)
                 elif entry.stat(follow_symlinks=False).st_ctime >= seconds + 1:
