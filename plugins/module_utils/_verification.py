@@ -137,7 +137,7 @@ class RepositoryFindings:
         changed: dict[str, list[str]] = {}
         for problem in self.problems:
             path, what = problem["path"], problem["what"]
-            if not problem["live"] or what in ("manifest", "history"):
+            if not problem["live"] or what in ("manifest", "history", "snapshot"):
                 continue
             if what == "added":
                 added.append(path)

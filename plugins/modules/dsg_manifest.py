@@ -241,7 +241,9 @@ trees:
       description: Whether there was a manifest, or a history in its place, to compare it with.
       type: bool
     gone:
-      description: Whether the snapshot was removed meanwhile, which is no problem.
+      description: >-
+        Whether the snapshot was removed meanwhile, which is no problem; of the published tree, whether
+        another one took its place and it was removed then.
       type: bool
     problems:
       description: How many problems it has.
@@ -280,7 +282,8 @@ problems:
     what:
       description: >-
         V(missing), V(added), V(content), V(mode), V(type) (another kind of file), V(target) (of a link),
-        V(time) (of modification), V(unreadable), V(manifest) or V(history).
+        V(time) (of modification), V(unreadable), V(manifest), V(history) or V(snapshot) (the newest one is not
+        there).
       type: str
     detail:
       description: One more line where there is something to say.

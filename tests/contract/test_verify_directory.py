@@ -11,7 +11,10 @@ import os
 import shutil
 import struct
 import time
+from typing import Any, cast
 
+import pytest
+from _core.backends import published
 from _core.backends.base import LocalRepository
 from _core.backends.registry import open_repository
 from _core.upkeep import verification
@@ -109,6 +112,62 @@ def test_what_is_read_is_the_tree_that_was_published_at_the_beginning(site, sour
     found = verify(here(site), snapshots=["1"])
     assert found["sound"]
     assert [(tree["snapshot"], tree["gone"]) for tree in found["trees"]] == [(1, True), (3, False)]
+
+
+class Apart:
+    """A repository whose newest snapshot lies beside what is published, and was destroyed by somebody.
+
+    That is what OpenZFS has; of a directory both are the same tree.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._real = here(site)
+        self.published: list[int] = []
+        """Numbers that the head has from the next look on, one for each."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def head(self) -> Any:
+        head = self._real.head()
+        return head._replace(snapshot=self.published.pop(0)) if self.published else head
+
+    def snapshots(self) -> list[int]:
+        return self._real.snapshots()[:-1]
+
+    def snapshot_tree(self, number: int) -> str:
+        if number not in self.snapshots():
+            raise published.not_kept(number, self.snapshots(), self._real.location)
+        return self._real.snapshot_tree(number)
+
+
+@pytest.mark.parametrize("chosen", [["newest"], ["all"], ["2"], ["1", "2"]], ids=" ".join)
+def test_damage_is_told_though_the_newest_snapshot_is_gone_as_well(site, source, chosen):
+    for number in (1, 2):
+        put(source, "f", f"version {number}")
+        publish(site.repository, source, number)
+    repository = cast(LocalRepository, Apart(site))
+    lost = (2, True, "", "snapshot")
+    found = verify(repository, snapshots=chosen)
+    assert (found["sound"], told(found)) == (False, {lost})
+    put(site.live, "f", "VERSION 2")
+    found = verify(repository, snapshots=chosen)
+    assert told(found) == {lost, (2, True, "f", "content"), (2, True, "f", "time")}
+    row = next(row for row in found["trees"] if row["live"])
+    assert (row["sound"], row["gone"], row["problems"]) == (False, False, 3)
+
+
+def test_a_snapshot_is_not_missed_where_a_sync_published_meanwhile(site, source):
+    publish(site.repository, source, 1)
+    repository = Apart(site)
+    # Of the two looks the first one still finds what was published before.
+    repository.published = [1, 1, 2]
+    assert verify(cast(LocalRepository, repository))["sound"]
+    assert repository.published == []
+
+
+def told(found: dict[str, Any]) -> set[tuple[int, bool, str, str]]:
+    return {(one["snapshot"], one["live"], one["path"], one["what"]) for one in found["problems"]}
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_is_verified(site, source):

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Verification on real OpenZFS, by root and by the service user. The cases are in ``guest/``."""
+"""Verification on real OpenZFS, by root and by the service user. The cases are in ``guest/``.
+
+One of them does what docs/errors.md says of a snapshot that is not there.
+"""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from _core.backends.published import read_header
 from _core.sync.verify import verify_repository
 from guest.as_user import as_user
 from guest.contract import delegate
@@ -75,6 +76,44 @@ def damage_of_the_published_tree_is_no_damage_of_its_snapshot() -> None:
     assert found == {(2, True): expected}, found
     assert _verified(lab, "1", "2") == found
     lab.destroy()
+
+
+def damage_is_told_though_the_newest_snapshot_was_destroyed() -> None:
+    """Somebody destroyed it, so that it is not kept: what is published is no less damaged for that."""
+    lab = Lab("destroyed")
+    for number in (1, 2):
+        lab.put("f", f"version {number}")
+        lab.sync()
+    before = lab.published()
+    sh("zfs", "destroy", f"{lab.live}@s2")
+    lost = {(2, True): {("", "snapshot")}}
+    for chosen in (("newest",), ("all",), ("2",), ("1", "2")):
+        assert _verified(lab, *chosen) == lost, chosen
+    seen = os.stat(f"{lab.path}/f")
+    _write_in_place(lab, "VERSION 2", seen)
+    for chosen in (("newest",), ("all",), ("2",), ("1", "2")):
+        found = _verified(lab, *chosen)
+        assert found == {(2, True): {("", "snapshot"), ("f", "content")}}, (chosen, found)
+    _write_in_place(lab, "version 2", seen)
+    lab.put("f", "version 3")
+    lab.refused("DSG-DRIFT", "@s2", "not there")
+    # What docs/errors.md tells to do: the tree is what was published, so its snapshot may be taken again.
+    assert lab.published() == before
+    header = read_header(lab.path, lab.name)
+    marks = ("-o", f"dsg:txn={header.txn}", "-o", f"dsg:manifest={header.id}")
+    sh("zfs", "snapshot", *marks, f"{lab.live}@s2")
+    assert _verified(lab, "all") == {}
+    assert lab.sync().snapshot == 3
+    lab.clean()
+    lab.destroy()
+
+
+def _write_in_place(lab: Lab, content: str, seen: os.stat_result) -> None:
+    """Write into the published file ``f`` as nobody can see by its size and times."""
+    with _writable(lab.path):
+        with open(f"{lab.path}/f", "r+", encoding="utf-8") as stream:
+            stream.write(content)
+        os.utime(f"{lab.path}/f", ns=(seen.st_atime_ns, seen.st_mtime_ns))
 
 
 def damaged_records_are_named_and_the_snapshots_still_verified() -> None:

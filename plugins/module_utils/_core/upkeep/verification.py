@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 from ..backends import published
 from ..backends.base import LocalRepository
-from ..errors import DsgError, ManifestError, from_oserror
+from ..errors import DsgError, ManifestError, RepositoryError, from_oserror
 from ..manifest.codec import Manifest
 from ..manifest.header import Header
 from .chain import Chain
 from .examine import UNREADABLE, Known, describe, examine
 
-MANIFEST, HISTORY = "manifest", "history"
+MANIFEST, HISTORY, SNAPSHOT = "manifest", "history", "snapshot"
 
 _STEP = re.compile(r"s([1-9][0-9]{0,9})\.jsonl", re.ASCII)
 _MANIFEST = published.manifest_path("")
@@ -81,7 +81,7 @@ class Verification:
             return [live]
         kept = [number for number in found if number <= self._newest]
         for number in sorted(chosen or ()):
-            if number not in kept:
+            if number not in (*kept, self._newest):
                 raise published.not_kept(number, kept, self._repository.location)
         return [*self._older(kept if chosen is None else sorted(chosen)), live]
 
@@ -95,17 +95,23 @@ class Verification:
 
     def _older(self, numbers: Sequence[int]) -> list[_Tree]:
         """Return the snapshots' own trees; the newest one's may be the published tree itself."""
-        live = self._repository.tree()
         return [
             _Tree(number, False)
             for number in numbers
-            if number != self._newest or self._repository.snapshot_tree(number) != live
+            if number != self._newest or self._is_beside_live(number)
         ]
+
+    def _is_beside_live(self, number: int) -> bool:
+        try:
+            return self._repository.snapshot_tree(number) != self._repository.tree()
+        except RepositoryError:
+            return False  # :meth:`_check_newest` tells of it
 
     def run(self) -> Verification:
         """Check every tree, and what is left of the chain."""
         for tree in self._todo:
             self._check(tree)
+        self._check_newest()
         newest = self._chain.headers.get(self._newest)
         if self._header is not None and newest is not None and newest.id != self._header.id:
             detail = "it is not the one in the history"
@@ -137,7 +143,7 @@ class Verification:
                     self._check_at(root, tree, row)
         except (DsgError, OSError) as exc:
             self._add(tree, "", UNREADABLE, _text(exc))
-        if len(self._problems) > before and self._is_gone(tree.number):
+        if len(self._problems) > before and self._is_gone(tree):
             del self._problems[before:]
             row["gone"] = True
         row["problems"] = len(self._problems) - before
@@ -170,12 +176,42 @@ class Verification:
             return None
         return manifest
 
-    def _is_gone(self, number: int) -> bool:
-        """Tell whether a snapshot was removed while it was read."""
+    def _is_gone(self, tree: _Tree) -> bool:
+        """Tell whether a tree was removed while it was read.
+
+        The published one never is by itself: only what took its place lets it go. Somebody may have
+        destroyed its snapshot, and damage is damage all the same.
+        """
         try:
-            return number not in self._repository.snapshots()
+            if tree.number in self._repository.snapshots():
+                return False
+            return not tree.live or self._is_replaced()
         except (DsgError, OSError):
             return False  # it is not known, so what was found counts
+
+    def _is_replaced(self) -> bool:
+        head = self._repository.head()
+        return head is not None and head.snapshot != self._newest
+
+    def _check_newest(self) -> None:
+        """Tell where what is published has no snapshot, which only somebody else can have destroyed."""
+        # A sync may publish between two looks; then the second one sees that.
+        if self._newest and all(self._is_lost() for _unused in range(2)):
+            live = _Tree(self._newest, True)
+            detail = (
+                f"the newest snapshot s{self._newest} is not there, or not ours: nothing can be "
+                "published upon it, and it cannot be restored; DSG-VERIFY in docs/errors.md tells "
+                "how to take it again"
+            )
+            self._add(live, "", SNAPSHOT, detail)
+            row = next(row for row in self._trees if row["live"])
+            row.update(problems=row["problems"] + 1, sound=False)
+
+    def _is_lost(self) -> bool:
+        try:
+            return self._newest not in self._repository.snapshots() and not self._is_replaced()
+        except (DsgError, OSError):
+            return False  # it is not known; what keeps it from being read is told where it matters
 
     def _add(self, tree: _Tree, path: str, what: str, detail: str) -> None:
         self._problems.append(

@@ -35,7 +35,7 @@ def verify(
       ``read_bytes``, and ``problems``, their number;
     - ``counts``: the number of problems of each kind;
     - ``problems``, up to ``limit`` (0: all): ``snapshot``, ``live``, ``path``, ``what`` (missing, added,
-      content, mode, type, target, time, unreadable, manifest, history) and ``detail``.
+      content, mode, type, target, time, unreadable, manifest, history, snapshot) and ``detail``.
 
     What cannot be read is a problem like any other. Raises :class:`RepositoryError` where there is no
     repository or a snapshot is not kept, and :class:`ArgumentError`.
