@@ -13,10 +13,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from _core.backends.published import read_header
+from _core.backends.zfs.repository import ZfsRepository
+from _core.errors import DsgError
 from _core.sync.verify import verify_repository
+from _core.zfs import mounts
 from guest.as_user import as_user
 from guest.contract import delegate
 from guest.lab import Lab, provision, sh, unmount_all
+from guest.tape import KILL_AFTER, Fault
 
 _IMAGE = "/root/beneath/disk.img"
 _POOL, _MOUNTPOINT = "beneath", "/srv/beneath"
@@ -106,6 +110,53 @@ def damage_is_told_though_the_newest_snapshot_was_destroyed() -> None:
     assert lab.sync().snapshot == 3
     lab.clean()
     lab.destroy()
+
+
+def a_commit_that_is_not_finished_hides_no_snapshot() -> None:
+    """Names are switched before mounts are: what readers have until then keeps its snapshots."""
+    lab = Lab("switching")
+    lab.put("f", "version 1")
+    lab.sync()
+    steps = ("zfs set commit record", "zfs rename live old", "zfs rename stage live")
+    for number, step in enumerate(steps, 1):
+        lab.put("f", f"version {number + 1}")
+        died = lab.attempt(lab.sync, Fault(step, KILL_AFTER))
+        assert died.end == "killed", (step, died)
+        kept = list(range(1, number + 1))
+        assert _snapshots(lab) == kept, step
+        assert _trees(lab, "all") == [*((one, False) for one in kept), (number, True)], step
+        assert _trees(lab, "1") == [(1, False), (number, True)], step
+        lab.recover()
+        lab.clean()
+    lab.put("f", "last")
+    lab.attempt(lab.sync, Fault("zfs rename live old", KILL_AFTER))
+    mounts.unmount(lab.path, lazily=True)  # as after a reboot: nobody reads anything there
+    try:
+        found = _snapshots(lab)
+    except DsgError as exc:
+        assert exc.code == "DSG-UNFINISHED" and "recover" in exc.next_step, exc
+    else:
+        raise AssertionError(f"snapshots are told: {found}")
+    lab.recover()
+    assert _snapshots(lab) == [1, 2, 3, 4, 5]
+    lab.clean()
+    lab.destroy()
+
+
+def _snapshots(lab: Lab) -> list[int]:
+    found: list[int] = lab.acting(lambda: ZfsRepository(lab.parent, lab.name).snapshots())
+    return found
+
+
+def _trees(lab: Lab, *snapshots: str) -> list[tuple[int, bool]]:
+    """Return (snapshot, published?) of the trees that are looked at, all of which have to be sound."""
+
+    def work() -> list[dict[str, Any]]:
+        return verify_repository(lab.name, lab.backend, snapshots=snapshots).trees
+
+    found = lab.acting(work)
+    assert all(tree["sound"] and tree["checked"] and not tree["gone"] for tree in found), found
+    return [(tree["snapshot"], tree["live"]) for tree in found]
 
 
 def _write_in_place(lab: Lab, content: str, seen: os.stat_result) -> None:

@@ -216,11 +216,22 @@ class ZfsRepository:
 
     def snapshots(self) -> list[int]:
         """Return the numbers of the snapshots that are there, the newest (published) one last."""
-        if self._state().live is None:
+        shown = self._shown(self._state())
+        if not shown:
             return []
-        found = datasets.snapshots(self.runner, self.layout.live, TXN)
+        found = datasets.snapshots(self.runner, shown, TXN)
         numbers = [snapshot_number(name) for name, txn in found if txn]
         return sorted(number for number in numbers if number is not None)
+
+    def _shown(self, state: State) -> str:
+        """Return the dataset that readers have, '' where the repository provably is absent.
+
+        Behind a commit record that is the old one until the mounts are switched, whatever its name is
+        by then; its successor still has nothing but its own snapshot.
+        """
+        if state.record is None:
+            return "" if state.live is None else self.layout.live
+        return mounts.mounted_at(self._readable(state))
 
     def is_untouched(self) -> bool:
         """Tell whether nothing was written since our newest snapshot, as the pool counts it."""
