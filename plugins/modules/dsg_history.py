@@ -51,7 +51,8 @@ options:
   since:
     description:
       - The first snapshot to tell of (V(12) or V(s12)), or the time in UTC from which on
-        (V(2026-11-20) or V(2026-11-20T22:41:00Z)).
+        (V(2026-11-20) or V(2026-11-20T22:41:00Z)). A number is always a snapshot, and refused where the
+        repository has not come that far, so that neither V(2026) nor V(20261120) is taken for a time.
       - For O(query=blame) this and O(until) ask when the path was changed last.
       - Times are those of the clock of who published.
     type: str

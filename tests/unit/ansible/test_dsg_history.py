@@ -95,6 +95,8 @@ def test_blame_and_versions(options: dict[str, Any]) -> None:
         ({"query": "versions", "path": "../a"}, "DSG-PATH"),
         ({"query": "versions", "path": "nowhere"}, "never published"),
         ({"since": "yesterday"}, "DSG-ARGUMENT"),
+        ({"since": "4"}, "newest one is s3"),
+        ({"until": "20261120", "query": "blame"}, "newest one is s3"),
         ({"paths": ["[a"]}, "DSG-ARGUMENT"),
         ({"limit": -1}, "DSG-ARGUMENT"),
         ({"repository": "other"}, "DSG-REPOSITORY"),

@@ -70,6 +70,30 @@ def test_anything_else_is_no_bound(text: str) -> None:
         Period(text)
 
 
+@pytest.mark.parametrize(
+    "text", ["2026-99-99", "2026-02-29", "2026-11-20T24:01", "2026-11-20T22:60", "0000-01-01"]
+)
+def test_days_and_times_that_do_not_exist_are_refused(text: str) -> None:
+    for bounds in ((text, ""), ("", text)):
+        with pytest.raises(ArgumentError, match="there is"):
+            Period(*bounds)
+
+
+@pytest.mark.parametrize(
+    ("since", "until"), [("2026", ""), ("20261120", ""), ("", "6"), ("1", "6")]
+)
+def test_a_number_is_no_time_and_a_snapshot_has_to_be_there(since: str, until: str) -> None:
+    period = Period(since, until)
+    with pytest.raises(ArgumentError, match="newest one is s5") as caught:
+        period.require_known(5)
+    assert "2026-11-20" in caught.value.next_step
+
+
+def test_snapshots_that_are_there_and_times_are_known() -> None:
+    for bounds in (("", ""), ("5", "s5"), ("2026-11-20", "2999-01-01"), ("2024-02-29", "1")):
+        Period(*bounds).require_known(5)
+
+
 def test_authors_are_patterns_for_user_and_host_or_user() -> None:
     for pattern in ("", "ann", "a*", "ann@here", "*@here", "[ab]nn"):
         assert Authors(pattern).match("ann@here"), pattern

@@ -39,10 +39,12 @@ def blame(
     deleted), ``snapshot``, ``created_at``, ``user`` (who changed it), ``created_by`` (who published
     that), ``message`` and ``size``.
 
-    Raises :class:`ManifestError` that names the step where the history cannot be read.
+    Raises :class:`ManifestError` that names the step where the history cannot be read, and
+    :class:`ArgumentError`.
     """
     selected, period, authors = Paths(paths), Period(since, until), Authors(author)
     newest = newest_header(repository)
+    period.require_known(newest.snapshot)
     found = [
         last
         for last in _last_changes(History(repository.tree(), newest), selected).values()

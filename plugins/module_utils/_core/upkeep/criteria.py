@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from fnmatch import translate
 from json.encoder import encode_basestring
 from typing import NamedTuple
@@ -20,6 +21,7 @@ _NUMBER = re.compile(r"s?([1-9][0-9]{0,9})", re.ASCII)
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::(\d\d)(?:\.0+)?)?)?(?:Z|\+00:00)?", re.ASCII
 )
+_FORMS = "a snapshot (12 or s12) or a time in UTC (2026-11-20 or 2026-11-20T22:41:00Z)"
 
 
 class Bound(NamedTuple):
@@ -52,6 +54,16 @@ class Period:
         last, latest = self._until
         return (not last or number <= last) and (not latest or time <= latest)
 
+    def require_known(self, newest: int) -> None:
+        """Refuse a snapshot that is not there yet: a year, or a date in digits, would be taken for one."""
+        for what, number in (("since", self._since.snapshot), ("until", self._until.snapshot)):
+            if number > newest:
+                raise ArgumentError(
+                    f"{what} is snapshot s{number}, and the newest one is s{newest}",
+                    object=str(number),
+                    next_step=f"Write {_FORMS}.",
+                )
+
 
 def _bound(what: str, text: str, rest: str) -> Bound:
     text = text.strip()
@@ -62,13 +74,14 @@ def _bound(what: str, text: str, rest: str) -> Bound:
         return Bound(int(number[1]), "")
     time = _TIME.fullmatch(text)
     if not time:
-        raise ArgumentError(
-            f"{what} must be a snapshot (12 or s12) or a time in UTC "
-            "(2026-11-20 or 2026-11-20T22:41:00Z)",
-            object=text,
-        )
+        raise ArgumentError(f"{what} must be {_FORMS}", object=text)
     day, minute, second = time[1], time[2] or rest[:5], time[3] or rest[6:]
-    return Bound(0, f"{day}T{minute}:{second}Z")
+    bound = f"{day}T{minute}:{second}"
+    try:
+        datetime.fromisoformat(bound)
+    except ValueError:
+        raise ArgumentError(f"{what} is no day or time of day that there is", object=text) from None
+    return Bound(0, f"{bound}Z")
 
 
 class Authors:

@@ -43,11 +43,13 @@ def log(
     ``change``, ``size`` and ``user``.
 
     The history is read and checked from its newest step back as far as the answer needs it. Raises
-    :class:`ManifestError` that names the step where that is not possible.
+    :class:`ManifestError` that names the step where that is not possible, and :class:`ArgumentError`.
     """
+    period = Period(since, until)
     newest = newest_header(repository)
+    period.require_known(newest.snapshot)
     kept = set(repository.snapshots())
-    log = _Log(Period(since, until), Authors(author), Paths(paths), limit, counts, with_paths)
+    log = _Log(period, Authors(author), Paths(paths), limit, counts, with_paths)
     log.read(History(repository.tree(), newest))
     for row in log.rows:
         row["kept"] = row["snapshot"] in kept
