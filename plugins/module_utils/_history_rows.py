@@ -89,6 +89,14 @@ def version_rows(repository: str, path: str, versions: Sequence[dict[str, Any]])
     ]
 
 
+def left_out(repository: str, limit: int, truncated: bool) -> list[Row]:
+    """Return the row that says that the limit left something out, none where it did not."""
+    if not truncated:
+        return []
+    message = f"... and more than these {limit}: a limit of 0 (dsg_limit=0) shows all"
+    return [{"repository": repository, "message": message}]
+
+
 def _range(first: int, last: int) -> str:
     return f"s{first}" if first == last else f"s{first}-s{last}"
 

@@ -301,7 +301,9 @@ truncated:
   returned: success
   type: bool
 table:
-  description: The same in words, as rows for the filter P(dsg.storage.table#filter).
+  description: >-
+    The same in words, as rows for the filter P(dsg.storage.table#filter); the last one says so where
+    O(limit) left something out.
   returned: success
   type: list
   elements: dict
@@ -358,6 +360,9 @@ def look(module: _shell.Invocation) -> _shell.Result:
         answer = ANSWERS[params["query"]](params)
     except OSError as exc:
         raise from_oserror(exc, "reading the history") from exc
+    answer["table"] += _history_rows.left_out(
+        params["repository"], params["limit"], answer["truncated"]
+    )
     return {"changed": False, **answer}
 
 

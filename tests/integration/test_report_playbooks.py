@@ -146,7 +146,7 @@ SELECTED: list[tuple[dict[str, Any], list[str]]] = [
     ({"dsg_author": "a*"}, ["s3", "s1"]),
     ({"dsg_since": "s2"}, ["s3", "s2"]),
     ({"dsg_since": 2, "dsg_until": 2}, ["s2"]),
-    ({"dsg_since": "2000-01-01", "dsg_limit": 1}, ["s3"]),
+    ({"dsg_since": "2000-01-01", "dsg_limit": 1}, ["s3", "-"]),
     ({"dsg_since": "2999-01-01"}, []),
     ({"dsg_paths": ["sub/"]}, ["s3", "s2", "s1"]),
     ({"dsg_paths": ["/sub"]}, ["s2", "s1"]),
@@ -164,6 +164,7 @@ def test_log_prints_what_is_asked_for(told: Ground) -> None:
     play = Play(told.installed.playbook(told.root / "logs.yml", "-i", told.inventory)).succeeded()
     tables = tables_of(play)
     assert len(tables) == len(SELECTED)
+    assert play.said.count("dsg_limit=0") == 1
     for (asked, snapshots), rows in zip(SELECTED, tables):
         assert [row[:3] for row in rows] == [["ann", "docs", one] for one in snapshots], asked
 

@@ -65,7 +65,9 @@ def test_paths_are_listed_on_request_and_capped(options: dict[str, Any]) -> None
     (step,) = found["log"]
     assert step["paths"] == [{"path": "c", "change": "added", "size": 2048, "user": "ann"}]
     assert step["paths_truncated"] is True
-    assert [row["message"] for row in found["table"]] == ["number 3", "c", "... and 1 more"]
+    messages = [row["message"] for row in found["table"]]
+    assert messages[:-1] == ["number 3", "c", "... and 1 more"]
+    assert "dsg_limit=0" in messages[-1]
     some = run_module(dsg_history, paths=["d/"], author="*", since="2", **options)
     assert [step["snapshot"] for step in some["log"]] == [3]
 
@@ -86,6 +88,22 @@ def test_blame_and_versions(options: dict[str, Any]) -> None:
     assert [row["snapshots"] for row in versions["table"]] == ["s2-s3", "s1"]
     assert [row["restore_from"] for row in versions["table"]] == ["s3", "s1"]
     assert run_module(dsg_history, query="versions", path="a", limit=1, **options)["truncated"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{}, {"query": "blame", "deleted": True}, {"query": "versions", "path": "a"}],
+    ids=["log", "blame", "versions"],
+)
+def test_the_table_says_where_the_limit_left_something_out(
+    options: dict[str, Any], query: dict[str, Any]
+) -> None:
+    whole = run_module(dsg_history, limit=0, **query, **options)["table"]
+    exactly = run_module(dsg_history, limit=len(whole), **query, **options)["table"]
+    assert exactly == whole
+    cut = run_module(dsg_history, limit=1, **query, **options)["table"]
+    said = "... and more than these 1: a limit of 0 (dsg_limit=0) shows all"
+    assert cut == [whole[0], {"repository": "docs", "message": said}]
 
 
 @pytest.mark.parametrize(
