@@ -191,9 +191,7 @@ def _left(status: Status) -> list[Problem]:
         )
         for one in status.cleanups
     ]
-    told = [f"transaction {one['txn_id']}" for one in status.cleanups if one["txn_id"]]
-    told += [text for one in status.cleanups for text in (one["object"], one["what"])]
-    rest = [line for line in status.unfinished if not any(one in line for one in told)]
+    rest = beside_cleanups(status.unfinished, status.cleanups)
     step = f"{RECOVER[:1].upper()}{RECOVER[1:]}."
     if status.running:
         names = "; ".join(one["text"] for one in status.running)
@@ -207,6 +205,13 @@ def _left(status: Status) -> list[Problem]:
             problem(WARNING, "unfinished", said, step, details=rest if len(rest) > 1 else ())
         )
     return found
+
+
+def beside_cleanups(unfinished: Sequence[str], cleanups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what is unfinished without being told as a cleanup already."""
+    told = [f"transaction {one['txn_id']}" for one in cleanups if one.get("txn_id")]
+    told += [text for one in cleanups for text in (one["object"], one["what"])]
+    return [line for line in unfinished if not any(one in line for one in told)]
 
 
 def _right(missing: Mapping[str, Any]) -> Problem:

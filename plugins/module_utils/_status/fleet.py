@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .._standing import ERROR, NOTE, WARNING, location, problem
+from .._standing import ERROR, NOTE, WARNING, beside_cleanups, location, problem
 
 IN_SYNC, DIFFERS, PUBLISHED, ABSENT = "in sync", "differs", "published", "absent"
 FAILED, UNREACHABLE = "failed", "unreachable"
@@ -47,6 +47,24 @@ class Row(NamedTuple):
     def looked_at(self) -> bool:
         """Tell whether anything is known of it."""
         return self.state not in (FAILED, UNREACHABLE)
+
+    @property
+    def waiting(self) -> str:
+        """Return what waits there in words (``1 unfinished, 3 cleanups``), '' for nothing.
+
+        A question mark stands for what could not be read. What recovery finds to clear away is a
+        cleanup only.
+        """
+        found, unknown = self.result, [k for k, said in self.summary.items() if said == "?"]
+        cleanups = found.get("pending_cleanups") or []
+        left = beside_cleanups(found.get("unfinished") or [], cleanups)
+        open_ones = found.get("open_transactions") or []
+        counts = {"unfinished": len(left) + len(open_ones), "cleanups": len(cleanups)}
+        return ", ".join(
+            f"{'?' if what in unknown else count} {'cleanup' if what[0] == 'c' and count == 1 else what}"
+            for what, count in counts.items()
+            if count or what in unknown
+        )
 
 
 class Fleet(NamedTuple):

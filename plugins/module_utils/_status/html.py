@@ -22,7 +22,7 @@ from .style import STYLE
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 _LOOK = {IN_SYNC: "good", DIFFERS: "warn", ABSENT: "warn", FAILED: "bad", UNREACHABLE: "bad"}
 _COLUMNS = (
-    "Host and repository", "State", "Snapshot", "Published (UTC)", "Message", "Drift", "Unfinished",
+    "Host and repository", "State", "Snapshot", "Published (UTC)", "Message", "Drift", "Waiting",
     "History", "Free",
 )  # fmt: skip
 
@@ -146,15 +146,13 @@ def _table_row(row: Row) -> str:
     published = summary.get("published", "")
     by = summary.get("by", "")
     differences = summary.get("differences", "") if row.state == DIFFERS else ""
-    left = [summary.get("unfinished", ""), summary.get("cleanups", "")]
-    counts = [number for number in left if number not in ("", "no", "0")]
     cells = [
         f"{_state(row)}{_small(differences)}",
         _text(summary.get("snapshot", "")),
         (_time(published) + _small(f"by {by}")) if published else "",
         _text(summary.get("message", "")),
         _count(summary.get("drift", "")),
-        _count(counts[0]) if counts else ("no" if row.looked_at else ""),
+        _count(row.waiting or ("no" if row.looked_at else "")),
         _number(summary.get("history", "")),
         _free(row),
     ]

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .fleet import DIFFERS, IN_SYNC, Fleet, Row
-from .text_table import harmless, table
+from .text_table import columns_of, harmless, table
 
 WIDTH = 120
 _COLUMNS = {
@@ -25,10 +25,13 @@ _COLUMNS = {
     "by": "BY",
     "state": "STATE",
     "drift": "DRIFT",
+    "waiting": "WAITING",
     "history": "HISTORY",
     "free": "FREE",
 }
 _FLEXIBLE = {"host": 18, "repository": 12, "by": 8, "state": 16}
+_MESSAGE = {"message": 12}
+"""The message comes last, cut down to this, where the others leave so much."""
 _ALWAYS = ("host", "repository", "snapshot", "published", "by", "state")
 
 
@@ -40,6 +43,10 @@ def table_lines(fleet: Fleet) -> list[str]:
         for key, title in _COLUMNS.items()
         if key in _ALWAYS or any(row.get(key) for row in rows)
     }
+    if any(row.get("message") for row in rows):
+        lines = table(rows, {**columns, "message": "MESSAGE"}, WIDTH, _MESSAGE)
+        if max(map(columns_of, lines)) <= WIDTH:
+            return lines
     return table(rows, columns, WIDTH, _FLEXIBLE)
 
 
@@ -53,6 +60,7 @@ def _row(row: Row) -> dict[str, str]:
         "published": published[:16].replace("T", " "),
         "by": _short(summary.get("by", "")),
         "state": _state(row),
+        "waiting": row.waiting,
     }
 
 

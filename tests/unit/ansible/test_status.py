@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.dsg.storage.plugins.module_utils._status import metrics, text
+from ansible_collections.dsg.storage.plugins.module_utils._status import html, metrics, text
 from ansible_collections.dsg.storage.plugins.module_utils._status.fleet import Fleet, fleet
 from ansible_collections.dsg.storage.plugins.module_utils._status.text_table import table
 from ansible_collections.dsg.storage.plugins.modules import dsg_report
@@ -80,11 +81,68 @@ def test_the_table_fits_a_terminal_and_says_how_everybody_stands() -> None:
         "BY",
         "STATE",
         "DRIFT",
+        "WAITING",
         "FREE",
     ]
     assert "in sync" in lines[2]
     assert "2 upload, 1 conflict" in lines[3]
     assert "unreachable (DSG-CONNECT)" in lines[-1]
+
+
+def waits(unfinished: int, cleanups: int, open_ones: int = 0) -> dict[str, Any]:
+    """Return what a host tells where so much waits; recovery names the cleanups as well."""
+    found = healthy()
+    made = [cleanup(f"tank/dsg/.dsg/docs.old.{number}") for number in range(cleanups)]
+    found["pending_cleanups"] = made
+    found["unfinished"] = [one["what"] for one in made]
+    found["unfinished"] += [f"transaction dead-{number} is left" for number in range(unfinished)]
+    found["open_transactions"] = [f"transaction {number} is open" for number in range(open_ones)]
+    return found
+
+
+def cleanup(dataset: str) -> dict[str, Any]:
+    what = f"{dataset} is to be destroyed"
+    return {"object": dataset, "txn_id": "", "what": what, "holders": [], "next_step": ""}
+
+
+WAITING: list[tuple[dict[str, Any], str]] = [
+    (waits(0, 0), ""),
+    (waits(1, 3), "1 unfinished, 3 cleanups"),
+    (waits(0, 1), "1 cleanup"),
+    (waits(2, 0, open_ones=1), "3 unfinished"),
+    ({**waits(0, 0), "summary": {**healthy()["summary"], "unfinished": "?"}}, "? unfinished"),
+    (
+        {**waits(2, 0), "summary": {**healthy()["summary"], "cleanups": "?"}},
+        "2 unfinished, ? cleanups",
+    ),
+    (away(), ""),
+]
+
+
+@pytest.mark.parametrize(("result", "said"), WAITING, ids=[said or "-" for _one, said in WAITING])
+def test_everything_that_waits_is_told_once(result: dict[str, Any], said: str) -> None:
+    found = fleet({"h": result, "busy": waits(7, 7)}, TAKEN)
+    header, _rule, *rows = text.table_lines(found)
+    at = header.index("WAITING")
+    assert sorted(row[at:].split("  ")[0].strip() for row in rows) == sorted(
+        ["7 unfinished, 7 cleanups", said or "-"]
+    )
+    cells = re.findall(r'data-label="Waiting"[^>]*><span>(.*?)</span></td>', html.page(found, "t"))
+    shown = {re.sub("<.*?>", "", cell) for cell in cells}
+    nothing = "no" if all(row.looked_at for row in found.rows) else ""
+    assert shown == {"7 unfinished, 7 cleanups", said or nothing}
+
+
+def test_the_message_is_shown_as_far_as_the_terminal_goes() -> None:
+    one, other = healthy(), healthy("other")
+    other["summary"]["message"] = "x" * 400
+    lines = text.table_lines(fleet({"h": {"results": [one, other]}}, TAKEN))
+    assert max(map(len, lines)) == 120
+    assert lines[2].endswith("10.0 GiB  Corrected chapter 3")
+    assert lines[3].endswith("x…")
+    for told in (one, other):
+        told["summary"]["message"] = ""
+    assert "MESSAGE" not in text.table_lines(fleet({"h": {"results": [one, other]}}, TAKEN))[0]
 
 
 def test_long_names_are_cut_where_the_terminal_ends() -> None:
