@@ -222,6 +222,40 @@ def test_a_record_of_what_was_told_that_makes_no_sense(host: Host, left: str) ->
         assert len(host.messages()) == count
 
 
+@pytest.mark.parametrize(
+    "left",
+    [
+        '{"results": []}',
+        '{"results": [{"status": 1}], "task": "verify", "host": "h"}',
+        '{"results": [{"status": 1}], "task": "verify", "host": null, "time": "t"}',
+        '{"results": [1], "task": "verify", "host": "h", "time": "t"}',
+        '{"results": {}, "task": "verify", "host": "h", "time": "t"}',
+        "[]",
+        "{",
+        "[" * 100_000,
+    ],
+    ids=["bare", "no time", "no host", "a number", "no list", "a list", "cut off", "deep"],
+)
+def test_a_report_that_makes_no_sense_is_told_as_such(host: Host, left: str) -> None:
+    """An alert that is not sent because of what it is about would be silence."""
+    state = host.state / "dsg-verify"
+    state.mkdir(parents=True)
+    (state / "report.json").write_text(left)
+    for count in (1, 0):
+        done = host.run("alert", "dsg-verify", MONITOR_SERVICE_RESULT="exit-code")
+        assert (done.returncode, done.stderr) == (0, "")
+        texts, mails = host.messages(), host.messages("sendmail")
+        assert (len(texts), len(mails)) == (count, count)
+        if not count:
+            break
+        message = json.loads(texts[0])
+        assert (message["unit"], message["task"], message["status"]) == ("dsg-verify", "verify", 2)
+        assert "unreadable" in message["results"][0]["findings"][0]
+        assert "unreadable" in mails[0]
+    host.run("verify")
+    assert json.loads((state / "report.json").read_text())["status"] == 0
+
+
 def test_a_unit_that_died_without_a_report(host: Host) -> None:
     host.run("verify", invocation="i-1")
     told = host.run("alert", "dsg-verify", MONITOR_INVOCATION_ID="i-2",

@@ -24,7 +24,7 @@ from ..errors import ArgumentError
 from ..posix import durable
 from ..zfs.command import ENVIRONMENT
 from .configuration import Alerts, Configuration
-from .report import FAILED, SOUND, begin, kept, sound_runs
+from .report import FAILED, SOUND, Result, begin, is_unreadable, kept, sound_runs
 
 TEST = "test"
 MAIL, COMMAND = "mail", "command"
@@ -67,13 +67,26 @@ def _test_message() -> dict[str, Any]:
 
 def message_of(configuration: Configuration, unit: str) -> dict[str, Any]:
     """Return the report of a unit's last run, without what was sound; or that it left none."""
-    report = kept(os.path.join(configuration.state, unit))
+    directory = os.path.join(configuration.state, unit)
+    report = kept(directory)
     invocation = os.environ.get("MONITOR_INVOCATION_ID", "")
     ended = os.environ.get("MONITOR_SERVICE_RESULT", "")
     if report is None or (invocation and report.get("invocation") != invocation):
-        report = {**begin(unit.split("-")[1]).plain(), "status": FAILED}
-    results = [one for one in report["results"] if isinstance(one, dict) and one.get("status")]
+        report = _without_report(directory, unit)
+    results = [one for one in report["results"] if one.get("status")]
     return {**report, "unit": unit, "ended": ended, "results": results}
+
+
+def _without_report(directory: str, unit: str) -> dict[str, Any]:
+    """Return a report in the place of one that is missing, is of another run, or cannot be read."""
+    report = begin(unit.split("-")[1])
+    if is_unreadable(directory):
+        found = (
+            f"the report in {directory} is unreadable, so what was found is not known: "
+            f"see `journalctl -u {unit}`; its next run replaces it"
+        )
+        report.results.append(Result("the report", FAILED, findings=[found]))
+    return {**report.plain(), "status": FAILED}
 
 
 def send(alerts: Alerts, message: dict[str, Any], way: str) -> list[str]:

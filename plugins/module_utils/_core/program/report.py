@@ -99,7 +99,7 @@ def keep(report: Report, directory: str) -> None:
     if directory:
         runs = sound_runs(kept(directory)) + (report.status == SOUND)
         text = json.dumps({**report.plain(), _SOUND_RUNS: runs}, indent=1) + "\n"
-        durable.replace(os.path.join(directory, "report.json"), [text.encode()], mode=0o640)
+        durable.replace(_path(directory), [text.encode()], mode=0o640)
 
 
 def sound_runs(report: dict[str, Any] | None) -> int:
@@ -113,11 +113,27 @@ def kept(directory: str) -> dict[str, Any] | None:
 
     The directory may belong to a service user: what is in it is data, and is only read if it is a file.
     """
-    path = os.path.join(directory, "report.json")
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(_path(directory), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(fd, "rb") as stream:
             found = json.loads(stream.read(_LARGEST))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("results"), list) else None
+    return found if _makes_sense(found) else None
+
+
+def is_unreadable(directory: str) -> bool:
+    """Tell whether there is something in the place of a report that is none."""
+    return kept(directory) is None and os.path.lexists(_path(directory))
+
+
+def _path(directory: str) -> str:
+    return os.path.join(directory, "report.json")
+
+
+def _makes_sense(found: object) -> bool:
+    if not isinstance(found, dict):
+        return False
+    words = all(isinstance(found.get(key), str) for key in ("task", "host", "time"))
+    results = found.get("results")
+    return words and isinstance(results, list) and all(isinstance(one, dict) for one in results)
