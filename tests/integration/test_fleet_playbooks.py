@@ -239,3 +239,50 @@ def _by_hand(decided: bool, gate: str) -> list[dict[str, Any]]:
         },
     ]
     return [{"name": "By hand", "hosts": "storage", "gather_facts": False, "tasks": tasks}]
+
+
+def test_hosts_whose_numbers_mean_other_trees_are_not_restored_together(
+    published: FleetGround,
+) -> None:
+    ground = published
+    ground.write({"a.txt": "two\n"})
+    ground.run("sync").succeeded()
+    ground.write({"a.txt": "only on h1\n"})
+    ground.play("sync", who="h1").succeeded()
+    ground.write({"a.txt": "on all\n"})
+    ground.run("sync").succeeded()  # s4 on h1, s3 on the others
+    for asked in (
+        {"dsg_snapshot": 3},
+        {"dsg_snapshot": 4},
+        {"dsg_snapshot": 3, "dsg_paths": "b.txt"},
+    ):
+        before = untouched(ground.root)
+        for options in ([], ["--check"]):
+            play = ground.run("restore", *options, **asked)
+            assert play.result.rc == 2, play.result
+            assert "Nothing was changed" in play.said and "--limit" in play.said
+            assert untouched(ground.root) == before
+            assert "h1" in play.said and "KEPT" in play.said, "the table"
+    assert "the newest one is s3" in ground.run("restore", dsg_snapshot=4).said
+    ground.play("restore", who="h1", dsg_snapshot=3).succeeded()
+    assert (ground.live_of("h1") / "a.txt").read_text() == "only on h1\n"
+    # What is the same everywhere comes back everywhere.
+    done = ground.run("restore", dsg_snapshot=1).succeeded()
+    assert [done.changed(host) for host in HOSTS] == [1, 1, 1]
+    assert {(ground.live_of(host) / "a.txt").read_text() for host in HOSTS} == {"a\n"}
+
+
+def test_hosts_that_do_not_all_keep_a_snapshot_are_not_restored(published: FleetGround) -> None:
+    ground = published
+    ground.write({"a.txt": "two\n"})
+    ground.run("sync").succeeded()
+    ground.play("prune", who="h2", dsg_keep={"last": 1}).succeeded()
+    before = untouched(ground.root)
+    play = ground.run("restore", dsg_snapshot=1)
+    assert play.result.rc == 2 and "Nothing was changed" in play.said, play.result
+    assert untouched(ground.root) == before
+    # A host that does not have the repository at all is none to go on without.
+    shutil.rmtree(ground.root / "h3" / "docs")
+    before = untouched(ground.root)
+    assert ground.run("restore", dsg_snapshot=2).result.rc == 2
+    assert untouched(ground.root) == before
