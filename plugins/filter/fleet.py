@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -22,10 +22,39 @@ from ansible_collections.dsg.storage.plugins.module_utils._core.sync.fleet.decis
 Result = Mapping[str, Any]
 
 
-def shared_sources(definitions: Iterable[Sequence[Mapping[str, Any]]]) -> list[str]:
+def fleet_members(
+    hostvars: Mapping[str, Mapping[str, Any]],
+    batch: Sequence[str],
+    canaries: str | Sequence[str] = (),
+    inventory: Sequence[str] = (),
+) -> dict[str, list[str]]:
+    """Return what the hosts of a batch publish together, and which of them are to go first.
+
+    Canaries that take no part in this batch are left out of account; one that nobody knows is refused.
+    """
+    wanted = (
+        [name.strip() for name in canaries.split(",")] if isinstance(canaries, str) else canaries
+    )
+    unknown = [name for name in wanted if name not in (*inventory, *batch)]
+    if unknown:
+        raise AnsibleFilterError(
+            f"dsg_canaries names what is no host of the inventory: {', '.join(unknown)}. "
+            "Nothing was changed. Next step: correct dsg_canaries."
+        )
+    sources = {host: _sources(hostvars[host]["dsg_repositories"]) for host in batch}
+    shared = shared_sources(sources.values())
+    taking_part = [host for host in batch if sources[host] & set(shared)]
+    return {"shared": shared, "canaries": [host for host in taking_part if host in wanted]}
+
+
+def shared_sources(sources: Iterable[Collection[str]]) -> list[str]:
     """Return the working copies that more than one host publishes from."""
-    found = Counter(src for host in definitions for src in {str(one["src"]) for one in host})
+    found = Counter(src for host in sources for src in host)
     return sorted(src for src, hosts in found.items() if hosts > 1)
+
+
+def _sources(definitions: Sequence[Mapping[str, Any]]) -> set[str]:
+    return {str(one["src"]) for one in definitions}
 
 
 def fleet_outcome(
@@ -167,7 +196,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return name to function."""
         return {
-            "shared_sources": shared_sources,
+            "fleet_members": fleet_members,
             "fleet_outcome": fleet_outcome,
             "plan_rows": plan_rows,
             "sync_rows": sync_rows,

@@ -123,6 +123,45 @@ def test_a_canary_that_fails_keeps_the_others_from_even_preparing(published: Fle
     assert problems == {"h1": "not done", "h2": "DSG-DRIFT", "h3": "not done"}
 
 
+def test_a_canary_that_nobody_knows_is_refused(published: FleetGround) -> None:
+    ground = published
+    ground.write({"a.txt": "longer\n"})
+    before = untouched(ground.root)
+    for options in ([], ["--check"], ["--limit", "h1"]):
+        play = ground.run("sync", *options, dsg_canaries=["h1", "h99"])
+        assert play.result.rc == 2, play.result
+        said = " ".join(play.said.split())
+        for words in ("inventory: h99.", "Nothing was changed", "correct dsg_canaries"):
+            assert words in said, play.said
+        assert untouched(ground.root) == before
+
+
+def test_canaries_that_take_no_part_are_left_out_of_account(published: FleetGround) -> None:
+    """By a limit, by batches, or as every host goes its own way: nobody waits for them."""
+    ground = published
+    ground.write({"a.txt": "longer\n"})
+    ground.run("sync", "--limit", "h2,h3", dsg_canaries=["h1"]).succeeded()
+    assert ground.published() == [False, True, True]
+    ground.write({"a.txt": "longer still\n"})
+    batches = ground.root / "batches.yml"
+    role = {"import_role": {"name": "dsg.storage.sync"}}
+    play = {"hosts": "storage", "gather_facts": False, "serial": [1, 2], "tasks": [role]}
+    batches.write_text(json.dumps([play]))
+    options = ("-i", ground.inventory, "-e", json.dumps({"dsg_canaries": ["h1"]}))
+    Play(ground.installed.playbook(batches, *options)).succeeded()
+    assert ground.published() == [True] * 3
+    ground.write({"a.txt": "short\n"})
+    ground.run("sync", dsg_canaries=["h1"]).succeeded()
+    assert ground.published() == [True] * 3
+    own = {**ground.definition, "src": f"{ground.root}/ann-{{{{ inventory_hostname }}}}"}
+    ground.define(own)
+    ground.run("clone", dsg_canaries=["h1"]).succeeded()
+    for host in HOSTS:
+        ground.write({"own.txt": host}, ground.root / f"ann-{host}")
+    ground.run("sync", dsg_canaries=["h1"]).succeeded()
+    assert [(ground.live_of(host) / "own.txt").read_text() for host in HOSTS] == list(HOSTS)
+
+
 def test_what_one_host_has_is_fetched_and_goes_to_all(published: FleetGround) -> None:
     ground = published
     ben = {**ground.definition, "src": str(ground.ben)}

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.dsg.storage.plugins.filter.fleet import (
+    fleet_members,
     fleet_outcome,
     plan_rows,
-    shared_sources,
     sync_rows,
 )
 
@@ -31,11 +31,38 @@ def outcome(*args: Any, **hosts: list[dict[str, Any]]) -> dict[str, Any]:
     return fleet_outcome([(host, {"results": items}) for host, items in hosts.items()], *args)
 
 
+def members(hosts: dict[str, str], canaries: Any = (), batch: str = "") -> dict[str, Any]:
+    """Return who goes together, of hosts that publish from working copies of one letter each."""
+    variables = {
+        host: {"dsg_repositories": [{"src": f"/{src}", "name": src} for src in sources]}
+        for host, sources in hosts.items()
+    }
+    return fleet_members(variables, list(batch or hosts), canaries, list(hosts))
+
+
 def test_sources_that_more_than_one_host_has() -> None:
-    one, other = {"src": "/a", "name": "x"}, {"src": "/a", "name": "y"}
-    assert shared_sources([[one, other], [{"src": "/b"}]]) == []
-    assert shared_sources([[one], [other, {"src": "/b"}], [{"src": "/c"}]]) == ["/a"]
-    assert shared_sources([[]]) == []
+    assert members({"1": "aa", "2": "b"})["shared"] == []
+    assert members({"1": "a", "2": "ab", "3": "c"})["shared"] == ["/a"]
+    assert members({"1": "a", "2": "ab"}, batch="2")["shared"] == []
+    assert members({"1": ""})["shared"] == []
+
+
+def test_canaries_are_those_that_take_part() -> None:
+    fleet = {"1": "a", "2": "a", "3": "a", "4": "b"}
+    assert members(fleet)["canaries"] == []
+    assert members(fleet, ["3", "1"])["canaries"] == ["1", "3"]
+    assert members(fleet, "3, 1")["canaries"] == ["1", "3"], "as `-e dsg_canaries=3,1` has it"
+    assert members(fleet, ["1", "3"], batch="23")["canaries"] == ["3"]
+    assert members(fleet, ["1"], batch="23")["canaries"] == []
+    assert members(fleet, ["4"])["canaries"] == [], "it goes its own way"
+    assert members({"1": "a", "2": "b"}, ["1"])["canaries"] == [], "nobody waits for anybody"
+
+
+def test_a_canary_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(AnsibleFilterError) as caught:
+        members({"1": "a", "2": "a"}, ["1", "typo", "other"])
+    for words in ("typo, other", "Nothing was changed", "correct dsg_canaries"):
+        assert words in str(caught.value)
 
 
 def test_all_went_well() -> None:
