@@ -21,36 +21,77 @@ from ansible_collections.dsg.storage.plugins.module_utils._core.sync.fleet.decis
 
 Result = Mapping[str, Any]
 
+_LOST = "lost before"
+
 
 def fleet_members(
     hostvars: Mapping[str, Mapping[str, Any]],
     batch: Sequence[str],
     canaries: str | Sequence[str] = (),
     inventory: Sequence[str] = (),
-) -> dict[str, list[str]]:
-    """Return what the hosts of a batch publish together, and which of them are to go first.
+    lost: Sequence[str] = (),
+    application: str = "",
+) -> dict[str, Any]:
+    """Return what the hosts of a batch publish together, which go first, and which were lost before.
 
     Canaries that take no part in this batch are left out of account; one that nobody knows is refused.
     """
-    wanted = (
-        [name.strip() for name in canaries.split(",")] if isinstance(canaries, str) else canaries
+    known = {*inventory, *batch, *lost}
+    wanted = _canaries(canaries, known)
+    living = {host: _sources(hostvars[host]["dsg_repositories"]) for host in batch}
+    counted = _counted(map(hostvars.__getitem__, known), application) if lost else set()
+    new = [host for host in lost if host not in counted]
+    gone = {host: _sources_of_lost(hostvars[host], set().union(*living.values())) for host in new}
+    shared = shared_sources(living.values(), gone.values())
+    members, missing = (
+        [host for host in hosts if hosts[host] & set(shared)] for hosts in (living, gone)
     )
-    unknown = [name for name in wanted if name not in (*inventory, *batch)]
+    return {
+        "shared": shared,
+        "members": members,
+        "lost": missing,
+        # Where every host goes its own way nobody waits for another one.
+        "canaries": [host for host in members + missing if host in wanted],
+        "counted": [*batch, *new],
+        "application": application,
+    }
+
+
+def _canaries(given: str | Sequence[str], known: Collection[str]) -> list[str]:
+    wanted = [name.strip() for name in given.split(",")] if isinstance(given, str) else list(given)
+    unknown = [name for name in wanted if name not in known]
     if unknown:
         raise AnsibleFilterError(
             f"dsg_canaries names what is no host of the inventory: {', '.join(unknown)}. "
             "Nothing was changed. Next step: correct dsg_canaries."
         )
-    sources = {host: _sources(hostvars[host]["dsg_repositories"]) for host in batch}
-    shared = shared_sources(sources.values())
-    taking_part = [host for host in batch if sources[host] & set(shared)]
-    return {"shared": shared, "canaries": [host for host in taking_part if host in wanted]}
+    return wanted
 
 
-def shared_sources(sources: Iterable[Collection[str]]) -> list[str]:
-    """Return the working copies that more than one host publishes from."""
-    found = Counter(src for host in sources for src in host)
-    return sorted(src for src, hosts in found.items() if hosts > 1)
+def _counted(hosts: Iterable[Mapping[str, Any]], application: str) -> set[str]:
+    """Return the hosts of earlier batches, which their members remember."""
+    found: set[str] = set()
+    for variables in hosts:
+        told = variables.get("sync_fleet") or {}
+        if told.get("application") == application:
+            found.update(told["counted"])
+    return found
+
+
+def _sources_of_lost(variables: Mapping[str, Any], otherwise: set[str]) -> set[str]:
+    """Return what a host was to publish from; anything, where its definitions cannot be read."""
+    try:
+        found = _sources(variables["dsg_repositories"])
+    except Exception:  # whatever is wrong with them may be why the host was lost
+        return otherwise
+    return otherwise if any("{{" in src for src in found) else found
+
+
+def shared_sources(living: Iterable[Collection[str]], lost: Iterable[Collection[str]]) -> list[str]:
+    """Return the working copies that hosts publish from which are not the only ones to do so."""
+    here = Counter(src for host in living for src in host)
+    everywhere = here + Counter(src for host in lost for src in host)
+    return sorted(src for src in here if everywhere[src] > 1)
 
 
 def _sources(definitions: Sequence[Mapping[str, Any]]) -> set[str]:
@@ -61,10 +102,12 @@ def fleet_outcome(
     results: Iterable[tuple[str, Result]],
     max_fail_percentage: float = 0,
     canaries: Sequence[str] = (),
+    lost: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the decision, and which hosts failed, prepared something, or have to be fetched from."""
     fared = dict(results)
     failures = {host: _failures(result) for host, result in fared.items()}
+    failures.update({host: {_LOST} for host in lost})
     failed = {host: found for host, found in failures.items() if found}
     ready = {host for host in fared if not failures[host] and _takes_part(fared[host])}
     behind = {host for host, found in failed.items() if set(found) == {BehindError.code}}

@@ -153,6 +153,8 @@ def test_canaries_that_take_no_part_are_left_out_of_account(published: FleetGrou
     ground.write({"a.txt": "short\n"})
     ground.run("sync", dsg_canaries=["h1"]).succeeded()
     assert ground.published() == [True] * 3
+    pulled = ground.run("sync", dsg_direction="pull", dsg_canaries=["h1"]).succeeded()
+    assert "not done" not in pulled.said, "a canary that only pulls stops nobody"
     own = {**ground.definition, "src": f"{ground.root}/ann-{{{{ inventory_hostname }}}}"}
     ground.define(own)
     ground.run("clone", dsg_canaries=["h1"]).succeeded()
@@ -160,6 +162,75 @@ def test_canaries_that_take_no_part_are_left_out_of_account(published: FleetGrou
         ground.write({"own.txt": host}, ground.root / f"ann-{host}")
     ground.run("sync", dsg_canaries=["h1"]).succeeded()
     assert [(ground.live_of(host) / "own.txt").read_text() for host in HOSTS] == list(HOSTS)
+
+
+def losing(ground: FleetGround, *hosts: str, serial: list[int] | None = None, **extra: Any) -> Play:
+    """Run a playbook in which a task fails on some hosts before the role begins."""
+    tasks = [
+        {"fail": {"msg": "not today"}, "when": f"inventory_hostname in {list(hosts)}"},
+        {"import_role": {"name": "dsg.storage.sync"}},
+    ]
+    play = {"hosts": "storage", "gather_facts": False, "serial": serial or [3], "tasks": tasks}
+    path = ground.root / "losing.yml"
+    path.write_text(json.dumps([play]))
+    options = ("-i", ground.inventory, "-e", json.dumps(extra))
+    done = Play(ground.installed.playbook(path, *options))
+    assert done.result.rc == 2, done.result
+    return done
+
+
+def test_a_host_that_is_lost_before_the_role_counts_as_failed(published: FleetGround) -> None:
+    ground = published
+    ground.write({"a.txt": "longer\n"})
+    for lost in (["h2"], ["h2", "h3"]):
+        play = losing(ground, *lost)
+        assert ground.published() == [False] * 3, (
+            "nobody publishes without it, not even the last one"
+        )
+        assert "Nothing was published on any host" in play.said
+        assert all(f"{host}: lost before" in play.said for host in lost), play.said
+        assert ground.leftovers() == []
+    before = untouched(ground.root / "h1")
+    play = losing(ground, "h2", dsg_max_fail_percentage=90, dsg_canaries=["h2", "h3"])
+    assert "Nothing was published on any host" in play.said
+    assert untouched(ground.root / "h1") == before
+    assert ground.published() == [False] * 3, "a canary has to be there"
+    losing(ground, "h2", dsg_max_fail_percentage=34, dsg_canaries=["h3"])
+    assert ground.published() == [True, False, True]
+    assert ground.leftovers() == []
+
+
+def test_a_host_whose_definitions_are_invalid_counts_as_failed(published: FleetGround) -> None:
+    ground = published
+    ground.write({"a.txt": "longer\n"})
+    inventory = json.loads(ground.inventory.read_text())
+    for wrong in ({"direction": "sideways"}, {"src": "{{ nowhere }}"}):
+        definitions = [{**ground.definition, **wrong}]
+        inventory["storage"]["hosts"]["h2"] = {"dsg_repositories": definitions}
+        ground.inventory.write_text(json.dumps(inventory))
+        play = ground.run("sync")
+        assert play.result.rc == 2, play.result
+        assert "h2: lost before" in play.said, play.said
+        assert ground.published() == [False] * 3
+    ground.run("sync", dsg_max_fail_percentage=40)
+    assert ground.published() == [True, False, True]
+
+
+def test_a_host_is_counted_in_the_batch_that_lost_it_and_in_no_other(
+    published: FleetGround,
+) -> None:
+    ground = published
+    ground.write({"a.txt": "longer\n"})
+    ground.run("sync", "--limit", "h1").succeeded()
+    (ground.live_of("h2") / "intruder").write_text("x")
+    losing(ground, serial=[2, 1])
+    assert ground.published() == [True, False, True]
+    (ground.live_of("h2") / "intruder").unlink()
+    ground.write({"a.txt": "longer still\n"})
+    ground.run("sync", "--limit", "h1").succeeded()
+    play = losing(ground, "h2", serial=[2, 1])
+    assert "Nothing was published" not in play.said, play.said
+    assert ground.published() == [True, False, True]
 
 
 def test_what_one_host_has_is_fetched_and_goes_to_all(published: FleetGround) -> None:

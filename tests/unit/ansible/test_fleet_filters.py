@@ -31,13 +31,17 @@ def outcome(*args: Any, **hosts: list[dict[str, Any]]) -> dict[str, Any]:
     return fleet_outcome([(host, {"results": items}) for host, items in hosts.items()], *args)
 
 
-def members(hosts: dict[str, str], canaries: Any = (), batch: str = "") -> dict[str, Any]:
-    """Return who goes together, of hosts that publish from working copies of one letter each."""
-    variables = {
+def variables_of(hosts: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the variables of hosts that publish from working copies of one letter each."""
+    return {
         host: {"dsg_repositories": [{"src": f"/{src}", "name": src} for src in sources]}
         for host, sources in hosts.items()
     }
-    return fleet_members(variables, list(batch or hosts), canaries, list(hosts))
+
+
+def members(hosts: dict[str, str], canaries: Any = (), batch: str = "") -> dict[str, Any]:
+    """Return who goes together; hosts that are not in the batch wait for theirs."""
+    return fleet_members(variables_of(hosts), list(batch or hosts), canaries, list(hosts))
 
 
 def test_sources_that_more_than_one_host_has() -> None:
@@ -63,6 +67,70 @@ def test_a_canary_that_nobody_knows_is_refused() -> None:
         members({"1": "a", "2": "a"}, ["1", "typo", "other"])
     for words in ("typo, other", "Nothing was changed", "correct dsg_canaries"):
         assert words in str(caught.value)
+
+
+class Unreadable(dict[str, Any]):
+    """Variables whose templates fail."""
+
+    def __getitem__(self, name: str) -> Any:
+        raise AnsibleFilterError(f"{name}: 'nowhere' is undefined")
+
+
+@pytest.mark.parametrize(
+    ("variables", "shares"),
+    [
+        ({"dsg_repositories": [{"src": "/a", "direction": "sideways"}]}, True),
+        ({"dsg_repositories": [{"src": "/b"}]}, False),
+        ({"dsg_repositories": []}, False),
+        ({"dsg_repositories": [{"name": "x"}]}, True),
+        ({"dsg_repositories": [{"src": "{{ nowhere }}"}]}, True),
+        ({"dsg_repositories": [3]}, True),
+        ({"dsg_repositories": 3}, True),
+        ({}, True),
+        (Unreadable(), True),
+    ],
+)
+def test_a_host_that_was_lost_before_is_one_of_the_fleet(
+    variables: dict[str, Any], shares: bool
+) -> None:
+    """Where nobody can say what it was to publish from, it may have been the same."""
+    hostvars = {**variables_of({"1": "a"}), "2": variables}
+    found = fleet_members(hostvars, ["1"], ["2"], ["1", "2"], ["2"])
+    lost, shared = (["2"], ["/a"]) if shares else ([], [])
+    assert (found["lost"], found["shared"]) == (lost, shared)
+    assert (found["members"], found["canaries"]) == (["1"] if shares else [], lost)
+
+
+def test_what_only_lost_hosts_share_is_nothing_to_wait_for() -> None:
+    hostvars = variables_of({"1": "a", "2": "b", "3": "b"})
+    found = fleet_members(hostvars, ["1"], [], [], ["2", "3"])
+    assert (found["lost"], found["shared"]) == ([], [])
+
+
+def test_a_host_that_was_lost_is_counted_by_one_batch() -> None:
+    """Be it before the batch or since; another use of the role counts it anew."""
+    hostvars = variables_of(dict.fromkeys("12345", "a"))
+    first = fleet_members(hostvars, ["1", "2"], [], [], ["5"], "one")
+    assert first["lost"] == ["5"]
+    for host in "12":
+        hostvars[host]["sync_fleet"] = first
+    assert fleet_members(hostvars, ["3", "4"], [], list("12345"), ["5", "2"], "one")["lost"] == []
+    assert fleet_members(hostvars, ["1", "3"], [], list("12345"), ["5", "2"], "two")["lost"] == [
+        "5",
+        "2",
+    ]
+
+
+def test_who_was_lost_has_failed() -> None:
+    found = fleet_outcome([("a", {"results": [PREPARED]})], 0, [], ["b"])
+    assert (found["decision"], found["failed"]) == ("rollback", ["b"])
+    assert (found["prepared"], found["reasons"]) == (["a"], ["b: lost before"])
+    assert fleet_outcome([("a", {"results": [PREPARED]})], 50, [], ["b"])["decision"] == "commit"
+    assert (
+        fleet_outcome([("a", {"results": [PREPARED]})], 50, ["b"], ["b"])["decision"] == "rollback"
+    )
+    behind = {"results": [failed("DSG-BEHIND")]}
+    assert fleet_outcome([("a", behind)], 0, [], ["b"])["fetch"] == []
 
 
 def test_all_went_well() -> None:
