@@ -12,12 +12,16 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.dsg.storage.plugins.module_utils import _report
-from ansible_collections.dsg.storage.plugins.module_utils._core.client.fleet import COMMIT
+from ansible_collections.dsg.storage.plugins.module_utils._core.client.fleet import (
+    COMMIT,
+    ROLLBACK,
+)
 from ansible_collections.dsg.storage.plugins.module_utils._core.errors import (
     BehindError,
     DsgError,
 )
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.fleet.decision import decision
+from ansible_collections.dsg.storage.plugins.module_utils._core.sync.request import WITHDRAW
 
 Result = Mapping[str, Any]
 
@@ -181,7 +185,7 @@ def _problem(one: Result, last: Result) -> str | None:
     for result in (one, last):
         if result.get("failed") or result.get("unreachable"):
             return _failure(result)
-    if last.get("phase") == "rollback":
+    if last.get("phase") in (ROLLBACK, WITHDRAW):
         return "rolled back"
     return None if last.get("operation") else "not done"
 

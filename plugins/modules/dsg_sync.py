@@ -80,11 +80,14 @@ options:
         changes that the working copy lacks.
       - V(commit) publishes what was prepared, V(rollback) drops it. The first host that is asked
         decides for all of them, durably; hosts that are asked otherwise afterwards fail.
+      - V(withdraw), before any host is asked to commit, drops what this host prepared and leaves the
+        others to decide without it; for a host that failed with another repository.
       - Whatever dies in between, O(operation=recover) leads all hosts to the same state.
     type: str
     choices:
       - full
       - prepare
+      - withdraw
       - commit
       - rollback
     default: full
@@ -469,6 +472,7 @@ from ansible_collections.dsg.storage.plugins.module_utils._core.sync.request imp
     FULL,
     OPERATIONS,
     PHASES,
+    WITHDRAW,
     SyncRequest,
     SyncResult,
 )
@@ -526,7 +530,7 @@ def request_of(params: dict[str, Any], *, check: bool, meter: Meter | None = Non
 def differences_of(result: SyncResult, request: SyncRequest) -> _report.Differences:
     """Collect what a run did, or in check mode would do."""
     found = _report.Differences()
-    finishing = request.phase in (COMMIT, ROLLBACK)
+    finishing = request.phase in (COMMIT, ROLLBACK, WITHDRAW)
     for done in result.recovered:
         found.add(request.phase if finishing else "recover", done)
     found.add_names(result.names, set(result.put_off))

@@ -19,8 +19,9 @@ from _core.errors import DsgError
 from _core.manifest.scan import scan_tree
 from _core.posix.process import identify
 from _core.sync.fleet import prepare as preparation
-from _core.sync.fleet.decision import decide
+from _core.sync.fleet.decision import decide, withdraw
 from _core.sync.recovery import preview, recover
+from _core.sync.request import WITHDRAW
 from _core.sync.status import inspect
 
 from tests.integration.children import in_child
@@ -290,6 +291,61 @@ def test_the_first_who_is_asked_decides_for_all(old):
     for host, result in zip(old.sites, results):
         assert not old.finish(host, COMMIT, txn_id=result.txn_id).changed, "it is done"
     assert old.published() == [NEW] * 3
+    old.check_tidy()
+
+
+def test_a_host_that_withdraws_leaves_the_others_to_commit(old):
+    results = old.prepare_all()
+    for _unused in range(2):
+        done = old.finish("h2", WITHDRAW, txn_id=results[1].txn_id)
+        assert not done.changed
+    assert old.decide(COMMIT) == COMMIT
+    old.finish("h1")
+    old.finish("h3")
+    assert old.published() == [NEW, OLD, NEW]
+    assert old.snapshots() == old.known() == [2, 1, 2]
+    assert not old.finish("h2", WITHDRAW).changed, "there is nothing left of it"
+    old.check_tidy()
+    old.full("h2")
+    assert old.published() == [NEW] * 3
+
+
+@pytest.mark.parametrize("rolled_back", [False, True], ids=["held", "rolled back"])
+@pytest.mark.parametrize("decided", [False, True], ids=["undecided", "decided"])
+def test_a_withdrawal_that_is_killed_never_ends_in_a_commit(old, dead, decided, rolled_back):
+    """Killed behind its record, or when the repository had let go; the others commit, or nobody does."""
+    results = old.prepare_all(coordinator=os.getpid() if decided else dead)
+    withdraw(old.src, FLEET, results[1].txn_id)
+    if rolled_back:
+        repository = old.sites["h2"].repository
+        with repository.lock(1.0):
+            repository.resume(results[1].txn_id).rollback()
+    if decided:
+        assert old.decide(COMMIT, [results[0], results[2]]) == COMMIT
+        old.finish("h1")
+        assert "is to be rolled back" in preview_of(old, "h2")
+    done = old.recover("h2")
+    assert f"rolled back transaction {results[1].txn_id}: it was withdrawn" in done
+    old.recover_all()
+    assert old.published() == ([NEW, OLD, NEW] if decided else [OLD] * 3)
+    old.check_tidy()
+
+
+def preview_of(fleet, host):
+    site = fleet.sites[host]
+    return "; ".join(preview(fleet.src, site.name, site.backend))
+
+
+def test_what_can_not_be_withdrawn(old):
+    results = old.prepare_all()
+    refused("DSG-ARGUMENT", lambda: old.finish("h2", WITHDRAW))
+    withdraw(old.src, FLEET, results[1].txn_id)
+    refused("DSG-REPOSITORY", lambda: old.finish("h2", COMMIT, txn_id=results[1].txn_id))
+    old.finish("h1", COMMIT, txn_id=results[0].txn_id)
+    late = refused("DSG-REPOSITORY", lambda: old.finish("h3", WITHDRAW, txn_id=results[2].txn_id))
+    assert "decided otherwise: commit" in late.message
+    old.recover_all()
+    assert old.published() == [NEW, OLD, NEW]
     old.check_tidy()
 
 

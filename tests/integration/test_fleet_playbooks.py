@@ -110,6 +110,27 @@ def test_one_host_that_fails_keeps_all_from_publishing(published: FleetGround) -
     assert ground.leftovers() == []
 
 
+def test_a_host_that_fails_with_one_repository_publishes_none(published: FleetGround) -> None:
+    """Nor does a recovery behind it."""
+    ground = published
+    other = {**ground.definition, "name": "other", "src": f"{ground.root}/other"}
+    ground.write({"o.txt": "o"}, ground.root / "other")
+    ground.define(ground.definition, other)
+    ground.run("sync", sync_operation="auto").succeeded()
+    ground.write({"a.txt": "longer\n"})
+    ground.write({"o.txt": "longer"}, ground.root / "other")
+    (ground.root / "h2" / "other" / "intruder").write_text("x")
+    play = ground.run("sync", dsg_max_fail_percentage=40)
+    assert play.result.rc == 2, play.result
+    assert "This host takes no part in what the others have published" in play.said
+    assert ground.published() == [True, False, True]
+    assert ground.leftovers() == []
+    recovered = ground.run("recover").succeeded()
+    assert [recovered.changed(host) for host in HOSTS] == [0, 0, 0]
+    assert ground.published() == [True, False, True]
+    assert (ground.live_of("h1").parent / "other" / "o.txt").read_text() == "longer"
+
+
 def test_a_canary_that_fails_keeps_the_others_from_even_preparing(published: FleetGround) -> None:
     ground = published
     ground.write({"a.txt": "longer\n"})

@@ -246,6 +246,7 @@ def test_a_row_of_what_was_prepared_tells_what_became_of_it() -> None:
     undone = row(prepared, {**last, "phase": "rollback", "snapshot": 3})
     assert (undone["snapshot"], undone["problem"]) == ("s3", "rolled back")
     assert "uploaded" not in undone
+    assert row(prepared, {**last, "phase": "withdraw"})["problem"] == "rolled back"
     torn = row(prepared, failed("DSG-CONNECTION"))
     assert torn["problem"] == "DSG-CONNECTION"
     assert "uploaded" not in torn

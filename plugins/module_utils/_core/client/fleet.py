@@ -32,7 +32,7 @@ from .working_copy import WorkingCopy
 
 COMMIT, ROLLBACK = "commit", "rollback"
 DECISIONS = (COMMIT, ROLLBACK)
-PREPARING, PREPARED = "preparing", "prepared"
+PREPARING, PREPARED, WITHDRAWN = "preparing", "prepared", "withdrawn"
 
 _FORMAT = 1
 _LOCK_SECONDS = 60.0
@@ -56,7 +56,8 @@ class Head(NamedTuple):
 class Participant(NamedTuple):
     """One repository's part: ``base`` and ``snapshot`` are its number before (0: none) and behind a commit.
 
-    While ``state`` is preparing nobody knows whether the repository holds the transaction.
+    While ``state`` is preparing nobody knows whether the repository holds the transaction. What is
+    withdrawn is rolled back, whatever is decided.
     """
 
     host: str
@@ -141,6 +142,10 @@ class FleetRecord:
     def mark_prepared(self, participant: Participant) -> None:
         """Record that the repository holds the transaction."""
         self._write_participant(participant._replace(state=PREPARED))
+
+    def mark_withdrawn(self, participant: Participant) -> None:
+        """Record that a part is none of what will be decided."""
+        self._write_participant(participant._replace(state=WITHDRAWN))
 
     def _write_participant(self, participant: Participant) -> None:
         fields = {**participant._asdict(), "backend": dict(participant.backend)}

@@ -24,7 +24,8 @@ AUTO, INIT, CLONE, SYNC = "auto", "init", "clone", "sync"
 OPERATIONS = (AUTO, INIT, CLONE, SYNC)
 
 FULL, PREPARE = "full", "prepare"
-PHASES = (FULL, PREPARE, *DECISIONS)
+WITHDRAW = "withdraw"
+PHASES = (FULL, PREPARE, WITHDRAW, *DECISIONS)
 """All at once, or a step of a transaction over many hosts."""
 
 MAX_USER = 255
@@ -81,7 +82,9 @@ class SyncRequest(NamedTuple):
             raise ArgumentError(f"phase is {self.phase!r}: supported are {', '.join(PHASES)}")
         if self.phase == FULL:
             if self.fleet:
-                raise ArgumentError("a fleet is for the phases prepare, commit and rollback")
+                raise ArgumentError(
+                    "a fleet is for the phases prepare, withdraw, commit and rollback"
+                )
             return
         check_fleet_id(self.fleet)
         check_line(self.host, "the host", MAX_HOST)

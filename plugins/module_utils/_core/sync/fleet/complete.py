@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ...backends.base import Prepared, Repository
 from ...backends.outcome import require_not_committed, tidy
-from ...client.fleet import PREPARING, FleetRecord, Participant
+from ...client.fleet import PREPARING, WITHDRAWN, FleetRecord, Participant
 from ...errors import DsgError, RepositoryError
 
 STAYS_PREPARED = "The transaction stays prepared, and the decision stands: nothing is lost."
@@ -23,7 +23,8 @@ def complete(
     :class:`RepositoryError` once where a prepared part was rolled back by hand, which cannot be mended.
     """
     done = repository.recover()
-    return done + (_forward if commit else _back)(repository, record, part)
+    forward = commit and part.state != WITHDRAWN
+    return done + (_forward if forward else _back)(repository, record, part)
 
 
 def _forward(repository: Repository, record: FleetRecord, part: Participant) -> list[str]:
@@ -65,4 +66,5 @@ def _back(repository: Repository, record: FleetRecord, part: Participant) -> lis
     if prepared is not None:
         prepared.rollback()
     record.remove(part)
-    return [f"rolled back transaction {part.txn_id}: the fleet did not commit"]
+    why = "it was withdrawn" if part.state == WITHDRAWN else "the fleet did not commit"
+    return [f"rolled back transaction {part.txn_id}: {why}"]

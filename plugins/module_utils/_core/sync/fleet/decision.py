@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ...client.fleet import COMMIT, DECISIONS, PREPARED, ROLLBACK, FleetRecord
+from ...client.fleet import (
+    COMMIT,
+    DECISIONS,
+    PREPARED,
+    ROLLBACK,
+    WITHDRAWN,
+    FleetRecord,
+)
 from ...client.working_copy import WorkingCopy
-from ...errors import ArgumentError, from_oserror
+from ...errors import ArgumentError, RepositoryError, from_oserror
 
 
 def decision(
@@ -52,3 +59,29 @@ def decide(src: str, fleet: str, wanted: str, expected: Collection[str] = ()) ->
         return ROLLBACK  # ended by somebody else just now, which only a decision allows
     except OSError as exc:
         raise from_oserror(exc, "recording the decision") from exc
+
+
+def withdraw(src: str, fleet: str, txn_id: str) -> None:
+    """Take a part out of what is to be decided, durably and before any host is asked.
+
+    Its host may be away: recovery rolls the part back, and commits the others. May be repeated.
+    """
+    record = FleetRecord(WorkingCopy(src), fleet)
+    part = next((one for one in record.participants() if one.txn_id == txn_id), None)
+    if part is None or part.state == WITHDRAWN:
+        return
+    if record.decision() == COMMIT:
+        raise decided_otherwise(fleet, COMMIT, part.repository)
+    try:
+        record.mark_withdrawn(part)
+    except OSError as exc:
+        raise from_oserror(exc, "withdrawing from the fleet transaction") from exc
+
+
+def decided_otherwise(fleet: str, decision: str, where: str) -> RepositoryError:
+    """Return that somebody asks for what cannot be any more."""
+    return RepositoryError(
+        f"fleet transaction {fleet} was decided otherwise: {decision}",
+        object=where,
+        next_step="Run `dsg.storage.recover`, which carries that out, then sync again.",
+    )

@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 from ...backends.base import Repository
-from ...client.fleet import COMMIT, ROLLBACK, FleetRecord, Participant
+from ...client.fleet import COMMIT, ROLLBACK, WITHDRAWN, FleetRecord, Participant
 from ...client.working_copy import WorkingCopy, repository_key
 from ...errors import ArgumentError, RepositoryError, from_oserror
-from ..request import SYNC, SyncRequest, SyncResult
+from ..request import SYNC, WITHDRAW, SyncRequest, SyncResult
 from ..site import repository_of
 from ..timing import Stopwatch
 from .complete import complete
-from .decision import decide
+from .decision import decide, decided_otherwise, withdraw
 from .pending import end_all
 
 
@@ -23,10 +23,13 @@ def finish(request: SyncRequest) -> SyncResult:
 
     The first one that is asked decides for all, durably; whoever asks otherwise afterwards is refused.
     ``request.txn_id`` is the transaction that this host prepared ('' where it had nothing to do): a commit
-    of one that is not there any more is an error. May be repeated, and by several at once.
+    of one that is not there any more is an error. May be repeated, and by several at once. Before any is
+    asked to commit, a host may withdraw: its part is rolled back, and the others decide without it.
     """
     request.validate()
     try:
+        if request.phase == WITHDRAW and not request.check:
+            withdraw(request.src, request.fleet, request.txn_id)
         with repository_of(request) as repository:
             return _Finish(request, repository).run()
     except OSError as exc:
@@ -60,7 +63,7 @@ class _Finish:
     def _require_done(self) -> None:
         """Refuse to commit what was prepared, and is neither here any more nor published."""
         txn_id = self.request.txn_id
-        if self.request.phase == ROLLBACK or not txn_id or self.repository.committed(txn_id, 0):
+        if self.request.phase != COMMIT or not txn_id or self.repository.committed(txn_id, 0):
             return
         raise RepositoryError(
             f"transaction {txn_id} is not prepared any more: somebody has rolled it back",
@@ -87,14 +90,16 @@ class _Finish:
                 f"which is {part.txn_id}",
                 object=self.repository.location,
             )
-        wanted = self.request.phase
-        stands = decide(self.request.src, self.request.fleet, wanted, [part.txn_id])
-        if stands != wanted:
-            raise RepositoryError(
-                f"fleet transaction {self.request.fleet} was decided otherwise: {stands}",
-                object=self.repository.location,
-                next_step="Run `dsg.storage.recover`, which carries that out, then sync again.",
-            )
+        wanted, fleet = self.request.phase, self.request.fleet
+        if part.state == WITHDRAWN:
+            stands = WITHDRAW
+        elif wanted == WITHDRAW:
+            raise ArgumentError("only what prepare returned as txn_id can be withdrawn")
+        else:
+            stands = decide(self.request.src, fleet, wanted, [part.txn_id])
+        # What is withdrawn may be rolled back by whoever comes.
+        if stands != wanted and (stands, wanted) != (WITHDRAW, ROLLBACK):
+            raise decided_otherwise(fleet, stands, self.repository.location)
 
     def _end(self) -> None:
         """Remove the record behind its last part, or where nobody ever had a part in it."""

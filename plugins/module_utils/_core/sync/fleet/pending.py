@@ -12,6 +12,7 @@ from ...backends.base import Repository
 from ...client.fleet import (
     COMMIT,
     ROLLBACK,
+    WITHDRAWN,
     FleetRecord,
     Head,
     Participant,
@@ -33,7 +34,11 @@ class Pending(NamedTuple):
 
     def __str__(self) -> str:
         what = {COMMIT: "is to be committed", ROLLBACK: "is to be rolled back"}
-        said = what.get(self.decision, "waits for the decision of the playbook that runs")
+        withdrawn = self.decision and self.part.state == WITHDRAWN
+        said = what.get(
+            ROLLBACK if withdrawn else self.decision,
+            "waits for the decision of the playbook that runs",
+        )
         return f"transaction {self.part.txn_id} of fleet {self.record.fleet} {said}"
 
 
