@@ -9,6 +9,9 @@ Private to the collection: it may change at any time.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import os
 import shlex
 import shutil
@@ -24,6 +27,11 @@ SSH = ("ssh", "ansible.builtin.ssh", "ansible.legacy.ssh", "smart")
 PARAMIKO = ("paramiko", "paramiko_ssh", "ansible.builtin.paramiko_ssh")
 
 _DEFAULT_ARGUMENTS = "-C -o ControlMaster=auto -o ControlPersist=60s"
+_SOCKET_BYTES = 103
+"""How long a socket's path may be on any system, without the byte that ends it."""
+_SSH_ADDS = len(".0123456789abcdef")
+"""ssh makes the socket under a name that is longer by this, and renames it."""
+
 _DISCOVER = ("auto", "auto_silent", "auto_legacy", "auto_legacy_silent")
 
 
@@ -77,41 +85,60 @@ def _of_options(
 ) -> dict[str, Any]:
     user = get("remote_user")
     port = get("port")
-    return {
+    found = {
         "name": name,
         "host": get("host") or task_vars.get("inventory_hostname", name),
         "port": int(port) if port else None,
         "user": user or "",
         "private_key_file": os.path.expanduser(get("private_key_file") or ""),
-        "ssh_args": _arguments(get, shared),
         "ssh_executable": get("ssh_executable") or "ssh",
         "timeout": float(get("timeout") or 10),
         "password": get("password") or None,
     }
+    return {**found, "ssh_args": _arguments(get, found, shared)}
 
 
-def _arguments(get: Any, shared: bool) -> list[str]:
+def _arguments(get: Any, found: Mapping[str, Any], shared: bool) -> list[str]:
     """Return what the user gave the ssh client.
 
     Of Ansible's own defaults compression is left out; so is the shared connection where a password is
     given or there is no ssh, as paramiko knows neither.
     """
     given = get("ssh_args")
-    found = [] if given in (None, _DEFAULT_ARGUMENTS) else shlex.split(given)
-    by_ssh = not get("password") and shutil.which(get("ssh_executable") or "ssh")
-    if given in (None, _DEFAULT_ARGUMENTS) and shared and by_ssh:
-        found = _shared(get)
+    others = []
     for option in ("ssh_common_args", "ssh_extra_args"):
-        found += shlex.split(get(option) or "")
-    return found
+        others += shlex.split(get(option) or "")
+    if given not in (None, _DEFAULT_ARGUMENTS):
+        return shlex.split(given) + others
+    if not shared or found["password"] or not shutil.which(found["ssh_executable"]):
+        return others
+    return _shared(get("control_path_dir") or "~/.ansible/cp", found, others) + others
 
 
-def _shared(get: Any) -> list[str]:
-    """Return how to share a connection with our own only: Ansible's may have checked no host key."""
-    directory = os.path.expanduser(get("control_path_dir") or "~/.ansible/cp")
+def _shared(directory: str, found: Mapping[str, Any], others: list[str]) -> list[str]:
+    """Return how to share a connection with our own only: Ansible's may have checked no host key.
+
+    Nothing is shared where the socket's path would be too long: ssh would refuse to connect at all.
+    """
+    directory = os.path.expanduser(directory)
+    path = os.path.join(directory, f"dsg-{_hash_of(found, others)}")
+    if len(os.fsencode(path)) + _SSH_ADDS > _SOCKET_BYTES:
+        return []
     os.makedirs(directory, mode=0o700, exist_ok=True)
-    options = ("ControlMaster=auto", "ControlPersist=60s", f"ControlPath={directory}/dsg-%C")
+    path = path.replace("%", "%%")
+    options = ("ControlMaster=auto", "ControlPersist=60s", f"ControlPath={path}")
     return [word for option in options for word in ("-o", option)]
+
+
+def _hash_of(found: Mapping[str, Any], others: list[str]) -> str:
+    """Return 60 bits, of all that tells one connection from another; ssh's own %C is longer.
+
+    The directory may be shared by machines, whose sockets are their own.
+    """
+    keys = ("host", "port", "user", "private_key_file", "ssh_executable")
+    told = [str(found[key]) for key in keys]  # what a vault holds is no string before
+    text = json.dumps([os.uname().nodename, told, others])
+    return base64.b32encode(hashlib.sha256(text.encode()).digest())[:12].decode().lower()
 
 
 def _interpreter(task_vars: Mapping[str, Any], templar: Any) -> str:

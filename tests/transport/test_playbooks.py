@@ -138,14 +138,29 @@ def test_one_login_for_each_host_and_run(
         assert (masters, logins(server) - before) == (2, 2)
 
 
+@pytest.mark.parametrize(("length", "masters"), [(69, 1), (80, 0)])
+def test_a_long_home_directory(fleet: Fleet, length: int, masters: int) -> None:
+    """What is too long for a socket is not shared; every connection is made all the same."""
+    with short_folder(length) as sockets:
+        assert len(sockets) == length
+        fleet.env["ANSIBLE_SSH_CONTROL_PATH_DIR"] = sockets
+        fleet.play(sync(fleet), ansible_ssh_args=DEFAULT_SSH_ARGS).succeeded()
+        assert len(os.listdir(sockets)) == masters
+    assert fleet.published() == [read(fleet.src)] * 2
+
+
 def logins(server: Sshd) -> int:
     return (server.folder / "log").read_text(encoding="utf-8").count("Accepted ")
 
 
 @contextmanager
-def short_folder() -> Iterator[str]:
-    """Give a directory for sockets, whose paths may not be long; end the masters that listen there."""
-    with tempfile.TemporaryDirectory(prefix="dsg-cp-", dir="/tmp") as folder:
+def short_folder(length: int = 0) -> Iterator[str]:
+    """Give a directory for sockets, whose paths may not be long; end the masters that listen there.
+
+    Its own path has ``length`` characters, or what is needed.
+    """
+    prefix = "dsg-cp-".ljust(length - len("/tmp/") - 8, "x")
+    with tempfile.TemporaryDirectory(prefix=prefix, dir="/tmp") as folder:
         yield folder
         for socket in Path(folder).iterdir():
             end = ["ssh", "-O", "exit", "-o", f"ControlPath={socket}", "anything"]

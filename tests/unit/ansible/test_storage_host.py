@@ -6,9 +6,13 @@
 
 from __future__ import annotations
 
+import os
+import re
+import socket
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ansible_collections.dsg.storage.plugins.plugin_utils import _storage_host
 
 DEFAULT = "-C -o ControlMaster=auto -o ControlPersist=60s"
@@ -16,13 +20,14 @@ DEFAULT = "-C -o ControlMaster=auto -o ControlPersist=60s"
 
 def arguments(tmp_path: Path, *, shared: bool = True, **options: Any) -> list[str]:
     given = {"ssh_args": DEFAULT, "control_path_dir": str(tmp_path / "cp"), **options}
-    return _storage_host._arguments(given.get, shared)
+    found: list[str] = _storage_host._of_options(given.get, "h1", {}, shared=shared)["ssh_args"]
+    return found
 
 
 def test_a_shared_connection_is_ours_alone_and_not_compressed(tmp_path: Path) -> None:
     """One of Ansible's may have been made without a look at the host key."""
     found = arguments(tmp_path, control_path="%(directory)s/%%h-%%r")
-    assert found[-1] == f"ControlPath={tmp_path}/cp/dsg-%C"
+    assert re.fullmatch(rf"ControlPath={tmp_path}/cp/dsg-[a-z2-7]{{12}}", found[-1])
     assert "-C" not in found
     assert (tmp_path / "cp").stat().st_mode & 0o777 == 0o700
 
@@ -41,3 +46,45 @@ def test_nothing_is_shared_where_it_has_no_place_or_no_meaning(tmp_path: Path) -
     assert arguments(tmp_path, shared=False) == []
     assert arguments(tmp_path, password="secret") == []
     assert arguments(tmp_path, ssh_executable="no-such-client") == []
+
+
+def socket_of(directory: str, **options: Any) -> str:
+    """Return the path of the socket that connections share, '' where they share none."""
+    found = arguments(Path("unused"), control_path_dir=directory, **options)
+    return found[5].partition("=")[2] if found[:2] == ["-o", "ControlMaster=auto"] else ""
+
+
+def test_a_socket_is_for_connections_that_are_made_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others: list[dict[str, Any]] = [
+        {},
+        {"host": "other"},
+        {"port": 2222},
+        {"remote_user": "other"},
+        {"private_key_file": "/other"},
+        {"ssh_common_args": "-o ProxyJump=gate"},
+        {"ssh_extra_args": "-4"},
+    ]
+    found = [socket_of(str(tmp_path), **options) for options in others]
+    assert found[0] == socket_of(str(tmp_path), timeout=3)
+    assert len(set(found)) == len(others)
+    elsewhere = os.uname_result(["Linux", "elsewhere", "", "", ""])
+    monkeypatch.setattr(os, "uname", lambda: elsewhere)
+    assert socket_of(str(tmp_path)) not in found, "homes are shared by machines, sockets are not"
+
+
+def test_a_socket_has_a_path_that_the_system_can_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """ssh puts 17 characters behind it; where that is too long, nothing is shared, nor made."""
+    made: list[str] = []
+    monkeypatch.setattr(os, "makedirs", lambda path, **_options: made.append(path))
+    longest = "/" + "x" * 68
+    assert len(socket_of(longest)) + 17 == 103
+    with socket.socket(socket.AF_UNIX) as one, pytest.raises(FileNotFoundError):
+        one.bind(f"/nowhere{socket_of(longest)[8:]}{'x' * 17}")  # not: path too long
+    assert socket_of(longest + "x") == ""
+    assert socket_of("/" + "ä" * 40) == "", "it is bytes that count"
+    assert made == [longest] * 2
+    assert socket_of("/100%").startswith("/100%%/dsg-"), "a percent sign means something to ssh"
