@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 from _core.posix.blocks import BLOCK
 from _core.sync.engine import run
+from _core.sync.progress import Meter, Progress
 from _core.transport import sending
 
 from tests.integration.support import make
@@ -94,6 +95,26 @@ def test_only_what_differs_travels(site: SshSite, sent: list[int], name: str) ->
     assert live.stat().st_mode & 0o777 == 0o640
     assert old.read_bytes() == random.Random(1).randbytes(SIZE), "the older snapshot is untouched"
     assert not run(site.request(src, checksum=True)).changed
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_progress_counts_what_needs_not_travel_as_done(site: SshSite, name: str) -> None:
+    """The total is that of the files: a small change of a large one is not 1% of it, and then the end."""
+    src = make(os.path.join(site.root, "wc"), {"small": "s"})
+    content = bytearray(random.Random(1).randbytes(SIZE))
+    Path(src, "big").write_bytes(content)
+    run(site.request(src))
+    CASES[name].change(content)
+    make(src, {"small": "longer"})
+    Path(src, "big").write_bytes(content)
+    told: list[Progress] = []
+    run(site.request(src, meter=Meter(told.append)))
+    uploads = [one for one in told if one.phase == "upload"]
+    counted = [one.bytes for one in uploads]
+    assert counted == sorted(counted)
+    last = uploads[-1]
+    assert (last.files, last.bytes) == (last.files_total, last.bytes_total)
+    assert last.bytes_total == len(content) + len("longer")
 
 
 def test_a_second_name_of_the_old_file_keeps_its_content(site: SshSite) -> None:

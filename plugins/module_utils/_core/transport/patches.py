@@ -139,12 +139,14 @@ def changed_ranges(old: Old, digests: bytes, size: int) -> Iterator[tuple[int, i
         yield start, length
 
 
-def send_ranges(fd: int, ranges: Iterable[tuple[int, int]], path: str) -> Iterator[bytes]:
-    """Yield the ranges with their bytes, and the end."""
+def send_ranges(
+    fd: int, ranges: Iterable[tuple[int, int]], size: int, path: str
+) -> Iterator[tuple[bytes, int]]:
+    """Yield the ranges with their bytes, and the end; each with the offset up to which all is done then."""
     for offset, length in ranges:
         data = os.pread(fd, length, offset)
         if len(data) < length:
             raise SourceChanged("it changed while it was read", object=path)
-        yield RANGE.pack(offset, length)
-        yield data
-    yield RANGE.pack(0, 0)
+        yield RANGE.pack(offset, length), offset
+        yield data, offset + length
+    yield RANGE.pack(0, 0), size

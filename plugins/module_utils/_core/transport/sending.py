@@ -37,7 +37,8 @@ class Item(NamedTuple):
 class Sender:
     """Sends the contents of files below ``root`` as data frames.
 
-    ``progress`` is told of (files, bytes) that went out; ``check`` may raise to stop.
+    ``progress`` is told of (files, bytes) that are done, be it that they went out or that the other side
+    has them already; ``check`` may raise to stop.
     """
 
     def __init__(
@@ -52,8 +53,7 @@ class Sender:
         self._progress = progress or (lambda files, size: None)
         self._check = check or (lambda: None)
         self._small: list[bytes] = []
-        self._held = 0
-        self._files = 0
+        self._held = self._files = self._done = 0
         self._ours: Ours | None = None
 
     def send(self, items: Iterable[Item], ours: Ours | None = None) -> None:
@@ -116,18 +116,21 @@ class Sender:
             if not block:
                 raise SourceChanged("it changed while it was read", object=path)
             left -= len(block)
-            self._add(block)
+            self._add(block, len(block))
 
     def _send_difference(self, fd: int, size: int, path: str, old: Old, ours: Ours) -> None:
         digests = ours.of(path, fd, size, old.block)
-        for chunk in send_ranges(fd, changed_ranges(old, digests, size), path):
-            self._add(chunk)
+        done = 0
+        for chunk, reached in send_ranges(fd, changed_ranges(old, digests, size), size, path):
+            self._add(chunk, reached - done)
+            done = reached
 
-    def _add(self, block: bytes) -> None:
+    def _add(self, block: bytes, done: int) -> None:
         if len(block) >= MAX_PAYLOAD // 4:
             self._flush()
         self._small.append(block)
         self._held += len(block)
+        self._done += done
         if self._held >= MAX_PAYLOAD // 4:
             self._flush()
 
@@ -136,9 +139,9 @@ class Sender:
             self._check()
             self._pipe.write(HEADER.pack(DATA, self._held), b"".join(self._small))
         if self._small or self._files:
-            self._progress(self._files, self._held)
+            self._progress(self._files, self._done)
         self._small.clear()
-        self._held = self._files = 0
+        self._held = self._files = self._done = 0
 
 
 def _check_link(tree: Beneath, entry: Entry) -> None:
