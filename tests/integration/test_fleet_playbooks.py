@@ -134,14 +134,16 @@ def test_a_host_that_fails_with_one_repository_publishes_none(published: FleetGr
 def test_a_canary_that_fails_keeps_the_others_from_even_preparing(published: FleetGround) -> None:
     ground = published
     ground.write({"a.txt": "longer\n"})
-    (ground.live_of("h2") / "intruder").write_text("x")
+    (ground.live_of("h1") / "intruder").write_text("x")
     before = untouched(*(ground.root / host for host in HOSTS))
-    play = ground.run("sync", dsg_canaries=["h2"], dsg_max_fail_percentage=90)
+    # One by one: h3 is asked what becomes of it when h1 has failed and is not there any more.
+    play = ground.run("sync", "--forks", "1", dsg_canaries=["h1"], dsg_max_fail_percentage=90)
     assert play.failed("DSG-DRIFT")
+    assert [play.result.stats[host]["failures"] for host in HOSTS] == [1, 0, 0], play.said
     assert untouched(*(ground.root / host for host in HOSTS)) == before
     assert ground.leftovers() == [], play.said
     problems = {host: row.rpartition("- ")[-1] for host, row in play.summary().items()}
-    assert problems == {"h1": "not done", "h2": "DSG-DRIFT", "h3": "not done"}
+    assert problems == {"h1": "DSG-DRIFT", "h2": "not done", "h3": "not done"}
 
 
 def test_a_canary_that_nobody_knows_is_refused(published: FleetGround) -> None:
