@@ -35,17 +35,23 @@ def fleet_members(
     inventory: Sequence[str] = (),
     lost: Sequence[str] = (),
     application: str = "",
+    given: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Return what the hosts of a batch publish together, which go first, and which were lost before.
 
     Canaries that take no part in this batch are left out of account; one that nobody knows is refused.
+    ``given`` are the definitions of the first of the batch, where they may come from the play.
     """
     known = {*inventory, *batch, *lost}
     wanted = _canaries(canaries, known)
-    living = {host: _sources(hostvars[host]["dsg_repositories"]) for host in batch}
+    own: Any = {host: hostvars[host] for host in known}
+    if given is not None and batch and given != hostvars[batch[0]].get("dsg_repositories"):
+        # What a play gives to a role is the same for all its hosts, and none of their variables.
+        own = dict.fromkeys(known, {"dsg_repositories": given})
+    living = {host: _sources(own[host]["dsg_repositories"]) for host in batch}
     counted = _counted(map(hostvars.__getitem__, known), application) if lost else set()
     new = [host for host in lost if host not in counted]
-    gone = {host: _sources_of_lost(hostvars[host], set().union(*living.values())) for host in new}
+    gone = {host: _sources_of_lost(own[host], set().union(*living.values())) for host in new}
     shared = shared_sources(living.values(), gone.values())
     members, missing = (
         [host for host in hosts if hosts[host] & set(shared)] for hosts in (living, gone)

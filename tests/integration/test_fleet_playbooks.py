@@ -61,6 +61,29 @@ def test_all_hosts_publish_together_and_then_have_nothing_to_do(ground: FleetGro
     assert ground.leftovers() == []
 
 
+def test_definitions_that_a_play_gives_to_the_role_make_a_fleet_as_well(
+    ground: FleetGround,
+) -> None:
+    """As the role's README shows it; the inventory has no definitions, or others."""
+    ground.run("init").succeeded()
+    play = ground.root / "given.yml"
+    role = {"role": "dsg.storage.sync", "vars": {"sync_definitions": [ground.definition]}}
+    play.write_text(json.dumps([{"hosts": "storage", "gather_facts": False, "roles": [role]}]))
+    old = content(ground.live_of("h1"))
+    for others in ([], [{**ground.definition, "src": str(ground.ben)}]):
+        ground.define(*others)
+        ground.write({"a.txt": f"longer {others}\n"})
+        (ground.live_of("h2") / "intruder").write_text("x")
+        failed = Play(ground.installed.playbook(play, "-i", ground.inventory))
+        assert failed.result.rc == 2 and "h2: DSG-DRIFT" in failed.said, failed.said
+        assert content(ground.live_of("h1")) == content(ground.live_of("h3")) == old
+        os.unlink(ground.live_of("h2") / "intruder")
+        Play(ground.installed.playbook(play, "-i", ground.inventory)).succeeded()
+        assert ground.published() == [True] * 3
+        old = content(ground.live_of("h1"))
+    assert ground.leftovers() == []
+
+
 def shown(play: Play) -> dict[str, str]:
     """Return the table at the end, with TIME for how long it took."""
     return {host: re.sub(r"\d+\.\d s", "TIME", row) for host, row in play.summary().items()}
