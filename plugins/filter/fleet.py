@@ -68,7 +68,8 @@ def fleet_members(
 
 
 def _canaries(given: str | Sequence[str], known: Collection[str]) -> list[str]:
-    wanted = [name.strip() for name in given.split(",")] if isinstance(given, str) else list(given)
+    names = given.split(",") if isinstance(given, str) else given
+    wanted = [name.strip() for name in names if name.strip()]
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise AnsibleFilterError(

@@ -17,6 +17,7 @@ import pytest
 from _core.client.fleet import COMMIT, PREPARING, ROLLBACK, FleetRecord
 from _core.client.working_copy import WorkingCopy
 from _core.errors import DsgError
+from _core.sync.request import WITHDRAW
 from _core.sync.status import inspect
 from _core.transport.remote_transaction import RemoteTransaction
 
@@ -88,6 +89,34 @@ def _kill_agent(site: Site) -> None:
 @pytest.mark.parametrize("when", ["before", "behind"])
 def test_an_agent_that_dies_at_the_hold(old, when, monkeypatch):
     """Nobody can tell then whether the host holds the transaction; the record knows of it."""
+    _die_at_the_hold(old, when, monkeypatch)
+    assert old.finish("h1", ROLLBACK).txn_id
+    old.recover_all()
+    assert old.published() == [local.OLD] * 3
+    old.check_tidy()
+    results = old.prepare_all(fleet="again")
+    for host, result in zip(old.sites, results):
+        old.finish(host, COMMIT, fleet="again", txn_id=result.txn_id)
+    assert old.published() == [local.NEW] * 3
+    old.check_tidy()
+
+
+@pytest.mark.parametrize("by", ["recover", "withdraw"])
+@pytest.mark.parametrize("when", ["before", "behind"])
+def test_others_publish_without_a_host_whose_agent_dies_at_the_hold(old, when, by, monkeypatch):
+    """It is told that it takes no part; then nobody publishes there later what it may hold."""
+    _die_at_the_hold(old, when, monkeypatch)
+    if by == "withdraw":
+        old.finish("h2", WITHDRAW)
+    assert old.finish("h1", COMMIT).changed
+    done = old.recover_all()
+    assert old.published() == [local.NEW, local.OLD, local.OLD]
+    assert by == "withdraw" or any("was not prepared to the end" in line for line in done), done
+    old.check_tidy()
+
+
+def _die_at_the_hold(old: Fleet, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have h1 prepared, and the agent of h2 killed while it is."""
     hold = RemoteTransaction.hold
 
     def deadly(transaction: RemoteTransaction, note: str) -> None:
@@ -106,15 +135,6 @@ def test_an_agent_that_dies_at_the_hold(old, when, monkeypatch):
     (part,) = [one for one in record.participants() if one.host == "h2"]
     assert part.state == PREPARING
     assert len(old.sites["h2"].repository.held()) == (1 if when == "behind" else 0)
-    assert old.finish("h1", ROLLBACK).txn_id
-    old.recover_all()
-    assert old.published() == [local.OLD] * 3
-    old.check_tidy()
-    results = old.prepare_all(fleet="again")
-    for host, result in zip(old.sites, results):
-        old.finish(host, COMMIT, fleet="again", txn_id=result.txn_id)
-    assert old.published() == [local.NEW] * 3
-    old.check_tidy()
 
 
 def test_an_agent_that_dies_behind_its_commit(old, monkeypatch):

@@ -56,6 +56,7 @@ def test_canaries_are_those_that_take_part() -> None:
     assert members(fleet)["canaries"] == []
     assert members(fleet, ["3", "1"])["canaries"] == ["1", "3"]
     assert members(fleet, "3, 1")["canaries"] == ["1", "3"], "as `-e dsg_canaries=3,1` has it"
+    assert members(fleet, "")["canaries"] == members(fleet, [""])["canaries"] == []
     assert members(fleet, ["1", "3"], batch="23")["canaries"] == ["3"]
     assert members(fleet, ["1"], batch="23")["canaries"] == []
     assert members(fleet, ["4"])["canaries"] == [], "it goes its own way"

@@ -14,9 +14,13 @@ from typing import Any
 
 from _core.backends import tree
 from _core.backends.registry import open_repository
+from _core.client.fleet import COMMIT
 from _core.errors import DsgError
+from _core.sync import phases
 from _core.sync.engine import run
+from _core.sync.request import PREPARE
 from guest.as_user import later
+from guest.fleet_crash import FLEET
 from guest.lab import MOUNTPOINT, PARENT, Lab, listing, sh
 
 
@@ -279,6 +283,11 @@ def what_would_stop_the_commit_later_stops_it() -> None:
     sh("zfs", "set", "quota=20M", lab.live)
     done = lab.sync()
     assert (done.snapshot, done.pending_cleanup) == (2, [])
+    sh("zfs", "set", "quota=60M", lab.live)
+    sh("zfs", "set", "refreservation=25M", lab.live)  # of every generation, and counted once
+    lab.put("a", "22")
+    done = lab.sync()
+    assert (done.snapshot, done.pending_cleanup) == (3, [])
     lab.clean()
     lab.destroy()
 
@@ -314,28 +323,48 @@ def _read_with_times(lab: Lab) -> None:
     assert sh("zfs", "get", "-Hpo", "value", "written@s2", lab.live) != "0"
 
 
-class _Before:
-    """Does something between prepare and commit of the next transaction."""
+def a_snapshot_of_another_stops_nothing_that_is_held() -> None:
+    """Other hosts may have committed: it stays, of the old generation, until its owner destroys it."""
+    lab = Lab("heldsnap")
+    lab.put("a", "1")
+    lab.sync()
+    lab.put("a", "22")
+    asked = lab.request()._replace(fleet=FLEET, host="h1", coordinator=os.getpid())
+    with _Before(lambda: sh("zfs", "snapshot", f"{lab.live}@meanwhile"), "hold"):
+        txn_id = lab.acting(lambda: phases.run(asked._replace(phase=PREPARE)).txn_id)
+    done = lab.acting(lambda: phases.run(asked._replace(phase=COMMIT, txn_id=txn_id)))
+    assert (done.snapshot, lab.published()) == (2, lab.local())
+    (old,) = [name for name in lab.facts() if name.endswith("@meanwhile")]
+    assert ".old." in old
+    sh("zfs", "destroy", old)
+    assert any("destroyed" in line for line in lab.recover())
+    lab.clean()
+    lab.destroy()
 
-    def __init__(self, act: Any) -> None:
+
+class _Before:
+    """Does something between prepare and commit (or another method) of the next transaction."""
+
+    def __init__(self, act: Any, method: str = "commit") -> None:
         self.act = later(act)
+        self.method = method
 
     def __enter__(self) -> None:
         from _core.backends.zfs.transaction import ZfsTransaction
 
-        self.saved = ZfsTransaction.commit
+        self.saved = getattr(ZfsTransaction, self.method)
         act, saved = self.act, self.saved
 
-        def commit(transaction: Any) -> None:
+        def late(transaction: Any, *arguments: Any) -> None:
             act()
-            saved(transaction)
+            saved(transaction, *arguments)
 
-        ZfsTransaction.commit = commit  # type: ignore[method-assign]
+        setattr(ZfsTransaction, self.method, late)
 
     def __exit__(self, *unused: object) -> None:
         from _core.backends.zfs.transaction import ZfsTransaction
 
-        ZfsTransaction.commit = self.saved  # type: ignore[method-assign]
+        setattr(ZfsTransaction, self.method, self.saved)
 
 
 def writes_behind_our_back() -> None:

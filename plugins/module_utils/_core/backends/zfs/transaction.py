@@ -27,6 +27,7 @@ from .publish import require_parent_mounted
 from .record import Record
 from .state import NO_PARENT, OPTIONS, Dataset, State, look, options_of, refuse_children
 
+_SIZES = ("used", "usedbyrefreservation", "quota")
 _DIFF = "@zfs-diff-"  # what `zfs diff` of another process works with
 
 
@@ -141,9 +142,15 @@ class ZfsTransaction:
         What would stop the commit is to stop it now: afterwards others may have committed already.
         """
         if self.base is not None:
-            self._require_base(self.base)
+            self._require_still(self.base)
         number = 0 if self.base is None else self.base.header.snapshot
         held.write(self.runner, self.dataset, new_held(self.txn_id, note, number), self.live)
+
+    def _require_still(self, base: Manifest) -> None:
+        """Stop where the repository is another one; a snapshot of another tool stops no held one."""
+        now = _examine(self.runner, self.layout, base, self.dataset, self.live.written).base
+        if now.guid != self.live.guid:
+            raise _replaced(self.layout)
 
     def commit(self) -> None:
         """Publish: a sync by its commit record, a first publication by taking the name.
@@ -166,11 +173,7 @@ class ZfsTransaction:
         harmless = self.live.written
         now = _examine(self.runner, self.layout, base, self.dataset, harmless, compare)
         if not self._is_base(now.base):
-            raise DriftError(
-                "somebody took a snapshot of it, or replaced it, while the transaction was prepared",
-                object=self.layout.live,
-                next_step="Run again.",
-            )
+            raise _replaced(self.layout)
         return now
 
     def _is_base(self, now: Base) -> bool:
@@ -198,6 +201,14 @@ class ZfsTransaction:
         self.privileged.unmount_work(self.txn_id)
         if self.dataset in look(self.runner, self.layout).work:
             commit.discard(self.runner, self.dataset)
+
+
+def _replaced(layout: Layout) -> DriftError:
+    return DriftError(
+        "somebody took a snapshot of it, or replaced it, while the transaction was prepared",
+        object=layout.live,
+        next_step="Run again.",
+    )
 
 
 class _Examined(NamedTuple):
@@ -260,7 +271,7 @@ def _examine(
     written = f"written@{ours}"
     found = datasets.read(
         runner,
-        ("guid", "createtxg", "creation", "mountpoint", "used", "quota", *OPTIONS, written, TXN),
+        ("guid", "createtxg", "creation", "mountpoint", *_SIZES, *OPTIONS, written, TXN),
         list(dict.fromkeys((live, stage))),
         kinds="filesystem,volume,snapshot",
         depth=1,
@@ -314,7 +325,9 @@ def _require_room(live: str, present: datasets.Properties, stage: datasets.Prope
     even be pruned any more.
     """
     quota = int(present["quota"].value)
-    size = int(present["used"].value) + int(stage["used"].value)
+    # The stage has the same refreservation, which will be counted once.
+    kept = int(present["used"].value) - int(present["usedbyrefreservation"].value)
+    size = kept + int(stage["used"].value)
     if quota and size > quota:
         raise SystemCallError(
             f"it would take {size} bytes with its older snapshots, more than its quota of {quota} (EDQUOT)",

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from ...backends.base import Prepared, Repository
 from ...backends.outcome import require_not_committed, tidy
-from ...client.fleet import PREPARING, WITHDRAWN, FleetRecord, Participant
+from ...client.fleet import PREPARED, PREPARING, WITHDRAWN, FleetRecord, Participant
 from ...errors import DsgError, RepositoryError
 
+_REASONS = {WITHDRAWN: "it was withdrawn", PREPARING: "it was not prepared to the end"}
 STAYS_PREPARED = "The transaction stays prepared, and the decision stands: nothing is lost."
 
 
@@ -19,11 +20,12 @@ def complete(
 ) -> list[str]:
     """Carry the decision out on a repository, whose lock is held; return what was done and what waits.
 
+    It was made without a part that is not recorded as prepared, whether or not the repository holds it.
     Raises :class:`DsgError` with the part still recorded where it could not be, for another time; and
     :class:`RepositoryError` once where a prepared part was rolled back by hand, which cannot be mended.
     """
     done = repository.recover()
-    forward = commit and part.state != WITHDRAWN
+    forward = commit and part.state == PREPARED
     return done + (_forward if forward else _back)(repository, record, part)
 
 
@@ -37,8 +39,6 @@ def _forward(repository: Repository, record: FleetRecord, part: Participant) -> 
         repository.make_durable()
     else:
         record.remove(part)
-        if part.state == PREPARING:
-            return [f"transaction {part.txn_id} was never prepared: nothing is published"]
         raise RepositoryError(
             f"transaction {part.txn_id} was to be committed, but somebody has rolled it back there",
             object=repository.location,
@@ -66,5 +66,5 @@ def _back(repository: Repository, record: FleetRecord, part: Participant) -> lis
     if prepared is not None:
         prepared.rollback()
     record.remove(part)
-    why = "it was withdrawn" if part.state == WITHDRAWN else "the fleet did not commit"
+    why = _REASONS.get(part.state, "the fleet did not commit")
     return [f"rolled back transaction {part.txn_id}: {why}"]

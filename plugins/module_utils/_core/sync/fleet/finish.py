@@ -7,7 +7,14 @@
 from __future__ import annotations
 
 from ...backends.base import Repository
-from ...client.fleet import COMMIT, ROLLBACK, WITHDRAWN, FleetRecord, Participant
+from ...client.fleet import (
+    COMMIT,
+    PREPARING,
+    ROLLBACK,
+    WITHDRAWN,
+    FleetRecord,
+    Participant,
+)
 from ...client.working_copy import WorkingCopy, repository_key
 from ...errors import ArgumentError, RepositoryError, from_oserror
 from ..request import SYNC, WITHDRAW, SyncRequest, SyncResult
@@ -91,7 +98,7 @@ class _Finish:
                 object=self.repository.location,
             )
         wanted, fleet = self.request.phase, self.request.fleet
-        if part.state == WITHDRAWN:
+        if part.state == WITHDRAWN or (part.state == PREPARING and wanted != ROLLBACK):
             stands = WITHDRAW
         elif wanted == WITHDRAW:
             raise ArgumentError("only what prepare returned as txn_id can be withdrawn")

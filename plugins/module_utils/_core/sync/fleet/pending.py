@@ -11,8 +11,8 @@ from typing import NamedTuple
 from ...backends.base import Repository
 from ...client.fleet import (
     COMMIT,
+    PREPARED,
     ROLLBACK,
-    WITHDRAWN,
     FleetRecord,
     Head,
     Participant,
@@ -34,9 +34,9 @@ class Pending(NamedTuple):
 
     def __str__(self) -> str:
         what = {COMMIT: "is to be committed", ROLLBACK: "is to be rolled back"}
-        withdrawn = self.decision and self.part.state == WITHDRAWN
+        left_out = self.decision and self.part.state != PREPARED
         said = what.get(
-            ROLLBACK if withdrawn else self.decision,
+            ROLLBACK if left_out else self.decision,
             "waits for the decision of the playbook that runs",
         )
         return f"transaction {self.part.txn_id} of fleet {self.record.fleet} {said}"
