@@ -81,6 +81,7 @@ padding:.5rem .9rem;margin-bottom:.7rem}
 tbody th,tbody td{border:0;padding:.18rem 0}
 tbody th{font-size:1.05rem}
 tbody td{display:grid;grid-template-columns:7.5rem 1fr;gap:.6rem}
+tbody td .tag{white-space:normal}
 tbody td::before{content:attr(data-label);color:var(--soft);font-size:.875rem}
 tbody td.empty{display:none}
 dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.4rem}
