@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import re
 import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +20,30 @@ from ansible_collections.dsg.storage.plugins.plugin_utils import _storage_host
 DEFAULT = "-C -o ControlMaster=auto -o ControlPersist=60s"
 
 
-def arguments(tmp_path: Path, *, shared: bool = True, **options: Any) -> list[str]:
-    given = {"ssh_args": DEFAULT, "control_path_dir": str(tmp_path / "cp"), **options}
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A directory whose path leaves room for a socket, wherever the tests keep theirs."""
+    with tempfile.TemporaryDirectory(prefix="dsg-", dir="/tmp") as made:
+        yield Path(made)
+
+
+def arguments(short: Path, *, shared: bool = True, **options: Any) -> list[str]:
+    given = {"ssh_args": DEFAULT, "control_path_dir": str(short / "cp"), **options}
     found: list[str] = _storage_host._of_options(given.get, "h1", {}, shared=shared)["ssh_args"]
     return found
 
 
-def test_a_shared_connection_is_ours_alone_and_not_compressed(tmp_path: Path) -> None:
+def test_a_shared_connection_is_ours_alone_and_not_compressed(short: Path) -> None:
     """One of Ansible's may have been made without a look at the host key."""
-    found = arguments(tmp_path, control_path="%(directory)s/%%h-%%r")
-    assert re.fullmatch(rf"ControlPath={tmp_path}/cp/dsg-[a-z2-7]{{12}}", found[-1])
+    found = arguments(short, control_path="%(directory)s/%%h-%%r")
+    assert re.fullmatch(rf"ControlPath={short}/cp/dsg-[a-z2-7]{{12}}", found[-1])
     assert "-C" not in found
-    assert (tmp_path / "cp").stat().st_mode & 0o777 == 0o700
+    assert (short / "cp").stat().st_mode & 0o777 == 0o700
 
 
-def test_arguments_of_the_user_are_kept_word_by_word(tmp_path: Path) -> None:
+def test_arguments_of_the_user_are_kept_word_by_word(short: Path) -> None:
     found = arguments(
-        tmp_path,
+        short,
         ssh_args="-C",
         ssh_common_args="-o ProxyJump=gate -o 'IdentityFile=/a b'",
         ssh_extra_args="-4",
@@ -42,10 +51,11 @@ def test_arguments_of_the_user_are_kept_word_by_word(tmp_path: Path) -> None:
     assert found == ["-C", "-o", "ProxyJump=gate", "-o", "IdentityFile=/a b", "-4"]
 
 
-def test_nothing_is_shared_where_it_has_no_place_or_no_meaning(tmp_path: Path) -> None:
-    assert arguments(tmp_path, shared=False) == []
-    assert arguments(tmp_path, password="secret") == []
-    assert arguments(tmp_path, ssh_executable="no-such-client") == []
+def test_nothing_is_shared_where_it_has_no_place_or_no_meaning(short: Path) -> None:
+    assert arguments(short) != []
+    assert arguments(short, shared=False) == []
+    assert arguments(short, password="secret") == []
+    assert arguments(short, ssh_executable="no-such-client") == []
 
 
 def socket_of(directory: str, **options: Any) -> str:
@@ -55,7 +65,7 @@ def socket_of(directory: str, **options: Any) -> str:
 
 
 def test_a_socket_is_for_connections_that_are_made_alike(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     others: list[dict[str, Any]] = [
         {},
@@ -66,12 +76,12 @@ def test_a_socket_is_for_connections_that_are_made_alike(
         {"ssh_common_args": "-o ProxyJump=gate"},
         {"ssh_extra_args": "-4"},
     ]
-    found = [socket_of(str(tmp_path), **options) for options in others]
-    assert found[0] == socket_of(str(tmp_path), timeout=3)
+    found = [socket_of(str(short), **options) for options in others]
+    assert found[0] == socket_of(str(short), timeout=3)
     assert len(set(found)) == len(others)
     elsewhere = os.uname_result(["Linux", "elsewhere", "", "", ""])
     monkeypatch.setattr(os, "uname", lambda: elsewhere)
-    assert socket_of(str(tmp_path)) not in found, "homes are shared by machines, sockets are not"
+    assert socket_of(str(short)) not in found, "homes are shared by machines, sockets are not"
 
 
 def test_a_socket_has_a_path_that_the_system_can_hold(
