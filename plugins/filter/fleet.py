@@ -44,10 +44,10 @@ def fleet_members(
     """
     known = {*inventory, *batch, *lost}
     wanted = _canaries(canaries, known)
-    own: Any = {host: hostvars[host] for host in known}
+    own = hostvars
     if given is not None and batch and given != hostvars[batch[0]].get("dsg_repositories"):
         # What a play gives to a role is the same for all its hosts, and none of their variables.
-        own = {host: {"dsg_repositories": given} for host in known}
+        own = {host: {"dsg_repositories": given} for host in (*batch, *lost)}
     living = {host: _sources(own[host]["dsg_repositories"]) for host in batch}
     counted = _counted(map(hostvars.__getitem__, known), application) if lost else set()
     new = [host for host in lost if host not in counted]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from _core.errors import DsgError
 from _core.sync.engine import run
+from _core.sync.status import inspect
 from _core.zfs import mounts
 from guest.lab import PARENT, Lab, sh
 
@@ -80,6 +81,8 @@ def repositories_that_a_clone_could_not_replace() -> None:
     sh("zfs", "create", "-u", f"{lab.live}/child")
     for check in (False, True):
         lab.refused("DSG-REPOSITORY", lab.live, "child datasets", check=check)
+    told = lab.acting(lambda: inspect(lab.request(), drift=True).drift)
+    assert told == [f"{lab.live}/child: a dataset below the repository"], told
     sh("zfs", "destroy", f"{lab.live}/child")
     sh("zfs", "set", "canmount=noauto", lab.live)
     lab.refused("DSG-REPOSITORY", lab.live, "canmount=noauto", "set canmount=on")

@@ -234,9 +234,12 @@ class ZfsRepository:
         return mounts.mounted_at(self._readable(state))
 
     def is_untouched(self) -> bool:
-        """Tell whether nothing was written since our newest snapshot, as the pool counts it."""
+        """Tell whether nothing was written since our newest snapshot, as the pool counts it.
+
+        It does not count what is in datasets below.
+        """
         head = self.head()
-        if head is None:
+        if head is None or (self._last is not None and self._last.children):
             return False
         written = f"written@s{head.snapshot}"
         found = datasets.read(self.runner, (written,), [self.layout.live])
@@ -288,9 +291,13 @@ class ZfsRepository:
         require_unchanged(self.runner, self.layout, manifest, self.tree())
 
     def drift(self, manifest: Manifest, *, checksum: bool) -> list[str]:
-        """Name the differences between the published tree and its manifest."""
+        """Name the differences between the published tree and its manifest.
+
+        Datasets below it are some: nothing is published upon it as long as they are there.
+        """
+        below = [f"{name}: a dataset below the repository" for name in self._state().children]
         with Beneath(self.tree()) as live:
-            found = tree.drift(live, manifest.entries)
+            found = below + tree.drift(live, manifest.entries)
             return found or (tree.damage(live, manifest.entries) if checksum else [])
 
     def history(self, snapshot: int) -> bytes:
