@@ -7,22 +7,12 @@
 from __future__ import annotations
 
 from .bed import Host
-from .store import BedError
-
-_LINKS_ARE_LATE = ("no such pool or dataset", "is currently unavailable")
-_ATTEMPTS = 5
 
 
 def zpool(host: Host, *words: str) -> None:
-    """Run a `zpool` command that partitions disks; again where udev was late with their new links.
+    """Run a `zpool` command that partitions disks, under a shared lock on each of them.
 
-    On a busy machine OpenZFS does not always wait long enough for them.
+    Otherwise udev reads their tables again meanwhile, and partitions vanish for a moment.
     """
-    for left in range(_ATTEMPTS - 1, -1, -1):
-        try:
-            host.run("zpool", *words)
-            return
-        except BedError as error:
-            if not left or not any(text in str(error) for text in _LINKS_ARE_LATE):
-                raise
-            host.run("udevadm", "settle")
+    disks = [word for word in words if word in host.disks]
+    host.run(*(part for disk in disks for part in ("flock", "--shared", disk)), "zpool", *words)

@@ -238,7 +238,7 @@ def test_ansible_reaches_every_host_by_the_inventory(zfs_hosts: StartHosts, tmp_
         "-m",
         "ansible.builtin.command",
         "-a",
-        "zpool create tank {{ testbed_disks[0] }}",
+        "flock --shared {{ testbed_disks[0] }} zpool create tank {{ testbed_disks[0] }}",
     ]
     config = tmp_path / "ansible.cfg"
     config.touch()

@@ -54,16 +54,8 @@ def provision_pool(disk: str) -> None:
 
 
 def create_pool(name: str, disk: str) -> None:
-    """Make a pool; again where udev was late with the links of the disk's new partitions."""
-    argv = ("zpool", "create", "-f", "-O", "mountpoint=none", name, disk)
-    for left in range(4, -1, -1):
-        try:
-            sh(*argv)
-            return
-        except AssertionError:
-            if not left:
-                raise
-            sh("udevadm", "settle")
+    """Make a pool; udev does not read the disk's partitions again meanwhile, as it is locked."""
+    sh("flock", "--shared", disk, "zpool", "create", "-f", "-O", "mountpoint=none", name, disk)
 
 
 def provision(parent: str, mountpoint: str, *further: str) -> None:

@@ -6,7 +6,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from _core.zfs import disks as core_disks
 from _core.zfs import pool_state, vdevs
@@ -17,6 +21,7 @@ from guest.lab import sh
 from guest.provisioning import clean, hold, pool, refused
 
 NAME = "dsgpool"
+_BLKRRPART = 0x125F
 
 Disks = list[str]
 
@@ -66,6 +71,53 @@ def stripe_of_two(disks: Disks) -> None:
 
 def mirrors(disks: Disks) -> None:
     _made(disks, ("data", "mirror", disks[:2]), ("data", "mirror", disks[2:4]))
+
+
+def partitions_stay_while_a_pool_is_made(disks: Disks) -> None:
+    """udev reads a partition table again whenever a disk was written to, and partitions go and come."""
+    run = Runner.run
+    seen = []
+
+    def beside_udev(runner: Runner, name: str, *arguments: str) -> str:
+        if name != "zpool" or arguments[0] not in ("create", "add") or "-n" in arguments:
+            return run(runner, name, *arguments)
+        seen.append(arguments[0])
+        with _read_again_and_again(disks[:4]):
+            return run(runner, name, *arguments)
+
+    Runner.run = beside_udev  # type: ignore[method-assign]
+    first, second = ("data", "mirror", disks[:2]), ("data", "mirror", disks[2:4])
+    try:
+        hold(pool(NAME, first))
+        hold(pool(NAME, first, second, extend=True))
+    finally:
+        Runner.run = run  # type: ignore[method-assign]
+        clean([NAME], disks)
+    assert seen == ["create", "add"], "at the first attempt"
+
+
+@contextmanager
+def _read_again_and_again(disks: Disks) -> Iterator[None]:
+    """Do what udev does, all the time: under an exclusive lock, or not at all."""
+    over = threading.Event()
+
+    def read_again() -> None:
+        while not over.wait(0.05):
+            for disk in disks:
+                with open(disk, "rb") as stream:
+                    try:
+                        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        fcntl.ioctl(stream, _BLKRRPART)
+                    except OSError:  # locked, or a partition is in use: udev lets it be, too
+                        pass
+
+    thread = threading.Thread(target=read_again)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def raidz(disks: Disks) -> None:

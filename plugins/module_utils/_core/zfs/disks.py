@@ -22,7 +22,7 @@ _MIB = 1 << 20
 _SAMPLES, _SAMPLE = 1024, 64 << 10
 """How many places between its ends a device is looked at, and how many bytes there: some ten seconds on
 a rotating disk."""
-_BLANK: tuple[set[int], ...] = (set(), {0}, {0xFF})
+_BLANK = (b"", b"\0", b"\xff")
 _SYS = "/sys/class/block"
 _FIRST_PARTITION = re.compile(
     r"(?P<disk>/dev/disk/.+)-part1|(?P<named>/dev/(?:sd|vd|xvd|hd)[a-z]+)1"
@@ -111,9 +111,14 @@ def _hold_nothing(node: str, places: Callable[[int], list[tuple[int, int]]]) -> 
     fd = os.open(node, os.O_RDONLY | os.O_CLOEXEC)
     try:
         size = os.lseek(fd, 0, os.SEEK_END)
-        return all(set(os.pread(fd, length, at)) in _BLANK for at, length in places(size))
+        return all(_is_blank(os.pread(fd, length, at)) for at, length in places(size))
     finally:
         os.close(fd)
+
+
+def _is_blank(content: bytes) -> bool:
+    first = content[:1]
+    return first in _BLANK and content == first * len(content)
 
 
 def _ends(size: int) -> list[tuple[int, int]]:

@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
-from . import consent, dataset_state, disks, labels, layout, names, values, vdevs
+from . import consent, dataset_state, disk_locks, disks, labels, layout, names, values, vdevs
 from .command import Runner
 from .layout import Comparison
 from .steps import Change, PoolError, Step
@@ -19,7 +20,11 @@ from .vdevs import Pool, Vdev
 _OF_AN_IMPORT = ("altroot", "readonly")
 
 # What OpenZFS says where udev is still at the links of partitions that it made on the disks.
-_LINKS_ARE_LATE = ("no such pool or dataset", "is currently unavailable")
+_LINKS_ARE_LATE = (
+    "failed to detect device partitions",
+    "is currently unavailable",
+    "no such pool or dataset",
+)
 _TRACES = "The disks did not become a part of a pool; they may carry new, empty partitions."
 
 
@@ -129,7 +134,7 @@ def _growth(
 def _on_disks(
     runner: Runner,
     request: PoolRequest,
-    command: tuple[str, list[str], str, list[Vdev]],
+    words: tuple[str, list[str], str, list[Vdev]],
     together: list[Vdev],
     pools: Mapping[str, Pool],
     changes: list[Change],
@@ -139,17 +144,16 @@ def _on_disks(
     ``together`` is the layout that comes out of it. Disks are looked at here; OpenZFS looks once
     more, as it is not forced unless that is needed for a layout that is meant as it is.
     """
-    verb, options, name, new = command
+    verb, options, name, new = words
     if not request.mixed_redundancy:
         layout.require_even(name, together)
     cleared = consent.clear(runner, new, request.overwrite, pools)
-    words = [*options, name, *layout.words(new)]
-    runner.run("zpool", verb, "-n", "-f", *words)  # OpenZFS's own checks; nothing is written
+    rest = [*options, name, *layout.words(new)]
+    runner.run("zpool", verb, "-n", "-f", *rest)  # OpenZFS's own checks; nothing is written
     force = ["-f"] if layout.is_uneven(together) else []
-    return [
-        *cleared,
-        Step(("zpool", verb, *force, *words), tuple(changes), _TRACES, _LINKS_ARE_LATE),
-    ]
+    command = ("zpool", verb, *force, *rest)
+    guard = partial(disk_locks.shared, [path for vdev in new for path in vdev.disks])
+    return [*cleared, Step(command, tuple(changes), _TRACES, _LINKS_ARE_LATE, guard)]
 
 
 def _importable(runner: Runner, request: PoolRequest, wanted: list[Vdev]) -> str:

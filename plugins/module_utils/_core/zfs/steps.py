@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 from ..errors import DsgError
@@ -54,13 +55,14 @@ class Step(NamedTuple):
     """One command (name of the program first) and the differences that it removes.
 
     ``traces`` says what a failure of it may leave all the same. ``passing``: what it says where the
-    cause is over soon, and it is tried again.
+    cause is over soon, and it is tried again. ``guard`` is held while it runs.
     """
 
     command: tuple[str, ...]
     changes: tuple[Change, ...]
     traces: str = ""
     passing: tuple[str, ...] = ()
+    guard: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def __str__(self) -> str:
         return shlex.join(self.command)
@@ -80,7 +82,7 @@ def carry_out(runner: Runner, plan: Plan, steps: Sequence[Step]) -> list[Step]:
         for step in steps:
             try:
                 _run(runner, step)
-            except ZfsError as error:
+            except DsgError as error:
                 raise _with_progress(error, done, step.traces) from None
             done.append(step)
         try:
@@ -104,7 +106,8 @@ def carry_out(runner: Runner, plan: Plan, steps: Sequence[Step]) -> list[Step]:
 def _run(runner: Runner, step: Step) -> None:
     for left in range(_ATTEMPTS - 1, -1, -1):
         try:
-            runner.run(*step.command)
+            with step.guard():
+                runner.run(*step.command)
             return
         except CommandFailed as error:
             if not left or not any(text in error.output for text in step.passing):
