@@ -24,6 +24,7 @@ _ZFS = (
     "test_crash.py::test_power_cuts",
     "test_crash.py::test_reboot",
     "test_crash.py::test_the_next_sync",
+    "test_crash.py::test_what_others",
     "test_delegation.py::test_case[",
     "test_delegation.py::test_the_service_user_does_what_root_does[basics.a_failure_rolls_back]",
     "test_delegation.py::test_the_service_user_does_what_root_does[basics.init_sync",

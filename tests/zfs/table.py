@@ -20,6 +20,7 @@ MATRIX = (
     *("test_every_point_of_the_service_user[init]", "test_every_point_of_the_service_user[sync]"),
     *("test_every_point_within_the_helper[init]", "test_every_point_within_the_helper[sync]"),
     *("test_every_recovery", "test_the_next_sync_recovers_by_itself", "test_power_cuts"),
+    "test_what_others_do_meanwhile",
 )
 """The tests whose rows make the whole table, in its order."""
 
@@ -31,6 +32,7 @@ _FAULTS = {
     "done, but reported as failed": "reported as failed",
     "power cut before": "power cut before",
     "power cut behind": "power cut behind",
+    "meanwhile": "meanwhile",
 }
 
 _Point = tuple[str, str, str, str]  # operation, step, fault, cell
@@ -50,7 +52,8 @@ it was, too, down to GUIDs and the working copy's records.
 Before a look at things is the same moment as behind it. From the commit record on a run does nothing but these calls:
 before one of them is the same moment as behind the one above. `power cut` are pulled plugs of the host, once more in the
 middle of the recovery behind the first. `Within the helper` are the calls of the program that does root's part for a
-service user: it dies, and the run goes on to an end of its own.
+service user: it dies, and the run goes on to an end of its own. `Sync beside others` is what other programs do to the
+pool or the repository at the same time.
 """
 
 Row = list[str]

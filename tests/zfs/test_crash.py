@@ -79,6 +79,11 @@ def test_the_next_sync_recovers_by_itself(guest: Guest, table: Add, say: Say, st
     check(guest.do("crash.alone", workers=WORKERS, stride=stride), table, say)
 
 
+def test_what_others_do_meanwhile(guest: Guest, table: Add) -> None:
+    """No space, readers, sends, holds, snapshots and datasets of others: done, or all as before."""
+    table(guest.do("surroundings.matrix"))
+
+
 def test_power_cuts(guest: Guest, table: Add, say: Say, stride: int) -> None:
     """The host goes down in the middle of everything, and once more while everything recovers."""
     began = guest.do("power.first", workers=WORKERS, stride=stride)

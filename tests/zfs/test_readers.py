@@ -2,7 +2,7 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who reads, sends or holds a tree while it is replaced, and what a transaction costs."""
+"""Who reads a tree while it is replaced, and what a transaction costs."""
 
 from __future__ import annotations
 
@@ -24,18 +24,6 @@ def test_a_reader_sees_whole_trees_only(guest: Guest, say: Say) -> None:
         and seen["generations"] > COMMITS // 2
         and seen["reads"] > 1000
     )
-
-
-def test_a_reader_in_the_old_tree_does_not_block(guest: Guest, say: Say) -> None:
-    say(guest.do("readers.in_the_old_tree"))
-
-
-def test_sending_and_holding_do_not_block(guest: Guest, say: Say) -> None:
-    say(guest.do("readers.sent_and_held"))
-
-
-def test_no_space_is_a_clean_rollback(guest: Guest) -> None:
-    guest.do("readers.full_pool_and_quota")
 
 
 def test_a_transaction_starts_few_processes(guest: Guest, say: Say) -> None:

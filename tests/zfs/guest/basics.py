@@ -241,14 +241,14 @@ def snapshots_of_others() -> None:
     sh("zfs", "release", "keep", f"{lab.live}@daily-1")
     lab.put("a", "333")
     before = lab.published()
-    with _Before(lambda: sh("zfs", "snapshot", f"{lab.live}@meanwhile")):
+    with Before(lambda: sh("zfs", "snapshot", f"{lab.live}@meanwhile")):
         lab.refused("DSG-DRIFT", "snapshot")
     assert lab.published() == before
     lab.clean()
     assert lab.sync().snapshot == 3
     # A tool that takes snapshots of everything below the pool takes one of our work area as well.
     lab.put("a", "4444")
-    with _Before(lambda: sh("zfs", "snapshot", "-r", f"{lab.parent}@all")):
+    with Before(lambda: sh("zfs", "snapshot", "-r", f"{lab.parent}@all")):
         lab.refused("DSG-DRIFT", "snapshot")
     stage = [name for name in lab.facts() if name.startswith(f"{lab.container}/")]
     assert any(name.endswith("@all") for name in stage), "the snapshot of another is still there"
@@ -268,7 +268,7 @@ def what_would_stop_the_commit_later_stops_it() -> None:
     lab.sync()
     before = lab.published()
     lab.put("a", "1")
-    with _Before(lambda: sh("zfs", "create", "-u", f"{lab.live}/child")):
+    with Before(lambda: sh("zfs", "create", "-u", f"{lab.live}/child")):
         lab.refused("DSG-REPOSITORY", f"{lab.live}/child", "child datasets")
     assert lab.published() == before
     sh("zfs", "destroy", f"{lab.live}/child")
@@ -330,7 +330,7 @@ def a_snapshot_of_another_stops_nothing_that_is_held() -> None:
     lab.sync()
     lab.put("a", "22")
     asked = lab.request()._replace(fleet=FLEET, host="h1", coordinator=os.getpid())
-    with _Before(lambda: sh("zfs", "snapshot", f"{lab.live}@meanwhile"), "hold"):
+    with Before(lambda: sh("zfs", "snapshot", f"{lab.live}@meanwhile"), "hold"):
         txn_id = lab.acting(lambda: phases.run(asked._replace(phase=PREPARE)).txn_id)
     done = lab.acting(lambda: phases.run(asked._replace(phase=COMMIT, txn_id=txn_id)))
     assert (done.snapshot, lab.published()) == (2, lab.local())
@@ -342,7 +342,7 @@ def a_snapshot_of_another_stops_nothing_that_is_held() -> None:
     lab.destroy()
 
 
-class _Before:
+class Before:
     """Does something between prepare and commit (or another method) of the next transaction."""
 
     def __init__(self, act: Any, method: str = "commit") -> None:
@@ -393,7 +393,7 @@ def writes_behind_our_back() -> None:
             pass
         sh("mount", "-o", "remount,ro", lab.path)
 
-    with _Before(write):
+    with Before(write):
         lab.refused("DSG-DRIFT", "added")
     assert os.path.exists(f"{lab.path}/added"), "what somebody wrote is not ours to remove"
     assert lab.left() == []

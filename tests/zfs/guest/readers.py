@@ -2,7 +2,7 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who reads, sends or holds the published tree while it is replaced."""
+"""Who reads the published tree while it is replaced, and what a transaction costs."""
 
 from __future__ import annotations
 
@@ -89,97 +89,6 @@ def oracle(commits: int) -> dict[str, int]:
     lab.clean()
     lab.destroy()
     return {"commits": commits, **json.loads(said)}
-
-
-def in_the_old_tree() -> str:
-    """A reader with its directory in the old tree keeps it; what waits is named, then collected."""
-    lab = Lab("seated")
-    lab.put("a", "1")
-    lab.sync()
-    with subprocess.Popen(["sleep", "600"], cwd=lab.path) as reader:
-        lab.put("a", "22")
-        done = lab.sync()
-        assert done.snapshot == 2
-        (waiting,) = done.pending_cleanup
-        assert "cannot be destroyed yet" in waiting, waiting
-        assert f"pid {reader.pid} (sleep)" in waiting, waiting
-        with open(f"/proc/{reader.pid}/cwd/a", encoding="utf-8") as stream:
-            assert stream.read() == "1", "the reader keeps what it saw"
-        with open(f"{lab.path}/a", encoding="utf-8") as stream:
-            assert stream.read() == "22"
-        lab.put("a", "333")
-        assert lab.sync().snapshot == 3, "what waits does not block"
-        (left,) = lab.left()
-        assert ".old." in left
-        assert len(lab.recover()) == 1
-        reader.kill()
-    lab.put("a", "4444")
-    after = lab.sync()
-    assert any("destroyed" in line for line in after.recovered), after.recovered
-    lab.clean()
-    lab.destroy()
-    return waiting
-
-
-def sent_and_held() -> str:
-    """A ``zfs send`` of the newest snapshot keeps it from being promoted, not from being replaced."""
-    lab = Lab("sent")
-    for name in range(4):
-        with open(f"{lab.copy('wc')}/big{name}", "wb") as stream:
-            stream.write(os.urandom(1 << 20))
-    lab.sync()
-    sh("zfs", "hold", "keep", f"{lab.live}@s1")
-    reading, writing = os.pipe()
-    with subprocess.Popen(["zfs", "send", f"{lab.live}@s1"], stdout=writing) as sender:
-        os.close(writing)
-        os.read(reading, 100)  # it is under way, and waits for us now
-        lab.put("a", "1")
-        done = lab.sync()
-        (waiting,) = done.pending_cleanup
-        assert "cannot be promoted yet" in waiting, waiting
-        assert lab.published() == lab.local()
-        lab.sound()
-        lab.put("a", "22")
-        second = lab.sync()
-        assert second.snapshot == 3
-        assert lab.published() == lab.local()
-        while os.read(reading, 1 << 20):
-            pass
-        assert sender.wait() == 0
-    os.close(reading)
-    lab.recover()
-    assert lab.recover() == []
-    assert lab.snapshots() == ["s1", "s2", "s3"]
-    left = lab.left()
-    assert left == [f"a hold on {lab.live}@s1"], left
-    sh("zfs", "release", "keep", f"{lab.live}@s1")
-    lab.clean()
-    lab.destroy()
-    return waiting
-
-
-def full_pool_and_quota() -> None:
-    """No space: a clear error, everything as before, and the next sync works once there is some."""
-    lab = Lab("full")
-    lab.put("a", "1")
-    lab.sync()
-    with open(f"{lab.copy('wc')}/big", "wb") as stream:
-        stream.write(os.urandom(12 << 20))
-    before = (lab.published(), lab.local(), lab.snapshots())
-    sh("zfs", "set", "quota=5M", lab.live)
-    lab.refused("DSG-SYSTEM", "EDQUOT")
-    assert (lab.published(), lab.local(), lab.snapshots()) == before
-    lab.clean()
-    sh("zfs", "set", "quota=none", lab.live)
-    free = int(sh("zfs", "list", "-Hp", "-o", "available", PARENT))
-    sh("zfs", "create", "-o", f"refreservation={free - (6 << 20)}", "-u", "tank/filler")
-    lab.refused("DSG-SYSTEM", "ENOSPC")
-    assert (lab.published(), lab.local(), lab.snapshots()) == before
-    lab.clean()
-    sh("zfs", "destroy", "tank/filler")
-    assert lab.sync().snapshot == 2
-    lab.clean()
-    lab.destroy()
 
 
 def cost(rounds: int) -> dict[str, object]:

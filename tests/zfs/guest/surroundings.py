@@ -1,0 +1,177 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What else goes on in the pool while a tree is replaced: no space, readers, sends, holds, snapshots.
+
+Every function returns rows of the crash matrix's table.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from _core.errors import DsgError
+from guest.basics import Before
+from guest.lab import PARENT, Lab, sh
+
+Row = list[str]
+
+
+def matrix() -> list[Row]:
+    """Return the rows of all of them."""
+    return [
+        *no_space(),
+        *a_reader_in_the_old_tree(),
+        *sent_and_held(),
+        *a_snapshot_of_another(),
+        *a_dataset_of_another(),
+    ]
+
+
+def _synced(lab: Lab, meanwhile: str) -> Row:
+    """Sync; return how it ended and which tree is published, nothing in between."""
+    old, new = lab.published(), lab.local()
+    try:
+        lab.sync()
+        end = "done"
+    except DsgError as exc:
+        end = exc.code
+        assert exc.unchanged and exc.next_step, exc.as_dict()
+    found = lab.published()
+    side = "new" if found == new else "old" if found == old else "a mixture"
+    assert (end == "done") == (side == "new"), (end, side)
+    assert lab.local() == new, "the working copy"
+    return ["sync beside others", meanwhile, "meanwhile", end, side]
+
+
+def _published(name: str, size: int = 0) -> Lab:
+    lab = Lab(name)
+    lab.put("a", "1")
+    if size:
+        _write(lab, size)
+    lab.sync()
+    return lab
+
+
+def _write(lab: Lab, size: int) -> None:
+    with open(f"{lab.copy('wc')}/big", "wb") as stream:
+        stream.write(os.urandom(size))
+
+
+def no_space() -> list[Row]:
+    """A clear error, everything as before, and the next sync works once there is some."""
+    lab = _published("full")
+    _write(lab, 12 << 20)
+    before = lab.snapshots()
+    sh("zfs", "set", "quota=5M", lab.live)
+    rows = [_synced(lab, "quota reached")]
+    lab.clean()
+    sh("zfs", "set", "quota=none", lab.live)
+    free = int(sh("zfs", "list", "-Hp", "-o", "available", PARENT))
+    sh("zfs", "create", "-o", f"refreservation={free - (6 << 20)}", "-u", "tank/filler")
+    rows.append(_synced(lab, "pool full"))
+    lab.clean()
+    assert lab.snapshots() == before
+    sh("zfs", "destroy", "tank/filler")
+    assert lab.sync().snapshot == 2
+    _write(lab, 13 << 20)
+    sh("zfs", "set", "quota=20M", lab.live)
+    rows.append(_synced(lab, "quota that the history fills"))
+    lab.clean()
+    sh("zfs", "set", "quota=none", lab.live)
+    _ended(lab)
+    assert [row[3:] for row in rows] == [["DSG-SYSTEM", "old"]] * 3, rows
+    return rows
+
+
+def a_reader_in_the_old_tree() -> list[Row]:
+    """A reader with its directory in the old tree keeps it; what waits is named, then collected."""
+    lab = _published("seated")
+    with subprocess.Popen(["sleep", "600"], cwd=lab.path) as reader:
+        lab.put("a", "22")
+        row = _synced(lab, "reader in the old tree")
+        with open(f"/proc/{reader.pid}/cwd/a", encoding="utf-8") as stream:
+            assert stream.read() == "1", "the reader keeps what it saw"
+        lab.put("a", "333")
+        done = lab.sync()
+        assert done.snapshot == 3, "what waits does not block"
+        (waiting,) = [line for line in lab.recover() if "cannot be destroyed yet" in line]
+        assert f"pid {reader.pid} (sleep)" in waiting, waiting
+        (left,) = lab.left()
+        assert ".old." in left
+        reader.kill()
+    lab.put("a", "4444")
+    after = lab.sync()
+    assert any("destroyed" in line for line in after.recovered), after.recovered
+    _ended(lab)
+    assert row[3:] == ["done", "new"]
+    return [row]
+
+
+def sent_and_held() -> list[Row]:
+    """They keep the newest snapshot from being promoted, not the tree from being replaced."""
+    lab = _published("sent", 4 << 20)
+    sh("zfs", "hold", "keep", f"{lab.live}@s1")
+    lab.put("a", "22")
+    rows = [_synced(lab, "hold on the newest snapshot")]
+    reading, writing = os.pipe()
+    with subprocess.Popen(["zfs", "send", "-R", f"{lab.live}@s2"], stdout=writing) as sender:
+        os.close(writing)
+        os.read(reading, 100)  # it is under way, and waits for us now
+        lab.put("a", "333")
+        rows.append(_synced(lab, "zfs send of the newest snapshot"))
+        lab.sound()
+        lab.put("a", "4444")
+        second = lab.sync()
+        assert second.snapshot == 4
+        assert any("cannot be promoted yet" in line for line in second.pending_cleanup), second
+        while os.read(reading, 1 << 20):
+            pass
+        assert sender.wait() == 0
+    os.close(reading)
+    lab.recover()
+    assert lab.recover() == []
+    assert lab.snapshots() == ["s1", "s2", "s3", "s4"]
+    assert lab.left() == [f"a hold on {lab.live}@s1"], lab.left()
+    sh("zfs", "release", "keep", f"{lab.live}@s1")
+    _ended(lab)
+    assert [row[3:] for row in rows] == [["done", "new"]] * 2, rows
+    return rows
+
+
+def a_snapshot_of_another() -> list[Row]:
+    """Between what we looked at and the commit, it stops the commit; before, it is kept."""
+    lab = _published("snapped")
+    sh("zfs", "snapshot", f"{lab.live}@daily")
+    lab.put("a", "22")
+    rows = [_synced(lab, "snapshot of another, before")]
+    lab.put("a", "333")
+    with Before(lambda: sh("zfs", "snapshot", f"{lab.live}@meanwhile")):
+        rows.append(_synced(lab, "snapshot of another, before the commit"))
+    lab.clean()
+    assert lab.sync().snapshot == 3
+    assert lab.snapshots() == ["s1", "daily", "s2", "meanwhile", "s3"]
+    _ended(lab)
+    assert [row[3:] for row in rows] == [["done", "new"], ["DSG-DRIFT", "old"]], rows
+    return rows
+
+
+def a_dataset_of_another() -> list[Row]:
+    """Below the published one it would go with the old tree."""
+    lab = _published("nested")
+    lab.put("a", "22")
+    with Before(lambda: sh("zfs", "create", "-u", f"{lab.live}/child")):
+        row = _synced(lab, "dataset below, before the commit")
+    sh("zfs", "destroy", f"{lab.live}/child")
+    lab.clean()
+    assert lab.sync().snapshot == 2
+    _ended(lab)
+    assert row[3:] == ["DSG-REPOSITORY", "old"]
+    return [row]
+
+
+def _ended(lab: Lab) -> None:
+    lab.clean()
+    lab.destroy()
