@@ -272,23 +272,22 @@ class _Helper:
             ["sudo", "-n", PROGRAM, "helper"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
         )
 
     def say(self, **request: Any) -> Any:
-        return self.raw(json.dumps(request))
+        return self.raw(json.dumps(request).encode())
 
-    def raw(self, line: str) -> Any:
+    def raw(self, line: bytes) -> Any:
         assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(line + "\n")
+        self.process.stdin.write(line + b"\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline() or '{"error": {"code": "gone"}}')
 
-    def end(self) -> None:
+    def end(self) -> int:
         assert self.process.stdin and self.process.stdout
         self.process.stdin.close()
         self.process.stdout.close()
-        self.process.wait()
+        return self.process.wait()
 
 
 def _attack(requests: list[dict[str, Any]]) -> list[Any]:
@@ -345,6 +344,31 @@ def the_helper_takes_no_other_place() -> None:
     lab.clean()
     lab.destroy()
     sh("zfs", "destroy", "-r", OTHER)
+
+
+def the_helper_takes_whole_lines_only() -> None:
+    """What is no request is answered as that, and the next one is served; what is too long ends it."""
+    hello = {"verb": "hello", "parent": PARENT, "name": "target"}
+    good = json.dumps(hello).encode()
+    lines = [
+        *(b"", b" ", b"publish", b"null", b"1e999", b"[]", b'{"verb": "publish"', b"{}", b"\0\0"),
+        *(b"\xff\xfe" + good, good[:-1], good + good, b"[" * 4000, b'{"verb":' * 500, good.upper()),
+        *(good.replace(b"hello", b"hello\\u0000"), good.replace(b"target", b"\\ud800")),
+        *(good.replace(b"target", b"t" * 3000), good[:-1] + b', "kind": "stage"}'),
+    ]
+
+    def talk() -> tuple[list[Any], list[Any], Any, int]:
+        helper = _Helper()
+        refused = [helper.raw(line) for line in lines]
+        after = [helper.raw(b"{"), helper.say(**hello)]
+        long = helper.raw(good + b" " * 5000)
+        return refused, after, long, helper.end()
+
+    refused, after, long, status = as_user(USER, talk)
+    for line, answer in zip(lines, refused):
+        assert answer.get("error", {}).get("code") == "DSG-ARGUMENT", (line, answer)
+    assert after[1] == {"done": []}, after
+    assert long["error"]["code"] == "DSG-ARGUMENT" and status == 1, (long, status)
 
 
 def _provision_other() -> None:

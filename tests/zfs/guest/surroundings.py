@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from _core.errors import DsgError
 from guest.basics import Before
@@ -89,7 +91,8 @@ def no_space() -> list[Row]:
 def a_reader_in_the_old_tree() -> list[Row]:
     """A reader with its directory in the old tree keeps it; what waits is named, then collected."""
     lab = _published("seated")
-    with subprocess.Popen(["sleep", "600"], cwd=lab.path) as reader:
+    with subprocess.Popen(["sleep", "600"], cwd=lab.path) as reader, ExitStack() as stack:
+        stack.callback(reader.kill)
         lab.put("a", "22")
         row = _synced(lab, "reader in the old tree")
         with open(f"/proc/{reader.pid}/cwd/a", encoding="utf-8") as stream:
@@ -97,11 +100,11 @@ def a_reader_in_the_old_tree() -> list[Row]:
         lab.put("a", "333")
         done = lab.sync()
         assert done.snapshot == 3, "what waits does not block"
-        (waiting,) = [line for line in lab.recover() if "cannot be destroyed yet" in line]
-        assert f"pid {reader.pid} (sleep)" in waiting, waiting
         (left,) = lab.left()
-        assert ".old." in left
-        reader.kill()
+        waiting = lab.recover()
+    assert ".old." in left
+    assert len(waiting) == 1, waiting
+    assert "cannot be destroyed yet" in waiting[0] and f"pid {reader.pid} (sleep)" in waiting[0]
     lab.put("a", "4444")
     after = lab.sync()
     assert any("destroyed" in line for line in after.recovered), after.recovered
@@ -116,21 +119,13 @@ def sent_and_held() -> list[Row]:
     sh("zfs", "hold", "keep", f"{lab.live}@s1")
     lab.put("a", "22")
     rows = [_synced(lab, "hold on the newest snapshot")]
-    reading, writing = os.pipe()
-    with subprocess.Popen(["zfs", "send", "-R", f"{lab.live}@s2"], stdout=writing) as sender:
-        os.close(writing)
-        os.read(reading, 100)  # it is under way, and waits for us now
+    with _sending(f"{lab.live}@s2"):
         lab.put("a", "333")
         rows.append(_synced(lab, "zfs send of the newest snapshot"))
         lab.sound()
+        assert any("is a clone of" in line for line in lab.left()), "not promoted yet"
         lab.put("a", "4444")
-        second = lab.sync()
-        assert second.snapshot == 4
-        assert any("cannot be promoted yet" in line for line in second.pending_cleanup), second
-        while os.read(reading, 1 << 20):
-            pass
-        assert sender.wait() == 0
-    os.close(reading)
+        assert lab.sync().snapshot == 4, "what waits does not block"
     lab.recover()
     assert lab.recover() == []
     assert lab.snapshots() == ["s1", "s2", "s3", "s4"]
@@ -139,6 +134,22 @@ def sent_and_held() -> list[Row]:
     _ended(lab)
     assert [row[3:] for row in rows] == [["done", "new"]] * 2, rows
     return rows
+
+
+@contextmanager
+def _sending(snapshot: str) -> Iterator[None]:
+    """Have a ``zfs send`` under way that waits for us, and comes to its end behind."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as stream:
+        with subprocess.Popen(["zfs", "send", "-R", snapshot], stdout=writing) as sender:
+            os.close(writing)
+            stream.read(1)
+            try:
+                yield
+            finally:
+                while stream.read(1 << 20):
+                    pass
+        assert sender.returncode == 0
 
 
 def a_snapshot_of_another() -> list[Row]:

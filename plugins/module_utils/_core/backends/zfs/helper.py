@@ -91,7 +91,7 @@ def parse(line: bytes) -> Request:
     """Return a request that is well-formed; raises :class:`ArgumentError`."""
     try:
         found = json.loads(line) if len(line) <= LONGEST_REQUEST else None
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
         raise ArgumentError(
