@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import pytest
+from _core.backends.zfs import rights
 from _core.zfs import grants
 from _core.zfs.command import ZfsError
 from _core.zfs.grants import Who, atoms
@@ -55,6 +56,24 @@ def test_grants_of_parents_are_theirs():
     assert grants.parse(PRINTED, "t1") == {DSG: atoms(["clone"], "both")}
     assert grants.parse(PRINTED, "t1/a/b/c") == {}
     assert grants.parse("", "t1") == {}
+
+
+def test_what_reaches_a_dataset():
+    """Its own, and of what was granted further up what is for descendants."""
+    assert rights.parse(PRINTED, "t1/a", "dsg", set()) == {
+        *("clone", "create", "hold", "mount", "send"),
+    }
+    assert rights.parse(PRINTED, "t1/a/b", "dsg", {"adm"}) == {
+        *("clone", "create", "hold", "mount", "promote", "send"),
+    }
+    assert rights.parse(PRINTED, "t1/a/b", "root", set()) == {"hold"}
+
+
+def test_a_right_in_two_halves_is_whole():
+    text = "---- Permissions on t ---\n{}:\n\tuser dsg create\n{}:\n\teveryone create,mount\n"
+    halves = text.format("Local permissions", "Descendent permissions")
+    assert rights.parse(halves, "t", "dsg", set()) == {"create"}
+    assert rights.parse(halves, "t/a", "dsg", set()) == {"create", "mount"}
 
 
 def test_names_with_spaces():

@@ -150,7 +150,19 @@ def a_grant_to_a_group_or_everyone_counts() -> None:
     sh("zfs", "unallow", "-g", USER, PARENT)
     sh("zfs", "unallow", "-e", PARENT)
     sh("zfs", "unallow", "-s", "@rest", PARENT)
+    sh("zfs", "allow", "-l", "-u", USER, ",".join(REQUIRED), PARENT)
+    lab.put("a", "22")
+    lab.refused("DSG-RIGHTS", "create")
+    sh("zfs", "allow", "-d", "-u", USER, ",".join(REQUIRED), PARENT)
+    assert lab.sync().snapshot == 2
+    sh("zfs", "unallow", "-u", USER, PARENT)
+    above = PARENT.rpartition("/")[0]
+    sh("zfs", "allow", "-d", "-u", USER, ",".join(REQUIRED), above)
+    lab.put("a", "333")
+    assert lab.sync().snapshot == 3
+    sh("zfs", "unallow", "-u", USER, above)
     _grant()
+    lab.clean()
     lab.destroy()
 
 

@@ -75,18 +75,23 @@ def entries(text: str) -> Iterator[tuple[str, str, str]]:
             yield dataset, section, line[1:]
 
 
-def holders_below(text: str) -> Iterator[tuple[Who, list[str]]]:
+def reaching(text: str, dataset: str) -> Iterator[tuple[Who, Atoms]]:
     """Yield who may do what on a dataset and below it, from all that ``zfs allow`` prints for it.
 
-    Permission sets are told as what they stand for.
+    What was granted further up for descendants is for this one, too. Permission sets are told as what
+    they stand for.
     """
     found = list(entries(text))
-    lines = [line.partition(" ") for _dataset, section, line in found if section == SETS]
+    lines = [line.partition(" ") for _holder, section, line in found if section == SETS]
     sets = {name: members.split(",") for name, _space, members in lines}
-    for _dataset, section, line in found:
-        if _SECTIONS.get(section) == SCOPES["both"]:
+    for holder, section, line in found:
+        scopes = _SECTIONS.get(section, ())
+        if holder != dataset:
+            scopes = SCOPES["both"] if DESCENDANTS in scopes else ()
+        if scopes:
             who, permissions = _grant(line)
-            yield who, [one for name in permissions for one in sets.get(name, [name])]
+            plain = [one for name in permissions for one in sets.get(name, [name])]
+            yield who, frozenset((one, scope) for one in plain for scope in scopes)
 
 
 def copies(text: str, source: str, target: str) -> list[tuple[str, ...]]:

@@ -45,7 +45,7 @@ def user_name() -> str:
 def require(runner: Runner, layout: Layout) -> None:
     """Raise :class:`MissingRight` that names what is not granted to this process's user."""
     told = runner.zfs("allow", layout.parent)
-    granted = parse(told, user_name(), _groups())
+    granted = parse(told, layout.parent, user_name(), _groups())
     missing = [right for right in REQUIRED if right not in granted]
     if missing:
         raise MissingRight(
@@ -85,12 +85,14 @@ def _groups() -> set[str]:
     return found
 
 
-def parse(told: str, user: str, groups: set[str]) -> set[str]:
-    """Return what ``zfs allow`` tells that a user may do on a dataset and below it."""
+def parse(told: str, dataset: str, user: str, groups: set[str]) -> set[str]:
+    """Return what ``zfs allow`` tells that a user may do both on a dataset and below it."""
     mine = {Who("user", user), Who("everyone"), *(Who("group", group) for group in groups)}
+    granted = {
+        atom for who, atoms in grants.reaching(told, dataset) if who in mine for atom in atoms
+    }
     return {
         permission
-        for who, permissions in grants.holders_below(told)
-        if who in mine
-        for permission in permissions
+        for permission, _scope in granted
+        if grants.atoms([permission], "both") <= granted
     }
