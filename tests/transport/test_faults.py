@@ -9,6 +9,7 @@ import ast
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,24 @@ def test_the_agent_is_sent_once(host, tmp_path):
     kept = host.home("plain") / ".cache" / "dsg-storage"
     assert os.listdir(kept) == [package().key]
     assert kept.stat().st_mode & 0o077 == 0
+
+
+def test_versions_that_nobody_uses_any_more_go(host, tmp_path):
+    """When a new one comes; using one makes it new again."""
+    kept = host.home("plain") / ".cache" / "dsg-storage"
+    all_of_it(host.site("plain", tmp_path / "first"))
+    (kept / package().key).rename(kept / "old")
+    for name in ("old", "young", "older.0123456789abcdef"):
+        (kept / name).mkdir(exist_ok=True)
+        os.chown(kept / name, uid_of("plain"), uid_of("plain"))
+    for name in ("old", "older.0123456789abcdef"):
+        os.utime(kept / name, (0, time.time() - boot.UNUSED - 60))
+    all_of_it(host.site("plain", tmp_path / "second"))
+    assert sorted(os.listdir(kept)) == sorted([package().key, "young"])
+    os.utime(kept / package().key, (0, 0))
+    all_of_it(host.site("plain", tmp_path / "third"))
+    assert (kept / package().key).stat().st_mtime > boot.UNUSED
+    (kept / "young").rmdir()
 
 
 @pytest.mark.parametrize("user", ["readonly", "full"])

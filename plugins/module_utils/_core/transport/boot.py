@@ -5,7 +5,8 @@
 """Start of the agent on a host that has nothing but a Python: the first bytes that go there.
 
 What is sent once per version is kept in ``~/.cache/dsg-storage/<SHA-256>``, a directory that only the
-user may write to; where it cannot be written, the agent runs from memory.
+user may write to; where it cannot be written, the agent runs from memory. Versions that were not used for
+three months go when a new one comes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ GO = b"go\n"
 
 NAME = "dsg_storage_core"
 OLDEST = (3, 9)
+UNUSED = 90 * 24 * 3600
+"""Seconds after whose end a version that nobody used is deleted."""
 NEWER = tuple(f"python3.{minor}" for minor in range(14, 8, -1))
 
 # Has to be understood by any Python, old ones too. argv: "wait" to skip a password first, its own text.
@@ -97,6 +100,18 @@ def keep(sources):
         return False
     finally:
         os.umask(old)
+def use():
+    sys.path.insert(0, place)
+    try:
+        os.utime(place)
+    except OSError:
+        pass
+def prune():
+    import shutil, time
+    for name in os.listdir(root):
+        path = os.path.join(root, name)
+        if path != place and os.lstat(path).st_mtime < time.time() - {UNUSED}:
+            shutil.rmtree(path, True)
 class Memory:
     def __init__(self, sources):
         self.sources = sources
@@ -113,7 +128,7 @@ class Memory:
         exec(compile(self.sources[file], file, "exec"), module.__dict__)
 early = b""
 if ours() and os.path.isdir(place):
-    sys.path.insert(0, place)
+    use()
 else:
     say({NEED!r})
     early = take(ahead)
@@ -128,7 +143,11 @@ else:
         sys.exit(5)
     sources = json.loads(text.decode())
     if keep(sources):
-        sys.path.insert(0, place)
+        use()
+        try:
+            prune()
+        except OSError:
+            pass
     else:
         import importlib.util
         sys.meta_path.insert(0, Memory(sources))
