@@ -21,6 +21,7 @@ from tests.tools.collection import (
     reference,
     run,
 )
+from tests.zfs.table import INTRODUCTION
 
 
 def test_documentation_of_plugins_and_roles_renders(clean_copy: Path, tmp_path: Path) -> None:
@@ -97,3 +98,8 @@ def test_changelog_of_the_next_release_can_be_made(clean_copy: Path, tmp_path: P
     done = run([BIN / "antsibull-changelog", "release", "--date", "2026-01-01"], cwd=copy, env=env)
     done.must_succeed()
     assert "First release" in (copy / "CHANGELOG.rst").read_text()
+
+
+def test_the_page_of_the_crash_matrix_is_introduced_as_its_tests_do() -> None:
+    page = (ROOT / "docs" / "crash-table.md").read_text(encoding="utf-8")
+    assert page.startswith(INTRODUCTION)

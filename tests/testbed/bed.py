@@ -5,7 +5,7 @@
 """The test bed: named hosts that run side by side, each with its own disks and its own port.
 
 with Bed("mine").use(["host1", "host2"]) as bed:
-    bed.host("host1").run("zpool", "create", "tank", bed.host("host1").disks[0])
+    zpool(bed.host("host1"), "create", "tank", bed.host("host1").disks[0])  # of pools.py
     bed.host("host1").power_cut()
     bed.host("host1").boot()
 """

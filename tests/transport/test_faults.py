@@ -216,18 +216,28 @@ def test_versions_that_nobody_uses_any_more_go(host, tmp_path):
     """When a new one comes; using one makes it new again."""
     kept = host.home("plain") / ".cache" / "dsg-storage"
     all_of_it(host.site("plain", tmp_path / "first"))
-    (kept / package().key).rename(kept / "old")
-    for name in ("old", "young", "older.0123456789abcdef"):
-        (kept / name).mkdir(exist_ok=True)
+    old, young, link = ("0" * 64, "1" * 64, "2" * 64)
+    (kept / package().key).rename(kept / old)
+    left = f"{old}.0123456789abcdef"
+    for name in (left, young, "of somebody else"):
+        (kept / name).mkdir()
         os.chown(kept / name, uid_of("plain"), uid_of("plain"))
-    for name in ("old", "older.0123456789abcdef"):
-        os.utime(kept / name, (0, time.time() - boot.UNUSED - 60))
+    (kept / link).symlink_to(tmp_path)
+    for name in (old, left, link, "of somebody else"):
+        long_ago = time.time() - boot.UNUSED - 60
+        os.utime(kept / name, (0, long_ago), follow_symlinks=False)
     all_of_it(host.site("plain", tmp_path / "second"))
-    assert sorted(os.listdir(kept)) == sorted([package().key, "young"])
+    found = {name for name in os.listdir(kept) if not name.startswith(link)}
+    assert found == {package().key, young, "of somebody else"}
+    assert (tmp_path / "second").exists(), "a link is not followed"
     os.utime(kept / package().key, (0, 0))
     all_of_it(host.site("plain", tmp_path / "third"))
     assert (kept / package().key).stat().st_mtime > boot.UNUSED
-    (kept / "young").rmdir()
+    for path in kept.iterdir():
+        if path.is_symlink():
+            path.unlink()
+        elif path.name != package().key:
+            path.rmdir()
 
 
 @pytest.mark.parametrize("user", ["readonly", "full"])

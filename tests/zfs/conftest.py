@@ -30,7 +30,7 @@ GROUPS = {
         ("test_atomic_playbook.py", "test_blocks.py", "test_playbooks.py", "test_remote.py"),
         "zfs-playbooks",
     ),
-    "test_fleet.py": "zfs-fleet",
+    **dict.fromkeys(("test_empty_host.py", "test_fleet.py"), "zfs-fleet"),
     **dict.fromkeys(
         (
             *("test_provisioning.py", "test_provisioning_playbooks.py"),

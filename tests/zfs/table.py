@@ -37,7 +37,7 @@ _FAULTS = {
 
 _Point = tuple[str, str, str, str]  # operation, step, fault, cell
 
-_INTRODUCTION = """# What a fault does to a transaction on OpenZFS
+INTRODUCTION = """# What a fault does to a transaction on OpenZFS
 
 Written by `tests/zfs` (`make test-zfs`, which leaves it as `build/zfs-crash-table.md`; one line for each point in
 `build/zfs-crash-table.txt`). A whole run that sees anything else than this page shows fails. The rows are the commands
@@ -82,7 +82,7 @@ class Table:
 
     def page(self) -> str:
         """Return the table for readers: one line for each step, equal neighbours together."""
-        parts = [_INTRODUCTION]
+        parts = [INTRODUCTION]
         if self.part:
             parts.append(f"{self.part}\n")
         for operation in dict.fromkeys(row[0] for row in self.rows):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.playbooks import Play
 from tests.testbed.bed import Bed, Host
 from tests.tools.collection import InstalledCollection
 from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
@@ -24,6 +25,11 @@ zpool list -H; zfs list -H; cut -d: -f1 /etc/passwd; mount -t zfs; for disk in "
 find /etc /usr/local /srv /home /root /run/dsg -xdev ! -path '/root/.ansible*' -printf '%p %m %s\\n' \\
     2>/dev/null | sort
 """
+
+
+def changes(play: Play) -> list[str]:
+    """Return the names of the tasks that changed something, in their order."""
+    return [task["task"] for task in play.result.tasks if task["result"].get("changed")]
 
 
 @pytest.fixture
@@ -55,6 +61,7 @@ def test_all_of_it_is_announced_and_then_done(
     announced = ground.play("provision", "--check", "--diff").succeeded()
     assert picture() == before
     done = ground.play("provision", "--diff").succeeded()
+    assert changes(done) == changes(announced)
     assert done.changed() == announced.changed() > 5
     assert host.run("zpool", "list", "-H", "-o", "name,health").stdout == "depot\tONLINE\n"
     assert "user courier" in host.run("zfs", "allow", "depot/dsg").stdout

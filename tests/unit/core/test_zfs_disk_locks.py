@@ -2,7 +2,7 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Disks are locked as udev's convention asks: shared, so that events go on and partitions stay."""
+"""The locks on disks are shared ones: udev's events go on, and partitions stay."""
 
 from __future__ import annotations
 

@@ -76,6 +76,46 @@ def test_a_right_in_two_halves_is_whole():
     assert rights.parse(halves, "t/a", "dsg", set()) == {"create", "mount"}
 
 
+ON = "---- Permissions on {} ---\n"
+SETS = "Permission sets:\n\t{}\n"
+BELOW, BOTH = "Descendent permissions:\n\t{}\n", "Local+Descendent permissions:\n\t{}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (  # a set is looked for where it was granted and above
+            ON.format("t/p")
+            + SETS.format("@o create")
+            + ON.format("t")
+            + BELOW.format("user dsg @o"),
+            set(),
+        ),
+        (  # the nearest one counts
+            ON.format("t/p")
+            + (SETS.format("@o send") + BOTH.format("user dsg @o"))
+            + (ON.format("t") + SETS.format("@o create,mount")),
+            {"send"},
+        ),
+        (  # a set of sets, one of them from above
+            ON.format("t/p")
+            + (SETS.format("@a @b,create") + BOTH.format("user dsg @a"))
+            + (ON.format("t") + SETS.format("@b hold,@a")),
+            {"create", "hold"},
+        ),
+        (ON.format("t/p") + BOTH.format("user dsg @nowhere,mount"), {"mount"}),
+    ],
+)
+def test_sets_stand_for_what_openzfs_takes_them_for(text, wanted):
+    assert rights.parse(text, "t/p", "dsg", set()) == wanted
+
+
+def test_the_head_of_a_long_name_has_no_dash():
+    name = f"tank/{'n' * 60}"
+    text = f"---- Permissions on {name} \nLocal permissions:\n\tuser dsg send\n"
+    assert grants.parse(text, name) == {DSG: atoms(["send"], "local")}
+
+
 def test_names_with_spaces():
     text = "---- Permissions on t ---\nLocal permissions:\n\tgroup DOM\\domain users send,hold\n"
     assert grants.parse(text, "t") == {

@@ -158,9 +158,11 @@ def a_grant_to_a_group_or_everyone_counts() -> None:
     sh("zfs", "unallow", "-u", USER, PARENT)
     above = PARENT.rpartition("/")[0]
     sh("zfs", "allow", "-d", "-u", USER, ",".join(REQUIRED), above)
-    lab.put("a", "333")
-    assert lab.sync().snapshot == 3
-    sh("zfs", "unallow", "-u", USER, above)
+    try:
+        lab.put("a", "333")
+        assert lab.sync().snapshot == 3
+    finally:
+        sh("zfs", "unallow", "-u", USER, above)
     _grant()
     lab.clean()
     lab.destroy()

@@ -32,15 +32,19 @@ def matrix() -> list[Row]:
     ]
 
 
-def _synced(lab: Lab, meanwhile: str) -> Row:
-    """Sync; return how it ended and which tree is published, nothing in between."""
+def _synced(lab: Lab, meanwhile: str, *words: str) -> Row:
+    """Sync; return how it ended and which tree is published, nothing in between.
+
+    ``words`` have to be in the error, or in what a run that went well leaves for later.
+    """
     old, new = lab.published(), lab.local()
     try:
-        lab.sync()
+        told = "\n".join(lab.sync().pending_cleanup)
         end = "done"
     except DsgError as exc:
-        end = exc.code
+        told, end = str(exc), exc.code
         assert exc.unchanged and exc.next_step, exc.as_dict()
+    assert bool(words) == bool(told) and all(word in told for word in words), told
     found = lab.published()
     side = "new" if found == new else "old" if found == old else "a mixture"
     assert (end == "done") == (side == "new"), (end, side)
@@ -68,19 +72,21 @@ def no_space() -> list[Row]:
     _write(lab, 12 << 20)
     before = lab.snapshots()
     sh("zfs", "set", "quota=5M", lab.live)
-    rows = [_synced(lab, "quota reached")]
+    rows = [_synced(lab, "quota reached", "EDQUOT")]
     lab.clean()
     sh("zfs", "set", "quota=none", lab.live)
     free = int(sh("zfs", "list", "-Hp", "-o", "available", PARENT))
     sh("zfs", "create", "-o", f"refreservation={free - (6 << 20)}", "-u", "tank/filler")
-    rows.append(_synced(lab, "pool full"))
-    lab.clean()
+    try:
+        rows.append(_synced(lab, "pool full", "ENOSPC"))
+        lab.clean()
+    finally:  # others need the space as well
+        sh("zfs", "destroy", "tank/filler")
     assert lab.snapshots() == before
-    sh("zfs", "destroy", "tank/filler")
     assert lab.sync().snapshot == 2
     _write(lab, 13 << 20)
     sh("zfs", "set", "quota=20M", lab.live)
-    rows.append(_synced(lab, "quota that the history fills"))
+    rows.append(_synced(lab, "quota that the history fills", "quota of 20971520"))
     lab.clean()
     sh("zfs", "set", "quota=none", lab.live)
     _ended(lab)
@@ -94,7 +100,8 @@ def a_reader_in_the_old_tree() -> list[Row]:
     with subprocess.Popen(["sleep", "600"], cwd=lab.path) as reader, ExitStack() as stack:
         stack.callback(reader.kill)
         lab.put("a", "22")
-        row = _synced(lab, "reader in the old tree")
+        named = ("cannot be destroyed yet", f"pid {reader.pid} (sleep)")
+        row = _synced(lab, "reader in the old tree", *named)
         with open(f"/proc/{reader.pid}/cwd/a", encoding="utf-8") as stream:
             assert stream.read() == "1", "the reader keeps what it saw"
         lab.put("a", "333")
@@ -104,7 +111,7 @@ def a_reader_in_the_old_tree() -> list[Row]:
         waiting = lab.recover()
     assert ".old." in left
     assert len(waiting) == 1, waiting
-    assert "cannot be destroyed yet" in waiting[0] and f"pid {reader.pid} (sleep)" in waiting[0]
+    assert all(word in waiting[0] for word in named), waiting
     lab.put("a", "4444")
     after = lab.sync()
     assert any("destroyed" in line for line in after.recovered), after.recovered
@@ -121,7 +128,7 @@ def sent_and_held() -> list[Row]:
     rows = [_synced(lab, "hold on the newest snapshot")]
     with _sending(f"{lab.live}@s2"):
         lab.put("a", "333")
-        rows.append(_synced(lab, "zfs send of the newest snapshot"))
+        rows.append(_synced(lab, "zfs send of the newest snapshot", "cannot be promoted yet"))
         lab.sound()
         assert any("is a clone of" in line for line in lab.left()), "not promoted yet"
         lab.put("a", "4444")
@@ -138,12 +145,12 @@ def sent_and_held() -> list[Row]:
 
 @contextmanager
 def _sending(snapshot: str) -> Iterator[None]:
-    """Have a ``zfs send`` under way that waits for us, and comes to its end behind."""
+    """Have a ``zfs send`` of all up to a snapshot under way, which waits for us and ends behind."""
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as stream:
         with subprocess.Popen(["zfs", "send", "-R", snapshot], stdout=writing) as sender:
             os.close(writing)
-            stream.read(1)
+            stream.read(1 << 20)  # behind the header: the data of s1, of which more is to come
             try:
                 yield
             finally:
@@ -160,7 +167,7 @@ def a_snapshot_of_another() -> list[Row]:
     rows = [_synced(lab, "snapshot of another, before")]
     lab.put("a", "333")
     with Before(lambda: sh("zfs", "snapshot", f"{lab.live}@meanwhile")):
-        rows.append(_synced(lab, "snapshot of another, before the commit"))
+        rows.append(_synced(lab, "snapshot of another, before the commit", "snapshot"))
     lab.clean()
     assert lab.sync().snapshot == 3
     assert lab.snapshots() == ["s1", "daily", "s2", "meanwhile", "s3"]
@@ -174,7 +181,7 @@ def a_dataset_of_another() -> list[Row]:
     lab = _published("nested")
     lab.put("a", "22")
     with Before(lambda: sh("zfs", "create", "-u", f"{lab.live}/child")):
-        row = _synced(lab, "dataset below, before the commit")
+        row = _synced(lab, "dataset below, before the commit", f"{lab.live}/child")
     sh("zfs", "destroy", f"{lab.live}/child")
     lab.clean()
     assert lab.sync().snapshot == 2

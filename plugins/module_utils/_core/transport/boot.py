@@ -25,9 +25,10 @@ GO = b"go\n"
 NAME = "dsg_storage_core"
 OLDEST = (3, 9)
 UNUSED = 90 * 24 * 3600
-"""Seconds after whose end a version that nobody used is deleted."""
+"""Seconds: a version that was not used for so long is deleted."""
 NEWER = tuple(f"python3.{minor}" for minor in range(14, 8, -1))
 
+# A version is moved aside before it is deleted: half of one must never be taken for a whole.
 # Has to be understood by any Python, old ones too. argv: "wait" to skip a password first, its own text.
 # A line comes in: the SHA-256 of the package's sources, and the number of bytes that are sent ahead.
 _CODE = f"""\
@@ -101,17 +102,24 @@ def keep(sources):
     finally:
         os.umask(old)
 def use():
-    sys.path.insert(0, place)
     try:
         os.utime(place)
+    except FileNotFoundError:
+        return False
     except OSError:
         pass
-def prune():
+    sys.path.insert(0, place)
+    return True
+def prune(name):
     import shutil, time
-    for name in os.listdir(root):
-        path = os.path.join(root, name)
-        if path != place and os.lstat(path).st_mtime < time.time() - {UNUSED}:
-            shutil.rmtree(path, True)
+    path = os.path.join(root, name)
+    version, dot, rest = name.partition(".")
+    if name == key or len(version) != 64 or os.lstat(path).st_mtime > time.time() - {UNUSED}:
+        return
+    if not dot:
+        whole, path = path, "%s.%s" % (path, os.urandom(8).hex())
+        os.rename(whole, path)
+    shutil.rmtree(path, True)
 class Memory:
     def __init__(self, sources):
         self.sources = sources
@@ -127,9 +135,7 @@ class Memory:
         file = module.__spec__.origin
         exec(compile(self.sources[file], file, "exec"), module.__dict__)
 early = b""
-if ours() and os.path.isdir(place):
-    use()
-else:
+if not (ours() and os.path.isdir(place) and use()):
     say({NEED!r})
     early = take(ahead)
     import hashlib, json, zlib
@@ -144,10 +150,11 @@ else:
     sources = json.loads(text.decode())
     if keep(sources):
         use()
-        try:
-            prune()
-        except OSError:
-            pass
+        for name in os.listdir(root):
+            try:
+                prune(name)
+            except OSError:
+                pass
     else:
         import importlib.util
         sys.meta_path.insert(0, Memory(sources))

@@ -6,9 +6,10 @@
 
 ``zpool`` partitions a disk, closes it and opens the partition. udev sees the closing and reads the
 partition table again, by which all partitions go and come: on a busy host just when they are opened
-("one or more devices is currently unavailable"). It does so under an exclusive BSD lock on the disk,
-and handles the events that make the links under a shared one: who holds a shared one meanwhile forbids
-the first and not the second (systemd.io, "Locking Block Device Access").
+("one or more devices is currently unavailable"). It does so under an exclusive BSD lock on the disk
+(``synthesize_change`` in the sources of systemd-udevd), and handles the events that make the links
+under a shared one (systemd.io, "Locking Block Device Access"). That page asks for an exclusive lock; a
+shared one forbids the first and leaves the second, for which ``zpool`` waits.
 """
 
 from __future__ import annotations
@@ -30,19 +31,21 @@ _PAUSE = 0.05
 
 @contextmanager
 def shared(paths: Iterable[str], patience: float = _PATIENCE) -> Iterator[None]:
-    """Hold a shared lock on the whole disks that paths lead to.
+    """Hold a shared lock on the disks that paths lead to, on the whole one for a partition.
 
     Raises :class:`DiskError` where another program keeps a disk to itself for ``patience`` seconds.
     """
     with ExitStack() as held:
         deadline = time.monotonic() + patience
         for path in paths:
+            device = disks.device(path)
+            (whole,) = disks.above(device) or [device]
             try:
-                fd = os.open(disks.device(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                fd = os.open(whole, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                held.callback(os.close, fd)
+                _lock(fd, path, deadline)
             except OSError as error:
-                raise from_oserror(error, "opening the disk (this needs root)") from None
-            held.callback(os.close, fd)
-            _lock(fd, path, deadline)
+                raise from_oserror(error, "locking the disk (this needs root)") from None
         yield
 
 

@@ -11,7 +11,7 @@ A grant is a set of atoms (permission, scope); both scopes together are what Ope
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from .command import ZfsError
@@ -20,7 +20,7 @@ LOCAL = "local"
 DESCENDANTS = "descendants"
 SCOPES = {LOCAL: (LOCAL,), DESCENDANTS: (DESCENDANTS,), "both": (LOCAL, DESCENDANTS)}
 
-_HEAD = re.compile(r"---- Permissions on (\S+) -+")
+_HEAD = re.compile(r"---- Permissions on (.+?) -*")  # no dash behind a long name
 _SECTIONS = {
     "Local permissions:": SCOPES[LOCAL],
     "Descendent permissions:": SCOPES[DESCENDANTS],
@@ -79,19 +79,34 @@ def reaching(text: str, dataset: str) -> Iterator[tuple[Who, Atoms]]:
     """Yield who may do what on a dataset and below it, from all that ``zfs allow`` prints for it.
 
     What was granted further up for descendants is for this one, too. Permission sets are told as what
-    they stand for.
+    they stand for (found as ``dsl_deleg.c`` of OpenZFS does).
     """
     found = list(entries(text))
-    lines = [line.partition(" ") for _holder, section, line in found if section == SETS]
-    sets = {name: members.split(",") for name, _space, members in lines}
+    lines = [(holder, line.split(" ")) for holder, section, line in found if section == SETS]
+    sets = {(holder, name): members.split(",") for holder, (name, members) in lines}
     for holder, section, line in found:
         scopes = _SECTIONS.get(section, ())
         if holder != dataset:
             scopes = SCOPES["both"] if DESCENDANTS in scopes else ()
         if scopes:
-            who, permissions = _grant(line)
-            plain = [one for name in permissions for one in sets.get(name, [name])]
+            who, names = _grant(line)
+            plain = _expanded(names, holder, sets)
             yield who, frozenset((one, scope) for one in plain for scope in scopes)
+
+
+def _expanded(
+    names: Iterable[str], dataset: str, sets: Mapping[tuple[str, str], list[str]]
+) -> Iterator[str]:
+    """Yield permissions with sets as what they stand for: the nearest of the name, not below the grant."""
+    for name in names:
+        if not name.startswith("@"):
+            yield name
+            continue
+        above = (dataset.rsplit("/", depth)[0] for depth in range(dataset.count("/") + 1))
+        holder = next((one for one in above if (one, name) in sets), None)
+        if holder is not None:
+            left = {key: members for key, members in sets.items() if key != (holder, name)}
+            yield from _expanded(sets[holder, name], holder, left)
 
 
 def copies(text: str, source: str, target: str) -> list[tuple[str, ...]]:

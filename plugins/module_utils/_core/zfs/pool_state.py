@@ -152,7 +152,8 @@ def _on_disks(
     runner.run("zpool", verb, "-n", "-f", *rest)  # OpenZFS's own checks; nothing is written
     force = ["-f"] if layout.is_uneven(together) else []
     command = ("zpool", verb, *force, *rest)
-    guard = partial(disk_locks.shared, [path for vdev in new for path in vdev.disks])
+    # Resolved now: a link to a partition is gone once the disk is cleared.
+    guard = partial(disk_locks.shared, [disks.whole(path) for vdev in new for path in vdev.disks])
     return [*cleared, Step(command, tuple(changes), _TRACES, _LINKS_ARE_LATE, guard)]
 
 

@@ -117,6 +117,8 @@ def _run(runner: Runner, step: Step) -> None:
 
 def _with_progress(error: DsgError, done: Sequence[Step], traces: str = "") -> DsgError:
     """Make the error tell what was done before it: nothing is taken back."""
+    if not isinstance(error, CommandFailed):
+        traces = ""  # it was not started
     error.changed = bool(done or traces)
     if isinstance(error, CommandFailed):
         error.next_step = "Remove the cause and run again; the next run does what is left."

@@ -1,0 +1,64 @@
+# Copyright (c) 2026 dsg.storage contributors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Steps: an error tells what was done before it, and what its own command may have left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from _core.errors import DsgError
+from _core.zfs.command import CommandFailed, Runner
+from _core.zfs.steps import UNCHANGED, Change, DiskError, Step, carry_out
+
+CHANGE = (Change("pool tank", "", "created"),)
+
+
+class Recorded(Runner):
+    """Starts nothing; fails at one command."""
+
+    def __init__(self, failing: str = "") -> None:
+        super().__init__()
+        self.ran: list[str] = []
+        self.failing = failing
+
+    def run(self, name: str, *arguments: str) -> str:
+        self.ran.append(name)
+        if name == self.failing:
+            raise CommandFailed((name,), 1, "no")
+        return ""
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    raise DiskError("another program keeps this disk locked", object="/dev/sdx")
+    yield
+
+
+def failed(runner: Runner, *steps: Step) -> DsgError:
+    with pytest.raises(DsgError) as caught:
+        carry_out(runner, list, list(steps))
+    return caught.value
+
+
+def test_what_was_not_started_has_left_nothing():
+    runner = Recorded()
+    error = failed(runner, Step(("zpool",), CHANGE, "They may carry partitions.", guard=locked))
+    assert (error.changed, error.unchanged, runner.ran) == (False, UNCHANGED, [])
+
+
+def test_what_was_done_before_is_told():
+    runner = Recorded()
+    error = failed(
+        runner, Step(("wipefs",), CHANGE), Step(("zpool",), CHANGE, "They may.", guard=locked)
+    )
+    assert error.changed and "wipefs" in error.unchanged and "They may" not in error.unchanged
+    assert runner.ran == ["wipefs"]
+
+
+def test_what_was_started_may_have_left_traces():
+    error = failed(Recorded("zpool"), Step(("zpool",), CHANGE, "They may carry partitions."))
+    assert error.changed and error.unchanged == "They may carry partitions."
