@@ -42,6 +42,7 @@ def test_default_on_localhost(tmp_path: Path, installed_collection: InstalledCol
     molecule(installed_collection, "default", tmp_path)
 
 
+@pytest.mark.timeout(3600)  # three hosts at once: 38 minutes beside two others, on two cores
 @pytest.mark.xdist_group(group("molecule"))
 def test_zfs_on_three_virtual_hosts(
     tmp_path: Path, installed_collection: InstalledCollection
