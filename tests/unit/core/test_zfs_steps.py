@@ -62,3 +62,25 @@ def test_what_was_done_before_is_told():
 def test_what_was_started_may_have_left_traces():
     error = failed(Recorded("zpool"), Step(("zpool",), CHANGE, "They may carry partitions."))
     assert error.changed and error.unchanged == "They may carry partitions."
+
+
+def test_it_is_guarded_until_the_last_attempt():
+    """What the guard keeps away must not come between two attempts either."""
+    seen: list[str] = []
+
+    @contextmanager
+    def guard() -> Iterator[None]:
+        seen.append("locked")
+        yield
+        seen.append("free")
+
+    class Late(Recorded):
+        def run(self, name: str, *arguments: str) -> str:
+            seen.append(name)
+            if name == "zpool" and seen.count(name) < 3:
+                raise CommandFailed((name,), 1, "it is late")
+            return ""
+
+    step = Step(("zpool",), CHANGE, passing=("late",), guard=guard)
+    carry_out(Late(), list, [step])
+    assert seen == ["locked", *("zpool", "udevadm") * 2, "zpool", "free"]

@@ -104,21 +104,21 @@ def carry_out(runner: Runner, plan: Plan, steps: Sequence[Step]) -> list[Step]:
 
 
 def _run(runner: Runner, step: Step) -> None:
-    for left in range(_ATTEMPTS - 1, -1, -1):
-        try:
-            with step.guard():
+    with step.guard():
+        for left in range(_ATTEMPTS - 1, -1, -1):
+            try:
                 runner.run(*step.command)
-            return
-        except CommandFailed as error:
-            if not left or not any(text in error.output for text in step.passing):
-                raise
-            runner.run("udevadm", "settle")
+                return
+            except CommandFailed as error:
+                if not left or not any(text in error.output for text in step.passing):
+                    raise
+                runner.run("udevadm", "settle")
 
 
 def _with_progress(error: DsgError, done: Sequence[Step], traces: str = "") -> DsgError:
     """Make the error tell what was done before it: nothing is taken back."""
-    if not isinstance(error, CommandFailed):
-        traces = ""  # it was not started
+    if not isinstance(error, ZfsError):
+        traces = ""  # it is the guard's: nothing was started
     error.changed = bool(done or traces)
     if isinstance(error, CommandFailed):
         error.next_step = "Remove the cause and run again; the next run does what is left."
