@@ -49,7 +49,9 @@ def require(runner: Runner, layout: Layout) -> None:
     missing = [right for right in REQUIRED if right not in granted]
     if missing:
         raise MissingRight(
-            f"user {user_name()} has no permission to {', '.join(missing)}", object=layout.parent
+            f"user {user_name()} has no permission to {', '.join(missing)}, "
+            "for it and for what is below it",
+            object=layout.parent,
         )
 
 
