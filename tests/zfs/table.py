@@ -19,8 +19,8 @@ MATRIX = (
     *("test_every_point[sync-kill]", "test_every_point[sync-error]"),
     *("test_every_point_of_the_service_user[init]", "test_every_point_of_the_service_user[sync]"),
     *("test_every_point_within_the_helper[init]", "test_every_point_within_the_helper[sync]"),
-    *("test_every_recovery", "test_the_next_sync_recovers_by_itself", "test_power_cuts"),
-    "test_what_others_do_meanwhile",
+    *("test_every_recovery", "test_the_next_sync_recovers_by_itself"),
+    *("test_what_others_do_meanwhile", "test_power_cuts"),
 )
 """The tests whose rows make the whole table, in its order."""
 

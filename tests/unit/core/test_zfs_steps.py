@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 from _core.errors import DsgError
@@ -32,10 +32,8 @@ class Recorded(Runner):
         return ""
 
 
-@contextmanager
-def locked() -> Iterator[None]:
+def locked() -> AbstractContextManager[None]:
     raise DiskError("another program keeps this disk locked", object="/dev/sdx")
-    yield
 
 
 def failed(runner: Runner, *steps: Step) -> DsgError:
