@@ -26,6 +26,7 @@ __all__ = ["clean_copy", "installed_collection", "shared_tmp"]
 Say = Callable[[object], None]
 
 PLAYBOOK = Path(__file__).parent / "playbooks" / "atomic.yml"
+ONE_STEP = Path(__file__).parent / "playbooks" / "one_step.yml"
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "transactions.md"
 FILES = ("version.txt", "static/page.txt", "static/notice.txt", "settings.txt")
 
@@ -130,6 +131,88 @@ def test_unarchive_copy_and_template_are_one_step(
     assert (seen["errors"], seen["mixtures"], seen["back"]) == (0, 0, 0)
     assert (seen["last"], seen["generations"]) == (2, 2)
     assert seen["reads"] > 1000
+
+
+class Steps:
+    """A release whose transaction is begun, prepared and committed by separate runs of Ansible."""
+
+    def __init__(self, root: Path, installed: InstalledCollection, guest: Guest) -> None:
+        self.ground = StorageGround(root, installed, guest.host, "release")
+
+    def play(self, state: str, txn: str = "", content: str = "", *options: str) -> Play:
+        given = {"step_state": state, "step_txn": txn, "step_content": content}
+        known = {name: value for name, value in given.items() if value}
+        argv = ["-i", str(self.ground.inventory), "--limit", "ann", *options]
+        argv += ["-e", json.dumps(known)]
+        installed = self.ground.installed
+        return Play(installed.playbook(ONE_STEP, *argv, ANSIBLE_PIPELINING="true"))
+
+    def state(self) -> list[Any]:
+        """Return all that a step may change: datasets with their properties, and the tree."""
+        facts = self.ground.zfs(
+            "get", "-Hrp", "-s", "local", "-o", "name,property,value", "all", "tank/dsg"
+        )
+        ours = sorted(line for line in facts.splitlines() if "release" in line)
+        there = "tank/dsg/release" in self.ground.datasets()
+        return [ours, self.ground.datasets(), self.ground.tree(self.ground.live) if there else None]
+
+    def step(
+        self, state: str, txn: str = "", content: str = "", *, changed: int = 1
+    ) -> dict[str, Any]:
+        """Announce a step, do it, and repeat it; return what the module said when it was done."""
+        before = self.state()
+        announced = self.play(state, txn, "", "--check").succeeded()
+        assert announced.changed() == min(changed, 1) and self.state() == before
+        done = self.play(state, txn, content).succeeded()
+        assert done.changed() == changed
+        after = self.state()
+        assert self.play(state, txn, content).succeeded().changed() == 0
+        assert self.state() == after
+        result: dict[str, Any] = done.result.tasks[0]["result"]
+        return result
+
+
+def test_a_transaction_goes_on_in_later_runs(
+    tmp_path: Path, installed_collection: InstalledCollection, guest: Guest
+) -> None:
+    """Begun, prepared, committed, rolled back and recovered: announced, done, repeated."""
+    steps = Steps(tmp_path, installed_collection, guest)
+    ground = steps.ground
+    files = {"first.txt", "second.txt"}
+
+    steps.step("begun", "r1", "one", changed=2)
+    told = steps.step("prepared", "r1")
+    assert (
+        set(told["paths"]["added"]) == files and ground.live not in ground.host.run("mount").stdout
+    )
+    told = steps.step("committed", "r1")
+    assert (told["operation"], told["snapshot"], set(ground.tree(ground.live))) == (
+        "init",
+        1,
+        files,
+    )
+    first = ground.tree(ground.live)
+
+    steps.step("begun", "r2", "two", changed=2)
+    assert steps.step("prepared", "r2")["paths"]["counts"] == {
+        "added": 0,
+        "changed": 2,
+        "deleted": 0,
+    }
+    steps.step("rolled_back", "r2")
+    assert ground.tree(ground.live) == first
+
+    steps.step("begun", "r3", "three", changed=2)
+    steps.step("prepared", "r3")
+    steps.step("begun", "r4", "four", changed=2)
+    told = steps.step("recovered")
+    assert [line for line in told["recovered"] if "r3" in line and "r4" not in line]
+    assert [line for line in told["recovered"] if "r4" in line]
+    assert ground.tree(ground.live) == first
+    assert ground.datasets() == ["tank/dsg/release", "tank/dsg/release@s1"]
+    for lost in ("r3", "r4"):
+        failed = steps.play("committed", lost)
+        assert failed.result.rc == 2 and "no open transaction" in failed.said
 
 
 def test_the_docs_show_this_very_playbook() -> None:
