@@ -30,6 +30,6 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*CASES, *cases("boot")])
 def test_case(guest: Guest, case: str) -> None:
     guest.do(case)

@@ -118,6 +118,19 @@ def a_private_mount_is_private() -> None:
 # --- what is missing is named before anything starts
 
 
+def a_lock_left_by_a_kill_is_mended() -> None:
+    """Its group was set, its mode was not yet: the helper died between the two."""
+    lab = Lab("halflocked")
+    lab.put("a", "1")
+    lab.sync()
+    sh("chmod", "640", Layout(lab.parent, lab.name).lock)
+    lab.put("a", "22")
+    assert lab.sync().snapshot == 2
+    assert lab.published() == lab.local()
+    lab.clean()
+    lab.destroy()
+
+
 def a_missing_grant_is_named() -> None:
     """Every single one; nothing has begun, and check mode says the same."""
     lab = Lab("lacks")

@@ -57,9 +57,19 @@ def _recover(parents: Sequence[str]) -> int:
     if os.geteuid() != 0:
         _say(sys.stderr, _ROOT_ONLY)
         return USAGE
+    try:
+        found = host.publish_parents(parents)
+    except DsgError as exc:
+        _say(sys.stderr, str(exc))
+        return FAILED
+    # Whatever one parent or repository is in need of, the others are recovered all the same.
+    return max((_recover_below(parent) for parent in found), default=DONE)
+
+
+def _recover_below(parent: str) -> int:
     status = DONE
     try:
-        found = host.repositories(parents)
+        found = host.repositories(parent)
     except DsgError as exc:
         _say(sys.stderr, str(exc))
         return FAILED

@@ -6,51 +6,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from ...errors import ArgumentError
 from ...posix.lock import locked
 from ...zfs.command import Runner
-from ...zfs.datasets import LOCAL, NOTHING, Properties, read
+from ...zfs.datasets import LOCAL, NOTHING, own, read
 from . import record, recovery
-from .layout import PARENT_FORMAT, PARENT_MARK, Layout, name_of_work
+from .layout import PARENT_FORMAT, PARENT_MARK, TXN, Layout, is_name, name_of_work
 from .privileged import Direct
 
 _LOCK_SECONDS = 60.0
 
 
-def repositories(parents: Sequence[str]) -> list[Layout]:
-    """Return the repositories below every publish parent of the host, or below those named.
+def publish_parents(named: Sequence[str]) -> list[str]:
+    """Return every publish parent of the host, or those named.
 
     Raises :class:`ArgumentError` for a name that is no publish parent.
     """
-    runner = Runner()
     marked = sorted(
         name
-        for name, found in read(runner, (PARENT_MARK,), [], depth=None).items()
+        for name, found in read(Runner(), (PARENT_MARK,), [], depth=None).items()
         if found.get(PARENT_MARK, NOTHING) == (PARENT_FORMAT, LOCAL)
     )
-    for parent in parents:
+    for parent in named:
         if parent not in marked:
             raise ArgumentError("this is not a publish parent", object=parent)
-    return [layout for parent in parents or marked for layout in _below(runner, parent)]
+    return list(named) or marked
 
 
-def _below(runner: Runner, parent: str) -> Iterator[Layout]:
-    """Yield what is published, what has a dataset in the container, and what has a commit record."""
+def repositories(parent: str) -> list[Layout]:
+    """Return what is published below a parent, has a dataset in its container, or a commit record.
+
+    What else is there is somebody else's, under whatever name.
+    """
+    runner = Runner()
     container = f"{parent}/.dsg"
-    listed = runner.zfs("list", "-H", "-d", "2", "-t", "filesystem", "-o", "name", parent)
+    datasets = read(runner, (TXN,), [parent], kinds="filesystem", depth=2)
     names = set()
-    for line in listed.splitlines():
-        above, _slash, last = line.rpartition("/")
-        if above == parent and line != container:
+    for dataset, properties in datasets.items():
+        above, _slash, last = dataset.rpartition("/")
+        if above == parent and own(properties, TXN):
             names.add(last)
         elif above == container:
             names.add(name_of_work(last))
-    set_here: Properties = read(runner, ("all",), [container], sources=(LOCAL,)).get(container, {})
-    names |= {record.name_of(key) for key in set_here}
-    for name in sorted(names - {""}):
-        yield Layout(parent, name)
+    if container in datasets:
+        set_here = read(runner, ("all",), [container], sources=(LOCAL,)).get(container, {})
+        names |= {record.name_of(key) for key in set_here}
+    return [Layout(parent, name) for name in sorted(names) if is_name(name)]
 
 
 def recover(layout: Layout) -> list[str]:

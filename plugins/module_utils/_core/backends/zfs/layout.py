@@ -41,7 +41,7 @@ class Layout:
     """Names of one repository; both parts are checked when it is made."""
 
     def __init__(self, parent: str, name: str) -> None:
-        if not _NAME.fullmatch(name):
+        if not is_name(name):
             raise ArgumentError(
                 "a repository name has letters, digits, '.', '_' and '-', starts with a letter "
                 "or digit, and has at most 64 characters",
@@ -117,6 +117,11 @@ class Layout:
         if _PLAIN.fullmatch(self.name):
             return f"{plain}{self.name}"
         return f"{encoded}{self.name.encode().hex()}"
+
+
+def is_name(name: str) -> bool:
+    """Tell whether a repository may have this name."""
+    return _NAME.fullmatch(name) is not None
 
 
 def name_of_work(last: str) -> str:

@@ -12,6 +12,7 @@ the root-owned helper (:class:`~.delegated.Delegated`).
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -87,11 +88,18 @@ class Direct:
         for path in (self.layout.lock, self.layout.parent_lock):
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, LOCK_MODE)
             try:
-                if self.owner.gid and os.fstat(fd).st_gid != self.owner.gid:
-                    os.fchown(fd, 0, self.owner.gid)
-                    os.fchmod(fd, LOCK_MODE)
+                if self.owner.gid:
+                    self._share(fd)
             finally:
                 os.close(fd)
+
+    def _share(self, fd: int) -> None:
+        """Let the owner's group in; both are looked at, as somebody may have died between them."""
+        found = os.fstat(fd)
+        if found.st_gid != self.owner.gid:
+            os.fchown(fd, 0, self.owner.gid)
+        if stat.S_IMODE(found.st_mode) != LOCK_MODE:
+            os.fchmod(fd, LOCK_MODE)
 
     def mount_work(self, kind: str, txn_id: str) -> None:
         """Mount the dataset; a new one's root directory belongs to the owner."""

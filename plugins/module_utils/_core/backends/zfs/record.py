@@ -40,9 +40,12 @@ def name_of(key: str) -> str:
     """Return the repository that a property of the container is the record of, '' for others."""
     if key.startswith(RECORD_PLAIN):
         return key[len(RECORD_PLAIN) :]
-    if key.startswith(RECORD_HEX):
+    if not key.startswith(RECORD_HEX):
+        return ""
+    try:
         return bytes.fromhex(key[len(RECORD_HEX) :]).decode()
-    return ""
+    except ValueError:  # nothing that we wrote
+        return ""
 
 
 def write(runner: Runner, layout: Layout, record: Record) -> None:
