@@ -128,6 +128,11 @@ def test_a_delegation_is_taken_back(site: Site) -> None:
     assert host.run(*helper, user="dsg", input="").returncode == 0
 
     undo = {"delegation_state": "absent"}
+    # A publish parent that was destroyed took its grants with it: rule and configuration go all the same.
+    gone = [{"name": "dsg", "parents": ["tank/gone"], "create": False}]
+    assert site.play("delegate.yml", delegation_users=gone, **undo).succeeded().changed(host.name)
+    assert host.run(*helper, user="dsg", input="", check=False).returncode != 0
+    assert "user dsg" in host.run("zfs", "allow", "tank/dsg").stdout
     predicted = site.play("delegate.yml", "--check", **undo).succeeded().changed(host.name)
     assert site.play("delegate.yml", **undo).succeeded().changed(host.name) == predicted > 0
     assert site.play("delegate.yml", **undo).succeeded().changed(host.name) == 0
@@ -136,3 +141,43 @@ def test_a_delegation_is_taken_back(site: Site) -> None:
         assert host.run("test", "-e", path, check=False).returncode == 1, path
     assert host.run(*helper, user="dsg", input="", check=False).returncode != 0
     site.guest.do("delegation.refused_and_removed", user="dsg")
+
+
+REPOSITORY = """
+- hosts: storage
+  gather_facts: false
+  roles:
+    - role: dsg.storage.repository
+      vars:
+        repository_definitions:
+          - name: docs
+            backend: {type: zfs, dataset: tank/absent/dsg}
+        repository_new_pools: [tank]
+        repository_boot_recovery: false
+"""
+PLACES = """
+for place in /etc/dsg /etc/sudoers.d /usr/local/libexec; do ls -l --time-style=full-iso $place 2>&1; done
+cut -d: -f1 /etc/passwd; zfs get -Hr all tank | grep -v -e used -e available -e written; zfs allow tank/dsg
+"""
+
+
+@pytest.mark.parametrize(
+    ("playbook", "said", "extra"),
+    [
+        (DELEGATE, "does not exist", {"name": "courier", "parents": ["tank/typo"]}),
+        (DELEGATE, "no user nobodyhere", {"name": "nobodyhere", "create": False}),
+        (REPOSITORY, "its parent tank/absent does not exist", {}),
+    ],
+    ids=["a parent that is not there", "a user that is not there", "a dataset above is not there"],
+)
+def test_a_dry_run_refuses_what_the_run_refuses(
+    site: Site, playbook: str, said: str, extra: dict[str, Any]
+) -> None:
+    """Before anything is changed, so nothing of a delegation is there by halves."""
+    (site.root / "refused.yml").write_text(playbook, encoding="utf-8")
+    users = {"delegation_users": [{"parents": ["tank/dsg"], **extra}]} if extra else {}
+    before = site.guest.host.run("sh", "-c", PLACES).stdout
+    for options in (["--check"], []):
+        play = site.play("refused.yml", *options, **users)
+        assert play.result.rc == 2 and said in play.said, play.said
+        assert site.guest.host.run("sh", "-c", PLACES).stdout == before
