@@ -101,7 +101,7 @@ seealso:
   - module: dsg.storage.dsg_info
 notes:
   - Run it on the storage host, and fill RV(work_path) there as the user that runs the module. Only
-    that user and root may enter it.
+    root, that user and the members of the user's primary group may enter it.
   - Nothing may write to the directory any more when it is prepared. Files that change while it is
     scanned, and processes that are still in it, stop the preparation.
   - What counts as a difference are paths, contents, targets of links and permission bits of files.

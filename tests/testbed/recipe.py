@@ -2,7 +2,7 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the guest is made of. Whatever changes here, or in ``guest/``, makes another image."""
+"""What the guest is made of. Whatever changes here, in ``guest/`` or in how it is built makes another image."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ PACKAGES = (
 # Documentation is a third of the files, and nobody reads it in there.
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 ROOT_DISK = "6G"
+_SOURCES = ("build.py", "recipe.py")
 
 
 def key() -> str:
     """Return the name of this recipe: the hash of everything that decides what the image is."""
     state = hashlib.sha256()
-    for path in [HERE / "recipe.py", *sorted((HERE / "guest").iterdir())]:
+    for path in [*(HERE / name for name in _SOURCES), *sorted((HERE / "guest").iterdir())]:
         state.update(f"{path.name} {path.stat().st_size}\n".encode())
         state.update(path.read_bytes())
     return state.hexdigest()[:16]

@@ -96,9 +96,13 @@ def _ensure(image: Image, accelerator: Accelerator) -> State:
 
 
 def _key(image: Image, accelerator: Accelerator) -> str:
-    """Memory fits only the emulator, the devices and (in hardware) the processor it came from."""
+    """Memory fits only the emulator, the devices and (in hardware) the processor it came from.
+
+    What the guest did before it was saved, and how large its disks are, counts as well.
+    """
     about = [str(tools.qemu_version()), *machine.command(image, accelerator, 0, "")[1:]]
     about = [word.replace(str(image.path), "") for word in about]
+    about += [SETTLE, str(machine.DATA_DISK_SIZE)]
     if accelerator is HARDWARE:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
         about += sorted(set(re.findall(r"^(?:model name|flags)\s*:.*$", text, re.MULTILINE)))

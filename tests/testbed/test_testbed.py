@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.pages import Page
-from tests.testbed import build, recipe, ssh, state, tools
+from tests.testbed import build, machine, recipe, ssh, state, tools
 from tests.testbed.bed import Bed, Host, reap
 from tests.testbed.fixtures import StartHosts, testbed, zfs_host, zfs_hosts
 from tests.testbed.groups import group
@@ -285,11 +285,13 @@ def test_an_image_is_named_after_all_that_it_is_made_of(
     """So that no test runs on a guest of another recipe; where the checkout lies does not count."""
     here = recipe.key()
     shutil.copytree(HERE / "guest", tmp_path / "guest")
-    shutil.copy(HERE / "recipe.py", tmp_path)
+    for name in ("build.py", "recipe.py"):
+        shutil.copy(HERE / name, tmp_path)
     monkeypatch.setattr(recipe, "HERE", tmp_path)
     assert recipe.key() == here
     keys = [here]
-    files = [tmp_path / "recipe.py", *sorted((tmp_path / "guest").iterdir())]
+    guest = sorted((tmp_path / "guest").iterdir())
+    files = [tmp_path / "build.py", tmp_path / "recipe.py", *guest]
     for path in files:
         content = path.read_bytes()
         for changed in (content + b"\n", content.swapcase()):
@@ -300,7 +302,23 @@ def test_an_image_is_named_after_all_that_it_is_made_of(
     keys.append(recipe.key())
     (tmp_path / "guest" / "more").touch()
     keys.append(recipe.key())
-    assert len(files) > 2 and len(set(keys)) == len(keys)
+    assert len(files) > 3 and len(set(keys)) == len(keys)
+
+
+def test_a_saved_state_is_named_after_all_that_it_is_made_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = build.Image(tmp_path, {})
+    keys = {state._key(image, machine.SOFTWARE), state._key(image, machine.HARDWARE)}
+    for module, name, value in (
+        (state, "SETTLE", "import os"),
+        (machine, "DATA_DISK_SIZE", 2 * machine.DATA_DISK_SIZE),
+        (machine, "DATA_DISKS", machine.DATA_DISKS - 1),
+    ):
+        with monkeypatch.context() as changed:
+            changed.setattr(module, name, value)
+            keys.add(state._key(image, machine.SOFTWARE))
+    assert len(keys) == 5
 
 
 def test_two_builders_at_once_build_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

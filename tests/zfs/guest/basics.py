@@ -168,9 +168,10 @@ def own_properties_are_carried_over() -> None:
         "quota": "209715200",
         "recordsize": "16384",
         "com.example:owner": "group x = y",
+        "-dash:first": "1",
     }
     for key, value in wanted.items():
-        sh("zfs", "set", f"{key}={value}", lab.live)
+        sh("zfs", "set", "--", f"{key}={value}", lab.live)
     for number in (2, 3):
         lab.put("a", str(number) * number)
         assert lab.sync().snapshot == number
@@ -178,6 +179,22 @@ def own_properties_are_carried_over() -> None:
         found = dict(line.split("\t") for line in told.splitlines())
         assert {key: found.get(key) for key in wanted} == wanted, found
         assert set(found) == {*wanted, "dsg:txn"}, found
+    lab.clean()
+    lab.destroy()
+
+
+def quotas_of_users_come_with_a_snapshot() -> None:
+    """They are content that no difference shows: a tree has what the snapshot before it has."""
+    lab = Lab("userquota")
+    lab.put("a", "1")
+    lab.sync()
+    sh("zfs", "set", "userquota@nobody=10M", lab.live)
+    sh("zfs", "snapshot", f"{lab.live}@quotas")
+    lab.put("a", "22")
+    lab.sync()
+    assert lab.published() == lab.local()
+    quota = sh("zfs", "get", "-Hp", "-o", "value", "userquota@nobody", lab.live)
+    assert quota == f"{10 << 20}\n"
     lab.clean()
     lab.destroy()
 

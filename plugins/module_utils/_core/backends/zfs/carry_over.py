@@ -62,6 +62,8 @@ def carry_over(runner: Runner, layout: Layout, txn_id: str) -> None:
     kept = find(runner, layout, txn_id)
     if kept.properties:
         pairs = ["=".join(item) for item in sorted(kept.properties.items())]
-        runner.zfs("set", *pairs, layout.work(STAGE, txn_id))
+        # A user property may begin with a dash, and sorts first then; old versions know no `--`.
+        options = ["--"] if pairs[0].startswith("-") else []
+        runner.zfs("set", *options, *pairs, layout.work(STAGE, txn_id))
     for program, *words in kept.grants:
         runner.run(program, *words)
