@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _core.backends.zfs.rights import REQUIRED
 
 from tests.integration.playbooks import Play
 from tests.tools.collection import ROOT, InstalledCollection
@@ -121,8 +122,17 @@ def test_a_delegation_is_taken_back(site: Site) -> None:
     """Nothing of it is left, what the user published stays, and others may be delegated anew."""
     host = site.guest.host
     (site.root / "delegate.yml").write_text(DELEGATE, encoding="utf-8")
+    host.run("zfs", "allow", "-u", "dsg", "mountpoint,send", "tank/dsg")
     site.play("delegate.yml").succeeded()
-    assert "user dsg" in host.run("zfs", "allow", "tank/dsg").stdout
+    granted = host.run("zfs", "allow", "tank/dsg").stdout
+    assert re.findall(r"^\tuser dsg (.*)$", granted, re.MULTILINE) == [",".join(sorted(REQUIRED))]
+    files = ("/usr/local/libexec/dsg-storage", "/etc/dsg/helper.json", "/etc/sudoers.d/dsg-storage")
+    modes = host.run("stat", "-c", "%U %G %a", *files).stdout.splitlines()
+    assert modes == ["root root 755", "root root 644", "root root 440"]
+    rules = [
+        line for line in host.run("cat", files[2]).stdout.splitlines() if line[:1] not in ("", "#")
+    ]
+    assert rules == [f"dsg ALL=(root) NOPASSWD: {files[0]} helper"]
     site.guest.do("delegation.publish_and_leave", user="dsg")
     helper = ("sudo", "-n", "/usr/local/libexec/dsg-storage", "helper")
     assert host.run(*helper, user="dsg", input="").returncode == 0
