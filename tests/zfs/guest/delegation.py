@@ -6,17 +6,21 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from _core.backends.zfs.delegated import Delegated
 from _core.backends.zfs.layout import Layout
 from _core.backends.zfs.rights import REQUIRED
 from _core.errors import DsgError
 from _core.zfs import mounts
+from _core.zfs.command import Runner
 from guest.as_user import as_user
 from guest.lab import PARENT, Lab, provision, sh
 from host import _program
@@ -70,6 +74,24 @@ def it_works_without_a_right_too_many() -> None:
         said = str(_fails(lambda path=path: os.open(path, os.O_WRONLY | os.O_CREAT)))  # type: ignore[misc]
         assert "Read-only" in said or "Permission denied" in said, said
     lab.destroy()
+
+
+def a_helper_ends_with_its_repository() -> None:
+    """Not with the process that asked for it, which may go on with many other repositories."""
+    lab = Lab("ended")
+
+    def ask_and_forget() -> bool:
+        Delegated(Runner(), Layout(lab.parent, lab.name)).require()
+        gc.collect()
+        until = time.monotonic() + 60
+        while os.waitpid(-1, os.WNOHANG) == (0, 0):
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.1)
+        return True
+
+    assert lab.acting(ask_and_forget)
+    lab.clean_absent()
 
 
 def publish_and_leave() -> None:

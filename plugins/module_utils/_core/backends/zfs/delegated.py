@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO
 
 from ...errors import DsgError, SystemCallError
@@ -145,13 +147,15 @@ class Delegated:
     def _started(self) -> subprocess.Popen[bytes]:
         if self._helper is None:
             self.runner.started += 1
-            self._helper = subprocess.Popen(
+            self._helper = helper = subprocess.Popen(
                 [find_binary("sudo"), "-n", PROGRAM, VERB],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=ENVIRONMENT,
             )
+            # Python keeps a Popen that still runs, and its pipes with it: nothing would ever end it.
+            weakref.finalize(self, _hang_up, _pipes(helper)[0])
         return self._helper
 
     def _gone(self, helper: subprocess.Popen[bytes]) -> DsgError:
@@ -170,6 +174,12 @@ class Delegated:
             f"{said or 'it ended without an answer'}",
             object=self.layout.parent,
         )
+
+
+def _hang_up(requests: IO[bytes]) -> None:
+    """Close what a helper reads from, which ends it."""
+    with suppress(OSError):
+        requests.close()
 
 
 def _pipes(helper: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
