@@ -38,7 +38,10 @@ _SOURCES = ("build.py", "recipe.py")
 
 
 def key() -> str:
-    """Return the name of this recipe: the hash of everything that decides what the image is."""
+    """Return the name of this recipe: the hash of everything here that decides what the image is.
+
+    Where packages come from (:mod:`.tools`) and their versions are the machine's and the day's.
+    """
     state = hashlib.sha256()
     for path in [*(HERE / name for name in _SOURCES), *sorted((HERE / "guest").iterdir())]:
         state.update(f"{path.name} {path.stat().st_size}\n".encode())

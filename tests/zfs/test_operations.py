@@ -30,6 +30,7 @@ CASES = [
 ]
 
 
+# Recovery at boot is root's alone; the other cases are a service user's as well.
 @pytest.mark.parametrize("case", [*CASES, *cases("boot")])
 def test_case(guest: Guest, case: str) -> None:
     guest.do(case)

@@ -152,6 +152,13 @@ def test_a_delegation_is_taken_back(site: Site) -> None:
     assert host.run(*helper, user="dsg", input="", check=False).returncode != 0
     site.guest.do("delegation.refused_and_removed", user="dsg")
 
+    # A publish parent that was destroyed took its grants with it: rule and configuration go all the same.
+    site.play("delegate.yml").succeeded()
+    gone = [{"name": "dsg", "parents": ["tank/gone"], "create": False}]
+    assert site.play("delegate.yml", delegation_users=gone, **undo).succeeded().changed(host.name)
+    assert host.run(*helper, user="dsg", input="", check=False).returncode != 0
+    host.run("zfs", "unallow", "-u", "dsg", "tank/dsg")
+
 
 REPOSITORY = """
 - hosts: storage
@@ -162,9 +169,10 @@ REPOSITORY = """
         repository_definitions:
           - name: docs
             backend: {type: zfs, dataset: tank/absent/dsg}
-        repository_new_pools: [tank]
+        repository_new_pools: [tank, absent]
         repository_boot_recovery: false
 """
+FAR = REPOSITORY.replace("tank/absent", "absent/far")
 PLACES = """
 for place in /etc/dsg /etc/sudoers.d /usr/local/libexec; do ls -l --time-style=full-iso $place 2>&1; done
 cut -d: -f1 /etc/passwd; zfs get -Hr all tank | grep -v -e used -e available -e written; zfs allow tank/dsg
@@ -177,8 +185,9 @@ cut -d: -f1 /etc/passwd; zfs get -Hr all tank | grep -v -e used -e available -e 
         (DELEGATE, "does not exist", {"name": "courier", "parents": ["tank/typo"]}),
         (DELEGATE, "no user nobodyhere", {"name": "nobodyhere", "create": False}),
         (REPOSITORY, "its parent tank/absent does not exist", {}),
+        (FAR, "dataset does not exist", {}),
     ],
-    ids=["a parent that is not there", "a user that is not there", "a dataset above is not there"],
+    ids=["no such parent", "no such user", "nothing above it", "nothing above it on a new pool"],
 )
 def test_a_dry_run_refuses_what_the_run_refuses(
     site: Site, playbook: str, said: str, extra: dict[str, Any]

@@ -188,13 +188,15 @@ def quotas_of_users_come_with_a_snapshot() -> None:
     lab = Lab("userquota")
     lab.put("a", "1")
     lab.sync()
-    sh("zfs", "set", "userquota@nobody=10M", lab.live)
-    sh("zfs", "snapshot", f"{lab.live}@quotas")
-    lab.put("a", "22")
-    lab.sync()
-    assert lab.published() == lab.local()
-    quota = sh("zfs", "get", "-Hp", "-o", "value", "userquota@nobody", lab.live)
-    assert quota == f"{10 << 20}\n"
+    for number, (snapshot, kept) in enumerate((([], 0), (["@quotas"], 10 << 20)), start=2):
+        sh("zfs", "set", "userquota@nobody=10M", lab.live)
+        for name in snapshot:
+            sh("zfs", "snapshot", f"{lab.live}{name}")
+        lab.put("a", "x" * number)
+        assert lab.sync().snapshot == number
+        assert lab.published() == lab.local()
+        quota = sh("zfs", "get", "-Hp", "-o", "value", "userquota@nobody", lab.live)
+        assert quota == f"{kept}\n"
     lab.clean()
     lab.destroy()
 

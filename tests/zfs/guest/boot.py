@@ -14,7 +14,7 @@ from guest.lab import Lab, provision, sh
 
 _PARENT, _MOUNTPOINT = "tank/mixed", "/srv/mixed"
 _BARE = "tank/bare"
-_THEIRS = ("_x", "a:b", "theirs", "z" * 70)
+_THEIRS = ("_x", "a:b", "plain", "theirs", "z" * 70)
 
 
 def _recover() -> tuple[int, str]:
@@ -62,9 +62,13 @@ def whatever_else_is_there() -> None:
     broken.put("a", "1")
     broken.sync()
     sh("zfs", "set", f"mountpoint={_MOUNTPOINT}-elsewhere", broken.live)
+    sh(
+        "zfs", "create", "-u", "-o", "dsg:txn=1", f"{_BARE}/there"
+    )  # in a parent that lost its container
     dead = _dead("ours")
     status, said = _recover()
     assert (status, _is_there(dead)) == (1, False), said
     assert broken.live in said and "mountpoint of its own" in said, said
+    assert _BARE in said and "not provisioned" in said, said
     sh("zfs", "destroy", "-R", _PARENT)
-    sh("zfs", "destroy", _BARE)
+    sh("zfs", "destroy", "-r", _BARE)

@@ -59,7 +59,7 @@ def _recover(parents: Sequence[str]) -> int:
         return USAGE
     try:
         found = host.publish_parents(parents)
-    except DsgError as exc:
+    except (DsgError, OSError) as exc:
         _say(sys.stderr, str(exc))
         return FAILED
     # Whatever one parent or repository is in need of, the others are recovered all the same.
@@ -70,7 +70,7 @@ def _recover_below(parent: str) -> int:
     status = DONE
     try:
         found = host.repositories(parent)
-    except DsgError as exc:
+    except (DsgError, OSError) as exc:
         _say(sys.stderr, str(exc))
         return FAILED
     for layout in found:
