@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible.errors import AnsibleFilterError
+
 ROOT = "root"
 SCRUB = "scrub"
 
@@ -30,12 +32,35 @@ def maintained(
             "name": one["name"],
             "backend": backend,
             "user": user or ROOT,
-            "keep": dict(one.get("keep") or keep or {}),
+            "keep": _rules(keep if one.get("keep") is None else one["keep"]),
             "snapshots": [str(snapshot) for snapshot in snapshots],
         }
         if repository not in found:
             found.append(repository)
+    _refuse_two_sets_of_rules(found)
     return found
+
+
+def _rules(keep: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return rules of retention as the module dsg_snapshot reads them: a word is a list of one."""
+    found = dict(keep or {})
+    for name in ("messages", "tags"):
+        if isinstance(found.get(name), str):
+            found[name] = [word.strip() for word in found[name].split(",")]
+    return found
+
+
+def _refuse_two_sets_of_rules(repositories: Sequence[Mapping[str, Any]]) -> None:
+    """One would remove what the other keeps."""
+    seen: dict[str, Any] = {}
+    for one in repositories:
+        name = f"{one['name']} of {sorted(one['backend'].items())}"
+        if seen.setdefault(name, one["keep"]) != one["keep"]:
+            raise AnsibleFilterError(
+                f"The repository {name} is defined twice, with two sets of rules in `keep`: "
+                f"{seen[name]} and {one['keep']}. What the one keeps the other would remove. "
+                "Nothing was changed. Give both definitions the same rules."
+            )
 
 
 def maintenance_units(

@@ -341,9 +341,17 @@ def test_names_and_words(host: Host) -> None:
     assert usage.returncode == 2 and "dsg-storage verify" in usage.stderr
     assert host.run("alert").returncode == 2
     assert host.run("alert", "../../etc").returncode == 2
+
+
+def test_nothing_to_look_after_is_no_success(host: Host) -> None:
+    """Who asks as another user is told whom to ask as; a user may be given by number."""
     host.configure(user="somebody-else")
     done = host.run("verify")
-    assert (done.returncode, done.stdout) == (0, "")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "only as somebody-else" in done.stderr
+    host.configure(user=str(os.geteuid()))
+    done = host.run("verify")
+    assert done.returncode == 0 and host.site.name in done.stdout, done.stderr
 
 
 def test_two_repositories_of_one_name_are_both_looked_after(host: Host, tmp_path: Path) -> None:

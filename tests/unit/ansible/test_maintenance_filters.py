@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from ansible.errors import AnsibleFilterError
 from ansible_collections.dsg.storage.plugins.filter import maintenance
 from ansible_collections.dsg.storage.plugins.module_utils._core.program import configuration
 
@@ -39,6 +41,32 @@ def test_the_program_understands_it() -> None:
         {"type": "directory", "base": "/srv/dsg"},
         {"type": "zfs", "dataset": "tank/dsg"},
     ]
+
+
+def test_rules_are_read_as_the_module_reads_them() -> None:
+    """A word is a list of one: its letters keep nothing, and all snapshots would go."""
+    words = {"last": 3, "tags": "release, kept", "messages": "Edition 3"}
+    (found,) = maintenance.maintained([{**DIRECTORY, "keep": words}])
+    assert found["keep"] == {"last": 3, "tags": ["release", "kept"], "messages": ["Edition 3"]}
+    for name in ("tags", "messages"):
+        damaged = {**found, "keep": {"last": 3, name: "release"}}
+        with pytest.raises(ValueError, match=name):
+            configuration.parse({"format": 1, "repositories": [damaged]})
+
+
+def test_no_rules_of_its_own_are_rules_as_well() -> None:
+    found = maintenance.maintained([{**DIRECTORY, "keep": {}}, OWNED], keep={"last": 1})
+    assert [one["keep"] for one in found] == [{}, {"last": 3}]
+
+
+def test_two_sets_of_rules_for_one_repository_are_refused() -> None:
+    """What the one keeps the other would remove."""
+    other = {**OWNED, "src": "/other", "keep": {"monthly": 24}}
+    with pytest.raises(AnsibleFilterError, match=r"o of .*two sets of rules"):
+        maintenance.maintained([OWNED, other])
+    assert len(maintenance.maintained([OWNED, {**OWNED, "src": "/other"}])) == 1
+    elsewhere = {**other, "backend": {"base": "/srv/other"}}
+    assert len(maintenance.maintained([OWNED, elsewhere])) == 2
 
 
 def test_units() -> None:

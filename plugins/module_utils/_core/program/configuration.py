@@ -119,6 +119,9 @@ def _looked(data: Mapping[str, Any]) -> Looked:
     _strings("name, user", [one.name, one.user])
     _strings("snapshots", one.snapshots)
     if one.keep is not None:
+        # A string would be taken for its letters, none of which keeps anything.
+        _strings("keep.messages", one.keep.messages)
+        _strings("keep.tags", one.keep.tags)
         one.keep.check()
     return one
 

@@ -50,9 +50,21 @@ def _results(verb: str, configuration: Configuration, names: Sequence[str]) -> l
     if verb == scrub.SCRUB:
         pools = _chosen([(pool, pool) for pool in configuration.pools], names)
         return [scrub.run(pool, configuration.scrub_after_days) for pool in pools]
-    user = _running_user()
-    ours = [(one.name, one) for one in configuration.repositories if one.user == user]
+    ours = [(one.name, one) for one in configuration.repositories if _is_us(one.user)]
+    if configuration.repositories and not ours:
+        users = sorted({one.user for one in configuration.repositories})
+        raise ArgumentError(
+            f"nothing is looked after as {_running_user()}, only as {', '.join(users)}",
+            next_step="Run it as one of those, as its timers do.",
+        )
     return [tasks.run(verb, one) for one in _chosen(ours, names)]
+
+
+def _is_us(user: str) -> bool:
+    """Tell whether this process runs as that user, who may be given by number as well."""
+    if user.isascii() and user.isdigit():
+        return int(user) == os.geteuid()
+    return user == _running_user()
 
 
 def _chosen(known: Sequence[tuple[str, _One]], names: Sequence[str]) -> list[_One]:

@@ -100,7 +100,15 @@ def examine(
         for at in range(start, len(result), _STATE.size + _DIGEST):
             middle = at + _STATE.size
             known[result[at:middle]] = result[middle : middle + _DIGEST]
-    return Examined(sorted(findings), files, size)
+    return Examined(_told_once(findings), files, size)
+
+
+def _told_once(findings: Sequence[Finding]) -> list[Finding]:
+    """Return them sorted; a directory that cannot be entered is met by each of its parts."""
+    found: dict[tuple[str, str], Finding] = {}
+    for one in sorted(findings):
+        found.setdefault((one.path, one.what), one)
+    return list(found.values())
 
 
 def _parts(entries: Sequence[Entry]) -> Iterator[_Part]:
@@ -167,7 +175,9 @@ class _Examiner:
 
     def _cannot_enter(self, part: _Part, exc: OSError) -> None:
         is_gone = exc.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-        if part.names is not None and not is_gone:
+        if part.names is None and not is_gone:
+            self._add(part.directory, UNREADABLE, f"{describe(exc)}; files in it were not checked")
+        elif part.names is not None and not is_gone:
             number = sum(entry is not None for entry in part.names.values())
             detail = f"{describe(exc)}; {number} paths in it were not checked"
             self._add(part.directory, UNREADABLE, detail)

@@ -98,6 +98,7 @@ def _restore(
     after = merged(before, by_path(old.entries), selection)
     result.changes = differences(before, after)
     if not result.changes:
+        repository.require_unchanged(base)  # else what is there is not what was asked for
         return
     refuse_held(repository.held(), repository.location)
     source = repository.snapshot_tree(request.snapshot)
