@@ -69,6 +69,18 @@ def test_one_repository_and_one_snapshot_have_to_be_named(ground: Ground) -> Non
     assert (ground.live / "a.txt").read_text() == "a\n"
 
 
+def test_two_sets_of_rules_for_one_repository_prune_nothing(ground: Ground) -> None:
+    one, other = ({**ground.definition, "keep": keep} for keep in ({"last": 1}, {"monthly": 24}))
+    ground.define(one, {**other, "src": f"{ground.root}/other"})
+    before = untouched(ground.root)
+    for options in (["--check"], []):
+        play = ground.play("prune", *options)
+        assert play.result.rc == 2 and "two sets of rules" in play.said, play.said
+        assert untouched(ground.root) == before
+    ground.define(one, {**one, "src": f"{ground.root}/other"})
+    assert ground.play("prune", "--check").succeeded().changed() == 1
+
+
 def test_pruning_shows_a_table_and_does_what_it_says(ground: Ground) -> None:
     ground.play("prune").failed()
     ground.define({**ground.definition, "keep": {"messages": ["nothing"]}})
