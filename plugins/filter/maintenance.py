@@ -54,7 +54,8 @@ def _refuse_two_sets_of_rules(repositories: Sequence[Mapping[str, Any]]) -> None
     """One would remove what the other keeps."""
     seen: dict[str, Any] = {}
     for one in repositories:
-        name = f"{one['name']} of {sorted(one['backend'].items())}"
+        backend = one["backend"]
+        name = f"{one['name']} in {backend.get('dataset') or backend.get('base')}"
         if seen.setdefault(name, one["keep"]) != one["keep"]:
             raise AnsibleFilterError(
                 f"The repository {name} is defined twice, with two sets of rules in `keep`: "

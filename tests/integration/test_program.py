@@ -336,7 +336,10 @@ def test_a_configuration_that_makes_no_sense(host: Host, content: str) -> None:
 
 def test_names_and_words(host: Host) -> None:
     assert host.run("verify", "absent").returncode == 2
-    assert "not looked after here" in host.run("verify", "absent").stderr
+    said = host.run("verify", "absent").stderr
+    assert (
+        "absent: this is not looked after here" in said and f"There are: {host.site.name}." in said
+    )
     usage = host.run("verify", "--fast")
     assert usage.returncode == 2 and "dsg-storage verify" in usage.stderr
     assert host.run("alert").returncode == 2
@@ -349,6 +352,7 @@ def test_nothing_to_look_after_is_no_success(host: Host) -> None:
     done = host.run("verify")
     assert (done.returncode, done.stdout) == (2, "")
     assert "only as somebody-else" in done.stderr
+    assert "are unchanged.\n" in done.stderr and "\n  Run it as one of those" in done.stderr
     host.configure(user=str(os.geteuid()))
     done = host.run("verify")
     assert done.returncode == 0 and host.site.name in done.stdout, done.stderr

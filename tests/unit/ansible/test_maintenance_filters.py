@@ -62,7 +62,7 @@ def test_no_rules_of_its_own_are_rules_as_well() -> None:
 def test_two_sets_of_rules_for_one_repository_are_refused() -> None:
     """What the one keeps the other would remove."""
     other = {**OWNED, "src": "/other", "keep": {"monthly": 24}}
-    with pytest.raises(AnsibleFilterError, match=r"o of .*two sets of rules"):
+    with pytest.raises(AnsibleFilterError, match=r"o in /srv/dsg .*two sets of rules"):
         maintenance.maintained([OWNED, other])
     assert len(maintenance.maintained([OWNED, {**OWNED, "src": "/other"}])) == 1
     elsewhere = {**other, "backend": {"base": "/srv/other"}}

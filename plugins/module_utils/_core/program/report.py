@@ -37,8 +37,19 @@ class Result:
         """Return it for a person."""
         shown = [f"{self.subject}: {line}" for line in [*self.done, *self.findings]]
         if self.error is not None:
-            shown.append(f"{self.subject}: {self.error['message']} [{self.error['code']}]")
+            shown += self._error_lines(self.error)
         return shown or [f"{self.subject}: nothing to report"]
+
+    def _error_lines(self, error: dict[str, object]) -> list[str]:
+        """Return what happened to what, what is unchanged, and what to do next."""
+        concerned = str(error["object"] or "")
+        about = f"{concerned}: " if concerned not in self.subject else ""
+        details = error["details"] if isinstance(error["details"], (list, tuple)) else ()
+        more = [str(line) for line in (*details, error["unchanged"], error["next_step"]) if line]
+        return [
+            f"{self.subject}: {about}{error['message']} [{error['code']}]",
+            *(f"  {line}" for line in more),
+        ]
 
 
 @dataclass
