@@ -74,6 +74,8 @@ def summary(status: Status, repository: str, *, compared: bool) -> dict[str, str
 def _differences(status: Status) -> str:
     if status.refused is not None:
         return f"refused ({status.refused.code})"
+    if not status.working_copy_exists:
+        return "no working copy"
     return _report.summarise_counts(status.plan.counts())
 
 
@@ -89,9 +91,13 @@ def _size(number: int | None, failed: bool) -> str:
     return "" if number is None else _report.size(number)
 
 
-def problems(status: Status) -> list[Problem]:
-    """Return what a person should know of, the worst first: each with its next safe step."""
+def problems(status: Status, src: str = "") -> list[Problem]:
+    """Return what a person should know of, the worst first: each with its next safe step.
+
+    ``src`` is the working copy that was to be compared, '' where none was.
+    """
     found = [] if status.refused is None else [_error("refused", status.refused)]
+    found += _working_copy(status, src)
     found += [_unknown(one) for one in status.unknown]
     found += _drift(status.drift or [])
     found += _conflicts(status)
@@ -143,6 +149,16 @@ def _unknown(error: Mapping[str, Any]) -> Problem:
         error["details"],
     )
     return {**found, "code": error["code"]}
+
+
+def _working_copy(status: Status, src: str) -> list[Problem]:
+    if not src or status.working_copy_exists:
+        return []
+    said = "there is no working copy, so nothing was compared"
+    step = "Correct src, or get the published tree with `dsg.storage.clone`."
+    if not status.repository_exists:
+        step = "Correct src, or make the directory that is to be published."
+    return [problem(WARNING, "unknown", said, step, src)]
 
 
 def _drift(found: Sequence[str]) -> list[Problem]:

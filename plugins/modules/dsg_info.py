@@ -433,7 +433,7 @@ def look(module: _shell.Invocation) -> _shell.Result:
         "files": status.files,
         "bytes": status.bytes,
         **_standing.data(status, limit),
-        "problems": _standing.problems(status),
+        "problems": _standing.problems(status, params["src"] or ""),
         "summary": _standing.summary(status, params["repository"], compared=compared),
     }
     if compared:

@@ -204,6 +204,9 @@ def test_every_difference_of_the_published_tree_is_named(site, source):
         put(live, "more/of/it", Script("x"))
         put(live, "more/empty", EMPTY)
         os.mkfifo(os.path.join(live, "pipe"))
+        put(live, ".dsg/left", "by somebody")
+        put(live, ".dsg/history/s1.jsonl~", "by an editor")
+        put(live, ".dsg/history/s2.jsonl", "of the future")
     found = told(site, "verify")
     assert not found["sound"]
     assert problems(found) == {
@@ -222,10 +225,13 @@ def test_every_difference_of_the_published_tree_is_named(site, source):
         ("more/of/it", "added"),
         ("more/empty", "added"),
         ("pipe", "added"),
+        (".dsg/left", "added"),
+        (".dsg/history/s1.jsonl~", "added"),
+        (".dsg/history/s2.jsonl", "added"),
     }
     assert {one["snapshot"] for one in found["problems"]} == {1}
     assert all(one["live"] for one in found["problems"])
-    assert sum(found["counts"].values()) == 15 == found["trees"][0]["problems"]
+    assert sum(found["counts"].values()) == 18 == found["trees"][0]["problems"]
     assert len(told(site, "verify", limit=3)["problems"]) == 3
     assert told(site, "verify", limit=3)["counts"] == found["counts"]
 

@@ -81,6 +81,26 @@ def test_a_snapshot_of_another_manifest_or_none_is_named(site, source):
     assert found["trees"][0]["checked"], "the history tells what it was"
 
 
+def test_what_lies_beside_the_records_of_a_snapshot_is_named(site, source):
+    for number in (1, 2, 3):
+        put(source, "f", f"version {number}")
+        publish(site.repository, source, number)
+    history = os.path.join(site.kept(2), ".dsg", "history")
+    os.unlink(os.path.join(history, "s1.jsonl"))
+    put(history, "more/of it", "x")
+    found = verify(here(site), snapshots=["all"])
+    assert {(one["snapshot"], one["path"], one["what"]) for one in found["problems"]} == {
+        (2, ".dsg/history/s1.jsonl", "missing"),
+        (2, ".dsg/history/more", "added"),
+    }
+    shutil.rmtree(history)
+    put(site.kept(2), ".dsg/history", "a file")
+    found = verify(here(site), snapshots=["2"])
+    assert {(one["path"], one["what"]) for one in found["problems"]} == {
+        (".dsg/history", "type"),
+    }
+
+
 def test_what_is_read_is_the_tree_that_was_published_at_the_beginning(site, source, monkeypatch):
     """Somebody publishes, and removes what was being read, in the middle of a verification."""
     put(source, "d/h", "h")

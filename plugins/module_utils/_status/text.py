@@ -30,8 +30,11 @@ _COLUMNS = {
     "free": "FREE",
 }
 _FLEXIBLE = {"host": 18, "repository": 12, "by": 8, "state": 16}
-_MESSAGE = {"message": 12}
-"""The message comes last, cut down to this, where the others leave so much."""
+_MESSAGE, _DIGEST = {"message": "MESSAGE"}, {"digest": "DIGEST"}
+_WHERE_IT_FITS: tuple[dict[str, str], ...] = ({**_DIGEST, **_MESSAGE}, _MESSAGE, _DIGEST)
+"""Columns that come last, the first of these that the others leave room for."""
+_MESSAGE_WIDTH = {"message": 12}
+_DIGITS = 8
 _ALWAYS = ("host", "repository", "snapshot", "published", "by", "state")
 
 
@@ -43,9 +46,10 @@ def table_lines(fleet: Fleet) -> list[str]:
         for key, title in _COLUMNS.items()
         if key in _ALWAYS or any(row.get(key) for row in rows)
     }
-    if any(row.get("message") for row in rows):
-        lines = table(rows, {**columns, "message": "MESSAGE"}, WIDTH, _MESSAGE)
-        if max(map(columns_of, lines)) <= WIDTH:
+    for more in _WHERE_IT_FITS:
+        told = {key: title for key, title in more.items() if any(row.get(key) for row in rows)}
+        lines = table(rows, {**columns, **told}, WIDTH, _MESSAGE_WIDTH)
+        if told and max(map(columns_of, lines)) <= WIDTH:
             return lines
     return table(rows, columns, WIDTH, _FLEXIBLE)
 
@@ -59,6 +63,7 @@ def _row(row: Row) -> dict[str, str]:
         "repository": row.repository,
         "published": published[:16].replace("T", " "),
         "by": _short(summary.get("by", "")),
+        "digest": summary.get("digest", "")[:_DIGITS],
         "state": _state(row),
         "waiting": row.waiting,
     }

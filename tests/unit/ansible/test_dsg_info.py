@@ -64,6 +64,20 @@ def ground(tmp_path: Path) -> Ground:
     return Ground(tmp_path)
 
 
+def test_a_mistyped_working_copy_is_told(ground: Ground) -> None:
+    """Nothing was compared, so neither the row nor the problems may read as if all were well."""
+    ground.src = ground.src.rename(ground.root / "real")
+    for src, step in ((ground.root / "src", "make the directory"), (ground.root / "src", "clone")):
+        found = ground.look(src=str(src))
+        assert found["in_sync"] is False
+        assert found["summary"]["differences"] == "no working copy"
+        (told,) = found["problems"]
+        assert (told["severity"], told["object"]) == ("warning", str(src))
+        assert "nothing was compared" in told["message"]
+        assert step in told["next_step"]
+        ground.sync()
+
+
 def test_before_the_first_publication(ground: Ground) -> None:
     found = ground.look()
     assert found["repository_exists"] is False

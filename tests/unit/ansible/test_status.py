@@ -83,8 +83,10 @@ def test_the_table_fits_a_terminal_and_says_how_everybody_stands() -> None:
         "DRIFT",
         "WAITING",
         "FREE",
+        "DIGEST",
     ]
     assert "in sync" in lines[2]
+    assert lines[2].endswith("abababab")
     assert "2 upload, 1 conflict" in lines[3]
     assert "unreachable (DSG-CONNECT)" in lines[-1]
 
@@ -138,11 +140,26 @@ def test_the_message_is_shown_as_far_as_the_terminal_goes() -> None:
     other["summary"]["message"] = "x" * 400
     lines = text.table_lines(fleet({"h": {"results": [one, other]}}, TAKEN))
     assert max(map(len, lines)) == 120
-    assert lines[2].endswith("10.0 GiB  Corrected chapter 3")
+    assert lines[2].endswith("10.0 GiB  abababab  Corrected chapter 3")
     assert lines[3].endswith("x…")
     for told in (one, other):
         told["summary"]["message"] = ""
     assert "MESSAGE" not in text.table_lines(fleet({"h": {"results": [one, other]}}, TAKEN))[0]
+
+
+def test_the_digest_makes_room_for_the_message() -> None:
+    one = healthy()
+    one["summary"]["by"] = "u" * 19 + "@host.example.org"
+    lines = text.table_lines(fleet({"h": one}, TAKEN))
+    assert max(map(len, lines)) <= 120
+    assert lines[2].endswith("10.0 GiB  abababab  Corrected c…")
+    one["summary"]["by"] = "u" * 22 + "@host.example.org"
+    lines = text.table_lines(fleet({"h": one}, TAKEN))
+    assert max(map(len, lines)) <= 120
+    assert lines[2].endswith("10.0 GiB  Corrected chapter 3")
+    one["summary"]["by"] = "u" * 46 + "@host.example.org"
+    lines = text.table_lines(fleet({"h": one}, TAKEN))
+    assert max(map(len, lines)) <= 120
 
 
 def test_long_names_are_cut_where_the_terminal_ends() -> None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from hashlib import sha256
 from json import JSONEncoder, loads
 from typing import Any, BinaryIO, Callable, NamedTuple
@@ -29,7 +30,7 @@ canonical: Callable[[Any], str] = JSONEncoder(
 _HEX_32 = re.compile("[0-9a-f]{32}")
 _HEX_64 = re.compile("[0-9a-f]{64}")
 _HEX_64_OR_NONE = re.compile("(?:[0-9a-f]{64})?")
-_WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+_WHEN = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z", re.ASCII)
 # Control characters, line and paragraph separators, characters that turn the direction, surrogates.
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -171,6 +172,19 @@ def _matches(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
     return does_match
 
 
+def _is_moment(value: Any) -> bool:
+    """Tell whether it is a moment of the calendar: the 30th of February has the right digits only."""
+    digits = _WHEN.fullmatch(value) if isinstance(value, str) else None
+    if digits is None:
+        return False
+    year, month, day, hour, minute, second = map(int, digits.groups())
+    try:
+        datetime(year, month, day, hour, minute, second)
+    except ValueError:
+        return False
+    return True
+
+
 def _integer(lowest: int) -> Callable[[Any], bool]:
     def is_in_range(value: Any) -> bool:
         return is_integer(value) and lowest <= value <= MAX_INT
@@ -185,7 +199,7 @@ _RULES: dict[str, Callable[[Any], bool]] = {
     "snapshot": _integer(1),
     "parent": _matches(_HEX_64_OR_NONE),
     "txn": _text(255),
-    "created_at": _matches(_WHEN),
+    "created_at": _is_moment,
     "created_by": _text(1000),
     "message": _text(MAX_MESSAGE),
     "files": _integer(0),

@@ -19,7 +19,8 @@ from ..errors import DsgError, ManifestError, RepositoryError, from_oserror
 from ..manifest.codec import Manifest
 from ..manifest.header import Header
 from .chain import Chain
-from .examine import UNREADABLE, Known, describe, examine
+from .examine import MISSING, UNREADABLE, Known, describe, examine
+from .records import examine_records
 
 MANIFEST, HISTORY, SNAPSHOT = "manifest", "history", "snapshot"
 
@@ -151,6 +152,9 @@ class Verification:
 
     def _check_at(self, root: str, tree: _Tree, row: _Row) -> None:
         """Compare the tree at ``root`` with its manifest, or with what the history leads to."""
+        for finding in examine_records(root, tree.number):
+            if not tree.live or finding.what != MISSING:  # the chain tells of its missing steps
+                self._add(tree, *finding)
         recorded = self._header if tree.live else self._chain.headers.get(tree.number)
         manifest = self._read_manifest(root, tree, recorded) or self._chain.manifest()
         if manifest is None:
