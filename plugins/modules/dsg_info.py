@@ -219,7 +219,9 @@ pending_cleanups:
       description: The next safe thing to do.
       type: str
 snapshot_users:
-  description: What keeps older snapshots from being removed (holds, clones, mounts, sends).
+  description: >-
+    What keeps older snapshots from being removed (holds, clones, mounts in any namespace, sends, processes inside). Of the
+    processes of others only root sees all.
   returned: success
   type: list
   elements: dict

@@ -282,6 +282,27 @@ def test_a_directory_within_a_snapshot_that_is_mounted_elsewhere_keeps_it(local_
     assert prune(local_site.repository, Keep(last=1)).removed == ["s1"]
 
 
+def test_a_snapshot_that_a_container_has_mounted_is_kept(local_site):
+    """A mount in another namespace is one, too; it is named with a process that sees it."""
+    three(local_site)
+    repository, kept = local_site.repository, local_site.layout.snapshot(1)
+    script = 'mount --bind "$0" /mnt && echo mounted && exec sleep 1000'
+    command = ["unshare", "--mount", "sh", "-c", script, kept]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as container:
+        try:
+            assert container.stdout is not None
+            assert container.stdout.read(1)
+            (user,) = repository.snapshot_users()
+            assert (user.number, user.holder.place, user.holder.pid) == (1, "/mnt", container.pid)
+            for check in (True, False):
+                done = prune(repository, Keep(last=1), check=check)
+                assert done.removed == ["s2"]
+                assert f"it is mounted at /mnt (seen by pid {container.pid}" in str(done.fates[0])
+        finally:
+            container.kill()
+    assert prune(repository, Keep(last=1)).removed == ["s1"]
+
+
 def test_the_rest_of_a_removal_goes_with_any_recovery(local_site):
     three(local_site)
     os.rename(local_site.layout.snapshot(1), local_site.layout.doomed(1))

@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from _core.backends.zfs.repository import ZfsRepository
 from _core.errors import DsgError
@@ -132,6 +134,57 @@ def one_of_others_in_the_place_of_ours() -> None:
     lab.refused("DSG-DRIFT", "@s2", "not ours")
     assert lab.published() == before
     lab.destroy()
+
+
+def a_dry_run_foresees_who_uses_a_snapshot() -> None:
+    """A send, a reader in it, a mount in another namespace: each keeps a snapshot and is named."""
+    lab = Lab("foreseen")
+    with open(f"{lab.copy('wc')}/big", "wb") as stream:
+        stream.write(os.urandom(4 << 20))
+    for number in range(1, 6):
+        lab.put("f", str(number))
+        lab.sync()
+    kept = {"s1": "waits", "s2": "waits", "s3": "waits", "s4": "removed", "s5": "kept"}
+    with _using(lab) as (sender, reader, elsewhere):
+        users = {(one.number, one.holder.pid) for one in _repository(lab).snapshot_users()}
+        assert users == {(1, sender), (2, reader), (3, elsewhere)}, users
+        if lab.user:  # of root's processes others see only what they are called with
+            announced = {fate.name: fate.action for fate in _prune(lab, check=True, last=1).fates}
+            assert announced["s1"] == "waits", announced
+            assert {fate.name: fate.action for fate in _prune(lab, last=1).fates} == kept
+        else:
+            assert _actions(lab, last=1) == kept
+            said = _prune(lab, last=1).pending_cleanup
+            for line, pid in zip(said, (sender, reader, elsewhere)):
+                assert f"pid {pid}" in line, said
+    assert _prune(lab, last=1).removed == ["s1", "s2", "s3"]
+    lab.clean()
+    lab.destroy()
+
+
+@contextmanager
+def _using(lab: Lab) -> Iterator[tuple[int, int, int]]:
+    """Use s1, s2 and s3 as others do; give the processes that do it."""
+    inside = f"{lab.path}/.zfs/snapshot/s2"
+    mounting = f"mount -t zfs {lab.live}@s3 /mnt && echo mounted && exec sleep 1000"
+    commands: list[tuple[list[str], str]] = [
+        (["zfs", "send", f"{lab.live}@s1"], "/"),
+        (["sh", "-c", "echo entered && exec sleep 1000"], inside),
+        (["unshare", "--mount", "sh", "-c", mounting], "/"),
+    ]
+    started = [
+        subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, bufsize=0)
+        for command, directory in commands
+    ]
+    try:
+        for one in started:
+            assert one.stdout is not None
+            assert one.stdout.read(1), "it did not begin"
+        yield started[0].pid, started[1].pid, started[2].pid
+    finally:
+        for one in started:
+            one.kill()
+            one.communicate()
 
 
 def readers_in_a_snapshot_keep_nothing_half() -> None:

@@ -61,7 +61,7 @@ class Held(NamedTuple):
 class Stored(NamedTuple):
     """A snapshot that is held. ``manifest_id`` is the one that it carries itself.
 
-    ``in_use`` says why it cannot be removed now (holds, clones, mounts), '' where it can.
+    ``in_use`` says why it cannot be removed now (holds, clones, mounts, readers, sends), '' where it can.
     """
 
     number: int

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is mounted in this process's namespace, and read-only mounts of a directory made at once.
+"""What is mounted, in this process's namespace and in others, and read-only mounts of a directory made at once.
 
 A tree is cloned as a mount of its own, made read-only while nobody can reach it, and then attached:
 there is no moment in which it takes writes. Source and target are descriptors, so that nobody can put
@@ -15,9 +15,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..errors import ArgumentError
+from . import processes
 
 _OPEN_TREE = 428
 _MOVE_MOUNT = 429
@@ -33,13 +35,21 @@ _UMOUNT_NOFOLLOW = 8
 class Mount(NamedTuple):
     """``root`` is the mounted directory within its file system as it is named now; ``point`` where.
 
-    ``device`` tells file systems apart.
+    ``device`` tells file systems apart; what ``propagates`` is unmounted together with its peers.
     """
 
     device: str
     root: str
     point: str
     source: str
+    propagates: bool
+
+
+class Seen(NamedTuple):
+    """A mount, and a process of the namespace that has it (None: this process's own)."""
+
+    mount: Mount
+    pid: int | None
 
 
 def mounts(pid: str = "self") -> list[Mount]:
@@ -48,26 +58,53 @@ def mounts(pid: str = "self") -> list[Mount]:
     with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
         for line in stream:
             fields = line.split(" ")
-            source = fields[fields.index("-") + 2]
-            found.append(Mount(fields[2], *map(_unescape, (fields[3], fields[4], source))))
+            end = fields.index("-")
+            root, point, source = map(_unescape, (fields[3], fields[4], fields[end + 2]))
+            peers = any(one.startswith(("shared:", "master:")) for one in fields[6:end])
+            found.append(Mount(fields[2], root, point, source, peers))
     return found
 
 
-def showing(path: str) -> list[Mount]:
-    """Return the mounts that show the directory ``path`` elsewhere, or a directory below it.
+def everywhere() -> list[Seen]:
+    """Return the mounts of every namespace that this user may look into, those of this one first."""
+    found = []
+    for name, pid in _namespaces().items():
+        try:
+            found += [Seen(mount, pid) for mount in mounts(name)]
+        except OSError:  # it ended, or it is not ours to look at
+            continue
+    return found
+
+
+def _namespaces() -> dict[str, int | None]:
+    """Return one process of each mount namespace, as its name below /proc and its number."""
+    seen: dict[str, int | None] = {os.readlink("/proc/self/ns/mnt"): None}
+    for pid in processes.pids():
+        try:
+            seen.setdefault(os.readlink(f"/proc/{pid}/ns/mnt"), pid)
+        except OSError:  # as above
+            continue
+    return {"self" if pid is None else str(pid): pid for pid in seen.values()}
+
+
+def showing(path: str, among: Sequence[Seen]) -> list[Seen]:
+    """Return those of :func:`everywhere` that show the directory ``path`` elsewhere, or one below it.
 
     ``path`` has no link in it. Nothing is looked at but the list: a mount may not answer.
     """
-    every = mounts()
     holder = max(
-        (mount for mount in every if f"{path}/".startswith(f"{mount.point.rstrip('/')}/")),
+        (
+            mount
+            for mount, pid in among
+            if pid is None and f"{path}/".startswith(f"{mount.point.rstrip('/')}/")
+        ),
         key=lambda mount: len(mount.point),
     )
     inside = f"{holder.root.rstrip('/')}/{os.path.relpath(path, holder.point)}"
     return [
-        mount
-        for mount in every
-        if mount.device == holder.device and f"{mount.root}/".startswith(f"{inside}/")
+        seen
+        for seen in among
+        if seen.mount.device == holder.device and f"{seen.mount.root}/".startswith(f"{inside}/")
     ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ..posix import mounted, processes
 
@@ -31,6 +31,14 @@ def detached() -> list[processes.User]:
             found.append(processes.describe(pid, used[device]))
             break
     return found[: processes.MOST]
+
+
+def inside(devices: Collection[int]) -> Iterator[tuple[int, processes.User]]:
+    """Yield the processes with their directory or an open file on one of some devices, and that."""
+    for pid in processes.pids():
+        for device, path in dict(_used(pid)).items():
+            if device in devices:
+                yield device, processes.describe(pid, path)
 
 
 def _mounted_devices(pid: str) -> set[int]:

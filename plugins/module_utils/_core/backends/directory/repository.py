@@ -279,11 +279,7 @@ class DirectoryRepository:
         """Return the mounts that show older snapshots."""
         from . import standing
 
-        return [
-            SnapshotUser(number, holder)
-            for number in self.layout.kept()
-            for holder in standing.mounts_of(self.layout.snapshot(number))
-        ]
+        return standing.snapshot_users(self.layout, self.layout.kept())
 
     def space(self, *, history: bool) -> Space:
         """Return what it takes and what is left."""

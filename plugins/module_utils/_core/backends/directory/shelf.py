@@ -21,7 +21,9 @@ from ...posix.remove import remove_tree_at
 from ...posix.syscalls import rename_noreplace
 from .. import published
 from ..base import Removal, Shelf, Stored
+from ..standing import Holder
 from .layout import Layout
+from .standing import mounts_of
 
 _AT_CWD = -100
 
@@ -36,12 +38,14 @@ def look(layout: Layout, head: Header) -> Shelf:
     places = {number: layout.snapshot(number) for number in numbers}
     if head.txn in layout.staged():  # recovery is going to give it its name
         places[head.snapshot - 1] = layout.stage(head.txn)
+    seen = mounted.everywhere() if places else []
     for number, path in sorted(places.items()):
         header = _header(path, layout.name)
         if header is None or header.snapshot != number:
             foreign.append(f"s{number}")
         else:
-            stored.append(Stored(number, header.id, "; ".join(users(path))))
+            in_use = [_said(holder, path) for holder in mounts_of(path, seen)]
+            stored.append(Stored(number, header.id, "; ".join(in_use)))
     return Shelf([*stored, Stored(head.snapshot, head.id, "")], sorted(foreign))
 
 
@@ -55,11 +59,9 @@ def _header(path: str, name: str) -> Header | None:
         return None
 
 
-def users(path: str) -> list[str]:
-    """Name the mounts that show a snapshot, or are inside of it."""
-    real = os.path.realpath(path)
-    found = [f"it is mounted at {mount.point}" for mount in mounted.showing(real)]
-    return found + [f"{mount.point} is mounted in it" for mount in mounted.below(real)]
+def _said(holder: Holder, path: str) -> str:
+    is_in_it = f"{holder.place}/".startswith(f"{os.path.realpath(path)}/")
+    return f"{holder.place} is mounted in it" if is_in_it else f"it is {holder}"
 
 
 def mounted_at(layout: Layout, path: str, numbers: list[int]) -> int | None:

@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from ...posix import mounted, processes
 from ...posix.quota import user_limit
-from ..standing import LOCK, MOUNT, PROCESS, Cleanup, Holder, Missing, Space
+from ..mounts import mount_holder
+from ..standing import LOCK, PROCESS, Cleanup, Holder, Missing, SnapshotUser, Space
 from .layout import Layout
 
 
@@ -27,15 +29,15 @@ def cleanups(layout: Layout, fates: dict[str, str]) -> list[Cleanup]:
     doomed = layout.doomed_numbers()
     if not fates and not doomed:
         return []
-    busy = running(layout)
+    busy, seen = running(layout), mounted.everywhere()
     found = [
-        Cleanup(path, txn_id, what, busy + _inside(path, busy) + mounts_of(path), waits=False)
+        Cleanup(path, txn_id, what, busy + _inside(path, busy) + mounts_of(path, seen), waits=False)
         for txn_id, what in fates.items()
         for path in (layout.stage(txn_id),)
     ]
     for number in doomed:
         path = layout.doomed(number)
-        users = _inside(path, busy) + mounts_of(path)
+        users = _inside(path, busy) + mounts_of(path, seen)
         what = f"snapshot s{number} was pruned; the rest of it is to be removed"
         found.append(Cleanup(path, "", what, users, waits=False))
     return found
@@ -50,11 +52,25 @@ def _inside(path: str, but: list[Holder]) -> list[Holder]:
     ]
 
 
-def mounts_of(path: str) -> list[Holder]:
-    """Return the mounts that show something of a tree elsewhere, or lie in it."""
+def mounts_of(path: str, among: Sequence[mounted.Seen]) -> list[Holder]:
+    """Return those of all mounts that show something of a tree elsewhere, or lie in it."""
     real = os.path.realpath(path)
-    found = mounted.showing(real) + mounted.below(real)
-    return [Holder(MOUNT, place=point) for point in dict.fromkeys(mount.point for mount in found)]
+    found = mounted.showing(real, among)
+    found += [
+        seen for seen in among if seen.pid is None and f"{seen.mount.point}/".startswith(f"{real}/")
+    ]
+    by_point = {seen.mount.point: seen for seen in reversed(found)}  # of one place, our own is told
+    return [mount_holder(seen) for seen in reversed(list(by_point.values()))]
+
+
+def snapshot_users(layout: Layout, kept: list[int]) -> list[SnapshotUser]:
+    """Return the mounts that show older snapshots."""
+    seen = mounted.everywhere() if kept else []
+    return [
+        SnapshotUser(number, holder)
+        for number in kept
+        for holder in mounts_of(layout.snapshot(number), seen)
+    ]
 
 
 def space(layout: Layout, kept: list[int], *, history: bool) -> Space:

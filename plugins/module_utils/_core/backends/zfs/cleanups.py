@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 
 from ...errors import DsgError
-from ...posix import mounted, processes
+from ...posix import processes
 from ...zfs import datasets, holders
 from ...zfs.command import Runner
 from .. import published
@@ -18,20 +18,17 @@ from ..standing import (
     CLONE,
     HOLD,
     LOCK,
-    MOUNT,
     PROCESS,
-    SEND,
     SNAPSHOT,
     Cleanup,
     Holder,
     SnapshotUser,
 )
-from . import lease
-from .layout import OLD, RUN, TXN, Layout, snapshot_number
+from . import lease, users
+from .layout import OLD, TXN, Layout, snapshot_number
 from .state import State
 
 _KEEPS = ("userrefs", "clones", TXN)
-_AUTOMATIC = "/.zfs/snapshot/"
 
 
 def running(layout: Layout) -> list[Holder]:
@@ -50,22 +47,22 @@ def find(runner: Runner, state: State) -> list[Cleanup]:
     if not left and not promoting:
         return []
     listed = datasets.read(runner, _KEEPS, [layout.container], kinds="filesystem,snapshot", depth=2)
-    sends = _sends(layout)
+    sends = users.sends(layout)
     busy = running(layout)
     found = [_of_promotion(state, sends)] if promoting else []
     for name in left:
         kind, txn_id = layout.parse_work(name) or ("", "")
-        users = [] if kind == OLD else list(busy)
-        users += [send for send in sends if promoting or _is_of(send, name)]
-        users += _mounts(name)
+        keepers = [] if kind == OLD else list(busy)
+        keepers += [send for send in sends if promoting or _is_of(send, name)]
+        keepers += users.mounts_of(name)
         for snapshot in (one for one in listed if one.startswith(f"{name}@")):
-            users += _keepers(runner, snapshot, listed[snapshot], layout)
+            keepers += _keepers(runner, snapshot, listed[snapshot], layout)
         if kind == OLD:
-            users += _readers(layout)
+            keepers += _readers(layout)
             what = f"{name}, replaced by transaction {txn_id}, is to be destroyed"
         else:
             what = f"{name} of transaction {txn_id}, which did not commit, is to be destroyed"
-        found.append(Cleanup(name, txn_id, what, users))
+        found.append(Cleanup(name, txn_id, what, keepers))
     return found
 
 
@@ -110,41 +107,6 @@ def _holds_and_clones(
     return found
 
 
-def _mounts(dataset: str) -> list[Holder]:
-    """Return where a dataset or a snapshot of it is mounted, in this namespace or another's.
-
-    The private mounts of dead transactions go with them, and those that the kernel makes for who looks
-    into a snapshot by themselves.
-    """
-    found: dict[str, Holder] = {}
-    for pid in _namespaces():
-        try:
-            listed = mounted.mounts(pid)
-        except OSError:  # it ended, or it is not ours to look at
-            continue
-        for mount in listed:
-            mine = mount.source == dataset or mount.source.startswith(f"{dataset}@")
-            if not mine or mount.point.startswith(f"{RUN}/mnt/") or _AUTOMATIC in mount.point:
-                continue
-            if pid == "self":
-                found[mount.point] = Holder(MOUNT, place=mount.point)
-            elif mount.point not in found:
-                who = processes.describe(int(pid))
-                found[mount.point] = Holder(MOUNT, who.pid, who.command, who.user, mount.point)
-    return list(found.values())
-
-
-def _namespaces() -> list[str]:
-    """Return one process for each mount namespace, this one first."""
-    seen = {os.readlink("/proc/self/ns/mnt"): "self"}
-    for pid in processes.pids():
-        try:
-            seen.setdefault(os.readlink(f"/proc/{pid}/ns/mnt"), str(pid))
-        except OSError:  # it ended, or it is not ours to look at
-            continue
-    return list(seen.values())
-
-
 def _readers(layout: Layout) -> list[Holder]:
     """Return the processes in trees that no path leads to any more, but for other repositories'."""
     return [
@@ -177,29 +139,6 @@ def _repository_at(pid: int, name: str) -> bool | None:
         os.close(fd)
 
 
-def _sends(layout: Layout) -> list[Holder]:
-    """Return the processes that send a snapshot of the repository.
-
-    What was published when a send began is called otherwise by now.
-    """
-    found = []
-    for pid in processes.pids():
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as stream:
-                words = os.fsdecode(stream.read()).split("\0")
-        except OSError:  # it ended
-            continue
-        if os.path.basename(words[0]) != "zfs" or "send" not in words[1:2]:
-            continue
-        for word in words[2:]:
-            dataset = word.partition("@")[0]
-            if "@" in word and (dataset == layout.live or layout.parse_work(dataset)):
-                who = processes.describe(pid)
-                found.append(Holder(SEND, pid, who.command, who.user, word))
-                break
-    return found
-
-
 def _is_of(send: Holder, dataset: str) -> bool:
     return send.place.partition("@")[0] == dataset
 
@@ -211,15 +150,10 @@ def snapshot_users(runner: Runner, layout: Layout) -> list[SnapshotUser]:
     for snapshot, seen in listed.items():
         number = snapshot_number(snapshot.partition("@")[2])
         if number is not None and datasets.own(seen, TXN):
-            users = _holds_and_clones(runner, snapshot, seen, layout)
-            found += [SnapshotUser(number, user) for user in users]
-    for holder in _sends(layout):
-        number = snapshot_number(holder.place.partition("@")[2])
+            keepers = _holds_and_clones(runner, snapshot, seen, layout)
+            found += [SnapshotUser(number, keeper) for keeper in keepers]
+    for snapshot, keepers in users.of_snapshots(layout.live).items():
+        number = snapshot_number(snapshot.partition("@")[2])
         if number is not None:
-            found.append(SnapshotUser(number, holder))
-    for mount in mounted.mounts():
-        dataset, _at, last = mount.source.partition("@")
-        number = snapshot_number(last)
-        if dataset == layout.live and number is not None and _AUTOMATIC not in mount.point:
-            found.append(SnapshotUser(number, Holder(MOUNT, place=mount.point)))
+            found += [SnapshotUser(number, keeper) for keeper in keepers]
     return sorted(found)

@@ -11,6 +11,8 @@ from ...zfs import datasets, mounts
 from ...zfs.command import CommandFailed, Runner
 from ...zfs.datasets import NOTHING, Properties
 from ..base import Removal, Shelf, Stored
+from ..standing import MOUNT, Holder
+from . import users
 from .layout import MANIFEST, TXN, Layout, snapshot_number
 from .state import State
 
@@ -29,14 +31,16 @@ def look(runner: Runner, state: State) -> Shelf:
         runner, ("userrefs", "clones", TXN, MANIFEST), [live], kinds="snapshot", depth=1
     )
     stored, foreign = [], []
+    keepers = users.of_snapshots(live)
     for full, properties in found.items():
         name = full.partition("@")[2]
         number = snapshot_number(name)
         if number is None or not _is_ours(properties):
             foreign.append(name)
             continue
-        in_use = "; ".join(_users(runner, full, properties))
-        stored.append(Stored(number, properties[MANIFEST].value, in_use))
+        in_use = _holds_and_clones(runner, full, properties)
+        in_use += [_said(keeper) for keeper in keepers.get(full, [])]
+        stored.append(Stored(number, properties[MANIFEST].value, "; ".join(in_use)))
     return Shelf(sorted(stored), sorted(foreign))
 
 
@@ -44,7 +48,7 @@ def _is_ours(properties: Properties) -> bool:
     return all(datasets.own(properties, name) for name in (TXN, MANIFEST))
 
 
-def _users(runner: Runner, snapshot: str, properties: Properties) -> list[str]:
+def _holds_and_clones(runner: Runner, snapshot: str, properties: Properties) -> list[str]:
     found = []
     if properties.get("userrefs", NOTHING).value not in ("", "0"):
         listed = runner.zfs("holds", "-H", snapshot).splitlines()
@@ -53,12 +57,11 @@ def _users(runner: Runner, snapshot: str, properties: Properties) -> list[str]:
     clones = properties.get("clones", NOTHING).value
     if clones:
         found.append(f"it has clones: {clones}")
-    name = snapshot.partition("@")[2]
-    automatic = f"/.zfs/snapshot/{name}"  # comes with a look at it, and goes with the snapshot
-    places = [path for path in mounts.directories_of(snapshot) if not path.endswith(automatic)]
-    if places:
-        found.append(f"it is mounted at {', '.join(places)}")
     return found
+
+
+def _said(keeper: Holder) -> str:
+    return f"it is {keeper}" if keeper.kind == MOUNT else f"{keeper}"
 
 
 def mounted_at(layout: Layout, path: str) -> int | None:
