@@ -352,7 +352,7 @@ summary:
       description: Whether the working copy is in step, empty where none is given.
       type: str
     differences:
-      description: How many paths differ, by action.
+      description: How many paths differ, by action, or why nothing was compared.
       type: str
       sample: 2 upload, 1 conflict
     message:

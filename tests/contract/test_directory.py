@@ -11,9 +11,11 @@ import os
 import shutil
 import stat
 import subprocess
+from contextlib import contextmanager
 
 import pytest
 from _core.errors import DsgError
+from _core.posix import mounted
 from _core.sync.fetch import FetchRequest, fetch
 from _core.upkeep.prune import prune
 from _core.upkeep.restore import RestoreRequest, restore
@@ -21,6 +23,7 @@ from _core.upkeep.retention import Keep
 
 from tests.contract.driver import publish, recover_twice, sound, txn_of
 from tests.contract.trees import ONE, remake
+from tests.integration.children import become, in_child
 from tests.integration.support import Site, make, provision, put, read
 
 
@@ -282,25 +285,45 @@ def test_a_directory_within_a_snapshot_that_is_mounted_elsewhere_keeps_it(local_
     assert prune(local_site.repository, Keep(last=1)).removed == ["s1"]
 
 
-def test_a_snapshot_that_a_container_has_mounted_is_kept(local_site):
-    """A mount in another namespace is one, too; it is named with a process that sees it."""
-    three(local_site)
-    repository, kept = local_site.repository, local_site.layout.snapshot(1)
-    script = 'mount --bind "$0" /mnt && echo mounted && exec sleep 1000'
-    command = ["unshare", "--mount", "sh", "-c", script, kept]
+@contextmanager
+def elsewhere(*mounting):
+    """Run the arguments of a mount in a namespace that stays; give a process of it."""
+    script = 'mount "$@" && echo mounted && exec sleep 1000'
+    command = ["unshare", "--mount", "sh", "-c", script, "sh", *mounting]
     with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as container:
         try:
             assert container.stdout is not None
             assert container.stdout.read(1)
-            (user,) = repository.snapshot_users()
-            assert (user.number, user.holder.place, user.holder.pid) == (1, "/mnt", container.pid)
-            for check in (True, False):
-                done = prune(repository, Keep(last=1), check=check)
-                assert done.removed == ["s2"]
-                assert f"it is mounted at /mnt (seen by pid {container.pid}" in str(done.fates[0])
+            yield container.pid
         finally:
             container.kill()
+
+
+def test_a_snapshot_that_a_container_has_mounted_is_kept(local_site):
+    """A mount in another namespace is one, too; it is named with a process that sees it."""
+    three(local_site)
+    repository = local_site.repository
+    with elsewhere("--bind", local_site.layout.snapshot(1), "/mnt") as pid:
+        (user,) = repository.snapshot_users()
+        assert (user.number, user.holder.place, user.holder.pid) == (1, "/mnt", pid)
+        seen = in_child(mounted.everywhere, before=become(65534))
+        assert ("/mnt", pid) in [(one.mount.point, one.pid) for one in seen], "for everybody to see"
+        for check in (True, False):
+            done = prune(repository, Keep(last=1), check=check)
+            assert done.removed == ["s2"]
+            assert f"it is mounted at /mnt (seen by pid {pid}" in str(done.fates[0])
     assert prune(repository, Keep(last=1)).removed == ["s1"]
+
+
+def test_a_service_that_was_restricted_to_the_tree_keeps_no_snapshot(local_site):
+    """Its mount of the published tree upon itself goes with the tree, and out of its sight."""
+    site = local_site
+    source = make(site.copy("source"), ONE)
+    publish(site.repository, source, 1)
+    with elsewhere("--bind", site.live, site.live):
+        publish(site.repository, remake(source, {**ONE, "f": "2"}), 2)
+        assert site.repository.snapshot_users() == []
+        assert prune(site.repository, Keep(last=1)).removed == ["s1"]
 
 
 def test_the_rest_of_a_removal_goes_with_any_recovery(local_site):

@@ -94,11 +94,33 @@ def test_what_lies_beside_the_records_of_a_snapshot_is_named(site, source):
         (2, ".dsg/history/more", "added"),
     }
     shutil.rmtree(history)
+    assert named(site, 2) == {(".dsg/history", "missing")}
     put(site.kept(2), ".dsg/history", "a file")
-    found = verify(here(site), snapshots=["2"])
-    assert {(one["path"], one["what"]) for one in found["problems"]} == {
-        (".dsg/history", "type"),
-    }
+    assert named(site, 2) == {(".dsg/history", "type")}
+    history = os.path.join(site.kept(1), ".dsg", "history")
+    os.unlink(os.path.join(history, "s1.jsonl"))
+    os.symlink("/etc/passwd", os.path.join(history, "s1.jsonl"))
+    assert named(site, 1) == {(".dsg/history/s1.jsonl", "type")}
+
+
+def named(site: Site, number: int) -> set[tuple[str, str]]:
+    """Return what a verification of one snapshot names, the published tree being sound."""
+    found = verify(here(site), snapshots=[str(number)])["problems"]
+    assert not any(one["live"] for one in found)
+    return {(one["path"], one["what"]) for one in found}
+
+
+def test_what_lies_beside_the_records_is_left_out_by_the_next_publication(site, source):
+    publish(site.repository, source, 1)
+    put(site.live, ".dsg/history/s2.jsonl", "in the way of what is published next")
+    put(site.live, ".dsg/history/more/of it", "x")
+    put(site.live, ".dsg/left", "x")
+    put(source, "f", "version 2")
+    publish(site.repository, source, 2)
+    strangers = {".dsg/history/s2.jsonl", ".dsg/history/more", ".dsg/left"}
+    assert named(site, 1) == {(path, "added") for path in strangers}
+    shutil.rmtree(site.kept(1))
+    assert verify(here(site))["sound"]
 
 
 def test_what_is_read_is_the_tree_that_was_published_at_the_beginning(site, source, monkeypatch):

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = ["clean_copy", "installed_collection", "shared_tmp"]
 
 INBOX = "/root/inbox.json"
 HOOK = "/usr/local/bin/dsg-test-hook"
+TASKS = ("verify", "scrub", "prune", "collect")
 TRACES = (
     "find /etc/systemd/system /etc/dsg /var/lib/dsg-storage -name 'dsg-[!r]*' -o -name maintenance.json "
     "-o -path '/var/lib/dsg-storage*' 2>/dev/null; true"
@@ -72,6 +74,17 @@ def report(ground: StorageGround, unit: str) -> dict[str, Any]:
     return found
 
 
+def let_timers_fire(ground: StorageGround, tasks: tuple[str, ...]) -> None:
+    """Let a month go by, and wait until every task has run by itself; then it is today again."""
+    reports = " ".join(f"/var/lib/dsg-storage/dsg-{task}/report.json" for task in tasks)
+    ground.host.run("sh", "-c", f"rm -f {reports}; date -s '+32 days'")
+    wait = f"for one in {reports}; do until test -s $one; do sleep 0.2; done; done"
+    try:
+        ground.host.run("timeout", "600", "sh", "-c", wait)
+    finally:
+        ground.host.run("date", "-s", f"@{int(time.time())}")
+
+
 def message(ground: StorageGround) -> dict[str, Any]:
     """Wait for an alert, and forget it."""
     wait = f"until test -s {INBOX}; do sleep 0.2; done; cat {INBOX}; rm {INBOX}"
@@ -93,7 +106,7 @@ def test_timers_look_after_what_is_published(ground: StorageGround) -> None:
     assert done.changed() == announced.changed() > 0
     for options in (["--check"], []):
         assert ground.play("provision", *options).succeeded().changed() == 0
-    for task in ("verify", "scrub", "prune", "collect"):
+    for task in TASKS:
         timer = (
             "systemctl",
             "show",
@@ -104,6 +117,8 @@ def test_timers_look_after_what_is_published(ground: StorageGround) -> None:
             f"dsg-{task}.timer",
         )
         assert ground.host.run(*timer).stdout.split() == ["active", "enabled"]
+    let_timers_fire(ground, TASKS)
+    assert [report(ground, f"dsg-{task}")["status"] for task in TASKS] == [0] * len(TASKS)
 
     assert start(ground, "dsg-verify.service") == 0
     ground.host.run("mount", "-o", "remount,rw", ground.live)

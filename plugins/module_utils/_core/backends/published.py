@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Sequence
 
@@ -21,6 +22,7 @@ from ..posix.present import is_directory
 from ..posix.remove import remove_tree_at
 
 METADATA = ".dsg"
+_STEP = re.compile(r"s([1-9][0-9]{0,9})\.jsonl", re.ASCII)
 
 
 def manifest_path(root: str) -> str:
@@ -31,6 +33,12 @@ def manifest_path(root: str) -> str:
 def history_path(root: str, snapshot: int) -> str:
     """Return where a published tree keeps what a snapshot changed."""
     return os.path.join(root, METADATA, "history", f"s{snapshot}.jsonl")
+
+
+def step_number(name: str) -> int | None:
+    """Return which snapshot's changes a file of the history has by its name; None for any other file."""
+    number = _STEP.fullmatch(name)
+    return None if number is None else int(number[1])
 
 
 def not_kept(number: int, kept: Sequence[int], location: str) -> RepositoryError:
@@ -81,12 +89,29 @@ def _open_manifest(root: str, name: str):  # type: ignore[no-untyped-def]
 
 
 def write_records(root: str, base: Sequence[Entry], manifest: Manifest) -> None:
-    """Write manifest and history into a staged tree that may hold those of its base."""
+    """Write manifest and history into a staged tree that may hold those of its base.
+
+    What others have put beside them is left out: it would be carried from snapshot to snapshot.
+    """
     os.makedirs(os.path.join(root, METADATA, "history"), exist_ok=True)
+    _remove_strangers(root, manifest.header.snapshot)
     discard(manifest_path(root))
     write_new(manifest_path(root), codec.write(manifest), sync=False)
     changes = delta.write_delta(manifest.header, base, manifest.entries)
     write_new(history_path(root, manifest.header.snapshot), changes, sync=False)
+
+
+def _remove_strangers(root: str, snapshot: int) -> None:
+    manifest, history = manifest_path(root), os.path.dirname(history_path(root, 1))
+    top = os.path.dirname(history)
+    strangers = [os.path.join(top, name) for name in os.listdir(top)]
+    strangers = [path for path in strangers if path not in (manifest, history)]
+    for name in os.listdir(history):
+        number = step_number(name)
+        if number is None or number >= snapshot:
+            strangers.append(os.path.join(history, name))
+    for path in strangers:
+        remove_tree_at(path)
 
 
 def restore_records(root: str, live: str) -> None:
@@ -141,6 +166,8 @@ def link_history(live: str, root: str) -> None:
     target = os.path.join(root, METADATA, "history")
     os.makedirs(target)
     for name in os.listdir(source):
+        if step_number(name) is None:
+            continue
         try:
             os.link(os.path.join(source, name), os.path.join(target, name))
         except OSError as exc:

@@ -51,7 +51,7 @@ class Holder(NamedTuple):
             PROCESS: f"let pid {self.pid} ({self.command}) leave it, or end that process",
             LOCK: f"wait until pid {self.pid} ({self.command}) has ended",
             SEND: f"wait until pid {self.pid} ({self.command}) has sent {self.place}",
-            MOUNT: f"unmount {self.place}",
+            MOUNT: f"unmount {self.place}{f' where pid {self.pid} sees it' if self.pid else ''}",
             HOLD: f"once whoever set it agrees, `zfs release {self.tag} {self.place}`",
             CLONE: f"`zfs promote {self.place}` to keep that clone, or destroy it",
             SNAPSHOT: f"if nobody needs it, `zfs destroy {self.place}`",
@@ -73,9 +73,14 @@ class Cleanup(NamedTuple):
 
     def next_step(self) -> str:
         """Return the next safe thing to do."""
-        ways = [h.way_out() for h in self.holders if self.waits or h.kind != PROCESS]
+        ways = [h.way_out() for h in self.holders if self.waits or not self._minds_nothing(h)]
         text = ", then ".join([*dict.fromkeys(ways), RECOVER])
         return f"{text[:1].upper()}{text[1:]}."
+
+    @staticmethod
+    def _minds_nothing(holder: Holder) -> bool:
+        """Tell whether files may be removed below it: a process keeps what it has open."""
+        return holder.kind == PROCESS or (holder.kind == MOUNT and bool(holder.pid))
 
 
 class SnapshotUser(NamedTuple):

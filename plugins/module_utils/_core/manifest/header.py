@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from hashlib import sha256
 from json import JSONEncoder, loads
 from typing import Any, BinaryIO, Callable, NamedTuple
@@ -173,16 +172,18 @@ def _matches(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
 
 
 def _is_moment(value: Any) -> bool:
-    """Tell whether it is a moment of the calendar: the 30th of February has the right digits only."""
+    """Tell whether it is a moment of the calendar: the 30th of February has the right digits only.
+
+    Without ``datetime``: every connection would wait for its import.
+    """
     digits = _WHEN.fullmatch(value) if isinstance(value, str) else None
     if digits is None:
         return False
     year, month, day, hour, minute, second = map(int, digits.groups())
-    try:
-        datetime(year, month, day, hour, minute, second)
-    except ValueError:
-        return False
-    return True
+    is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    days = 28 + is_leap if month == 2 else 30 if month in (4, 6, 9, 11) else 31
+    is_date = year >= 1 and 1 <= month <= 12 and 1 <= day <= days
+    return is_date and hour < 24 and minute < 60 and second < 60
 
 
 def _integer(lowest: int) -> Callable[[Any], bool]:

@@ -16,6 +16,7 @@ import ctypes
 import errno
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from ..errors import ArgumentError
@@ -36,6 +37,7 @@ class Mount(NamedTuple):
     """``root`` is the mounted directory within its file system as it is named now; ``point`` where.
 
     ``device`` tells file systems apart; what ``propagates`` is unmounted together with its peers.
+    ``id`` is the mount's number, ``parent`` that of the mount that it is on.
     """
 
     device: str
@@ -43,6 +45,8 @@ class Mount(NamedTuple):
     point: str
     source: str
     propagates: bool
+    id: str
+    parent: str
 
 
 class Seen(NamedTuple):
@@ -61,30 +65,36 @@ def mounts(pid: str = "self") -> list[Mount]:
             end = fields.index("-")
             root, point, source = map(_unescape, (fields[3], fields[4], fields[end + 2]))
             peers = any(one.startswith(("shared:", "master:")) for one in fields[6:end])
-            found.append(Mount(fields[2], root, point, source, peers))
+            found.append(Mount(fields[2], root, point, source, peers, *fields[:2]))
     return found
 
 
 def everywhere() -> list[Seen]:
-    """Return the mounts of every namespace that this user may look into, those of this one first."""
-    found = []
-    for name, pid in _namespaces().items():
+    """Return the mounts of every namespace, those of this one first.
+
+    A user other than root may not see which namespace a process is in, but what is mounted there; the
+    number of its first mount is no other namespace's.
+    """
+    own = mounts()
+    found = [Seen(mount, None) for mount in own]
+    known = {os.readlink("/proc/self/ns/mnt"), *(mount.id for mount in own[:1])}
+    for pid in processes.pids():
         try:
-            found += [Seen(mount, pid) for mount in mounts(name)]
-        except OSError:  # it ended, or it is not ours to look at
+            found += [Seen(mount, pid) for mount in _mounts_unless(known, pid)]
+        except OSError:  # it ended
             continue
     return found
 
 
-def _namespaces() -> dict[str, int | None]:
-    """Return one process of each mount namespace, as its name below /proc and its number."""
-    seen: dict[str, int | None] = {os.readlink("/proc/self/ns/mnt"): None}
-    for pid in processes.pids():
-        try:
-            seen.setdefault(os.readlink(f"/proc/{pid}/ns/mnt"), pid)
-        except OSError:  # as above
-            continue
-    return {"self" if pid is None else str(pid): pid for pid in seen.values()}
+def _mounts_unless(known: set[str], pid: int) -> list[Mount]:
+    """Return the mounts of a process's namespace, none where it is known; note it as such."""
+    with open(f"/proc/{pid}/mountinfo", "rb") as stream:
+        names = [stream.readline().partition(b" ")[0].decode("ascii")]
+    with suppress(PermissionError):
+        names.append(os.readlink(f"/proc/{pid}/ns/mnt"))
+    is_known = not known.isdisjoint(names)
+    known.update(names)
+    return [] if is_known else mounts(str(pid))
 
 
 def showing(path: str, among: Sequence[Seen]) -> list[Seen]:

@@ -11,42 +11,52 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from ..backends import published
 from .examine import ADDED, MISSING, TYPE, UNREADABLE, Finding, describe
+
+_HISTORY = os.path.dirname(published.history_path("", 1))
+_AT_TOP = (published.manifest_path(""), _HISTORY)
 
 
 def examine_records(root: str, newest: int) -> list[Finding]:
     """Return what is below ``.dsg`` of the tree of snapshot ``newest`` and is none of its records.
 
-    A history that lacks a step is told of as well; without ``.dsg``, or without a manifest, nothing is:
-    that is for whoever reads the manifest.
+    Of its own history it says what is missing as well. A tree without ``.dsg``, or without a manifest,
+    is left to whoever reads that.
     """
-    history = os.path.dirname(published.history_path("", 1))
-    steps = {os.path.basename(published.history_path("", one)) for one in range(1, newest + 1)}
-    own = {os.path.basename(published.manifest_path("")), os.path.basename(history)}
-    found, present = _directory(root, published.METADATA, own)
-    if os.path.basename(history) in present:
-        more, present = _directory(root, history, steps)
+    found, present = _directory(root, published.METADATA, _AT_TOP)
+    if _HISTORY in present:
+        steps = {published.history_path("", number) for number in range(1, newest + 1)}
+        more, there = _directory(root, _HISTORY, steps)
         found += more
-        found += [Finding(f"{history}/{name}", MISSING, "") for name in steps - present]
+        if there or not more:  # else it could not be listed
+            found += [Finding(path, MISSING, "") for path in steps - there]
+    elif present:
+        found.append(Finding(_HISTORY, MISSING, ""))
     return sorted(found)
 
 
-def _directory(root: str, path: str, own: Iterable[str]) -> tuple[list[Finding], set[str]]:
-    """Return what does not belong in a directory of the records, and all that is in it."""
+def _directory(root: str, path: str, own: Collection[str]) -> tuple[list[Finding], set[str]]:
+    """Return what is wrong in a directory of records, and the paths in it: none if it cannot be listed."""
     try:
         if not stat.S_ISDIR(os.lstat(os.path.join(root, path)).st_mode):
-            return [Finding(path, TYPE, "it is not a directory")], set(own)
-        names = set(os.listdir(os.path.join(root, path)))
+            return [Finding(path, TYPE, "it is not a directory")], set()
+        present = {f"{path}/{name}" for name in os.listdir(os.path.join(root, path))}
     except FileNotFoundError:
         return [], set()
     except OSError as exc:
-        return [Finding(path, UNREADABLE, describe(exc))], set(own)
-    return [_added(root, f"{path}/{name}") for name in names - set(own)], names
+        return [Finding(path, UNREADABLE, describe(exc))], set()
+    found = [one for one in (_look(root, path, path in own) for path in present) if one is not None]
+    return found, present
 
 
-def _added(root: str, path: str) -> Finding:
-    is_directory = os.path.isdir(os.path.join(root, path))
-    return Finding(path, ADDED, "a directory" if is_directory else "")
+def _look(root: str, path: str, is_own: bool) -> Finding | None:
+    """Return what is wrong with one path; the history's directory is looked at by itself."""
+    kind = stat.S_IFMT(os.lstat(os.path.join(root, path)).st_mode)
+    if not is_own:
+        return Finding(path, ADDED, "a directory" if kind == stat.S_IFDIR else "")
+    if path == _HISTORY or kind == stat.S_IFREG:
+        return None
+    return Finding(path, TYPE, "it is not a file")

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +23,6 @@ from .records import examine_records
 
 MANIFEST, HISTORY, SNAPSHOT = "manifest", "history", "snapshot"
 
-_STEP = re.compile(r"s([1-9][0-9]{0,9})\.jsonl", re.ASCII)
 _MANIFEST = published.manifest_path("")
 
 
@@ -250,9 +248,9 @@ def _steps(root: str) -> Iterator[int]:
     except OSError:
         return
     for name in names:
-        number = _STEP.fullmatch(name)
+        number = published.step_number(name)
         if number:
-            yield int(number[1])
+            yield number
 
 
 def _text(exc: DsgError | OSError) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Collection, Iterator
 
 from ..posix import mounted, processes
@@ -34,10 +35,15 @@ def detached() -> list[processes.User]:
 
 
 def inside(devices: Collection[int]) -> Iterator[tuple[int, processes.User]]:
-    """Yield the processes with their directory or an open file on one of some devices, and that."""
+    """Yield the processes with their directory or an open file on one of some devices, and that.
+
+    Of many on one device only the first are told.
+    """
+    told: Counter[int] = Counter()
     for pid in processes.pids():
         for device, path in dict(_used(pid)).items():
-            if device in devices:
+            if device in devices and told[device] < processes.MOST:
+                told[device] += 1
                 yield device, processes.describe(pid, path)
 
 

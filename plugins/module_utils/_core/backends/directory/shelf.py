@@ -60,7 +60,7 @@ def _header(path: str, name: str) -> Header | None:
 
 
 def _said(holder: Holder, path: str) -> str:
-    is_in_it = f"{holder.place}/".startswith(f"{os.path.realpath(path)}/")
+    is_in_it = not holder.pid and f"{holder.place}/".startswith(f"{os.path.realpath(path)}/")
     return f"{holder.place} is mounted in it" if is_in_it else f"it is {holder}"
 
 

@@ -53,14 +53,35 @@ def _inside(path: str, but: list[Holder]) -> list[Holder]:
 
 
 def mounts_of(path: str, among: Sequence[mounted.Seen]) -> list[Holder]:
-    """Return those of all mounts that show something of a tree elsewhere, or lie in it."""
+    """Return those of all mounts that show something of a tree elsewhere, or lie in it.
+
+    Of one place, what this namespace has there is told.
+    """
     real = os.path.realpath(path)
-    found = mounted.showing(real, among)
-    found += [
-        seen for seen in among if seen.pid is None and f"{seen.mount.point}/".startswith(f"{real}/")
+    found = [seen for seen in mounted.showing(real, among) if not _came_along(seen, real, among)]
+    found += [seen for seen in among if seen.pid is None and _is_in(seen, real)]
+    by_point: dict[str, mounted.Seen] = {}
+    for seen in found:
+        by_point.setdefault(seen.mount.point, seen)
+    return [mount_holder(seen) for seen in by_point.values()]
+
+
+def _is_in(seen: mounted.Seen, real: str) -> bool:
+    return f"{seen.mount.point}/".startswith(f"{real}/")
+
+
+def _came_along(seen: mounted.Seen, real: str, among: Sequence[mounted.Seen]) -> bool:
+    """Tell whether a mount of another namespace was made upon the tree itself when that was published.
+
+    Service managers mount directories upon themselves to restrict a service. Such a mount went with the
+    tree when that became a snapshot: the service sees what is published now, and does not see this one.
+    """
+    if seen.pid is None or not _is_in(seen, real):
+        return False
+    below = [
+        one.mount for one in among if one.pid == seen.pid and one.mount.id == seen.mount.parent
     ]
-    by_point = {seen.mount.point: seen for seen in reversed(found)}  # of one place, our own is told
-    return [mount_holder(seen) for seen in reversed(list(by_point.values()))]
+    return any(mount.device == seen.mount.device for mount in below)
 
 
 def snapshot_users(layout: Layout, kept: list[int]) -> list[SnapshotUser]:

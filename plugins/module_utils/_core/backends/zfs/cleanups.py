@@ -144,7 +144,7 @@ def _is_of(send: Holder, dataset: str) -> bool:
 
 
 def snapshot_users(runner: Runner, layout: Layout) -> list[SnapshotUser]:
-    """Return what keeps snapshots of the published dataset: holds, clones, mounts and sends."""
+    """Return what keeps snapshots of the published dataset: holds, clones, mounts, readers and sends."""
     listed = datasets.read(runner, _KEEPS, [layout.live], kinds="snapshot", depth=1)
     found = []
     for snapshot, seen in listed.items():
