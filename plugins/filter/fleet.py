@@ -20,6 +20,7 @@ from ansible_collections.dsg.storage.plugins.module_utils._core.errors import (
     BehindError,
     DsgError,
 )
+from ansible_collections.dsg.storage.plugins.module_utils._core.plan.policy import PULL
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.fleet.decision import decision
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.request import WITHDRAW
 
@@ -36,18 +37,23 @@ def fleet_members(
     lost: Sequence[str] = (),
     application: str = "",
     given: Sequence[Mapping[str, Any]] | None = None,
+    told: bool = False,
 ) -> dict[str, Any]:
     """Return what the hosts of a batch publish together, which go first, and which were lost before.
 
     Canaries that take no part in this batch are left out of account; one that nobody knows is refused.
-    ``given`` are the definitions of the first of the batch, where they may come from the play.
+    ``given`` are the definitions of the first of the batch, where they may come from the play; by then
+    others may have other ones, which they have to tell (``sync_given``, with ``told``).
     """
     known = {*inventory, *batch, *lost}
     wanted = _canaries(canaries, known)
     own = hostvars
-    if given is not None and batch and given != hostvars[batch[0]].get("dsg_repositories"):
-        # What a play gives to a role is the same for all its hosts, and none of their variables.
+    is_given = given is not None and batch and given != hostvars[batch[0]].get("dsg_repositories")
+    if is_given:
+        # What a play gives to a role is none of the hosts' variables; of one that is lost nobody knows.
         own = {host: {"dsg_repositories": given} for host in (*batch, *lost)}
+    if told:
+        own.update({host: {"dsg_repositories": hostvars[host]["sync_given"]} for host in batch})
     living = {host: _sources(own[host]["dsg_repositories"]) for host in batch}
     counted = _counted(map(hostvars.__getitem__, known), application) if lost else set()
     new = [host for host in lost if host not in counted]
@@ -60,11 +66,24 @@ def fleet_members(
         "shared": shared,
         "members": members,
         "lost": missing,
+        # Of each working copy one host ends the transaction's record, be there something to do or not.
+        "first": _firsts({host: own[host]["dsg_repositories"] for host in batch}),
+        "given": bool(is_given),
         # Where every host goes its own way nobody waits for another one.
         "canaries": [host for host in members + missing if host in wanted],
         "counted": [*batch, *new],
         "application": application,
     }
+
+
+def _firsts(definitions: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, str]:
+    """Return working copy → the first host that publishes from it."""
+    found: dict[str, str] = {}
+    for host, several in definitions.items():
+        for one in several:
+            if one.get("direction") != PULL:
+                found.setdefault(str(one["src"]), host)
+    return found
 
 
 def _canaries(given: str | Sequence[str], known: Collection[str]) -> list[str]:

@@ -7,16 +7,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from _core.backends.directory.transaction import DirectoryTransaction
 from _core.client.fleet import COMMIT, ROLLBACK, FleetRecord, fleets
 from _core.client.working_copy import WorkingCopy
 from _core.errors import DsgError
 from _core.manifest.scan import scan_tree
+from _core.posix import durable
 from _core.posix.process import identify
 from _core.sync.fleet import prepare as preparation
 from _core.sync.fleet.decision import decide, withdraw
@@ -26,7 +29,7 @@ from _core.sync.status import inspect
 
 from tests.integration.children import in_child
 from tests.integration.fleets import FLEET, Fleet
-from tests.integration.support import put, read
+from tests.integration.support import provision, put, read
 
 OLD = {"f": "old", "d/g": "g", "gone": "x"}
 NEW = {"f": "new", "d/g": "g", "more": "y"}
@@ -493,6 +496,69 @@ def test_abandoned_by_hand(old):
     old.full("h1")
     assert old.published() == [NEW] * 3
     old.check_tidy()
+
+
+def test_a_repository_that_is_lost_behind_the_decision_is_given_up(old):
+    first, *_others = old.prepare_all()
+    site = old.sites["h1"]
+    assert old.decide(COMMIT) == COMMIT
+    shutil.rmtree(site.backend["base"])
+    provision(site.backend["base"])
+    where = (old.src, site.name, site.backend, 10.0)
+    error = refused("DSG-REPOSITORY", lambda: recover(*where))
+    assert f"dsg_abandon={first.txn_id}" in error.next_step
+    announced = preview(*where[:3], abandon=first.txn_id)
+    assert [line for line in announced if "to be given up" in line], announced
+    (said,) = recover(*where, abandon=first.txn_id)
+    assert "gave up" in said
+    assert recover(*where, abandon=first.txn_id) == []
+    for host in ("h2", "h3"):
+        old.finish(host)
+    assert old.published() == [None, NEW, NEW]
+
+
+def test_what_is_written_to_one_host_while_all_prepare_stops_all(old, monkeypatch):
+    """Behind the decision it would be too late: the others have published by then."""
+    live = old.sites["h2"].live
+    hold = DirectoryTransaction.hold
+
+    def slow(transaction, note):
+        if transaction.layout.live == live:
+            put(live, "intruder", "x")
+        hold(transaction, note)
+
+    monkeypatch.setattr(DirectoryTransaction, "hold", slow)
+    old.prepare("h1")
+    refused("DSG-DRIFT", lambda: old.prepare("h2"))
+    assert old.published()[0] == OLD
+
+
+def test_a_decision_is_durable_for_whoever_acts_upon_it(old, monkeypatch):
+    """Who reads one that another has just made cannot know that it is on disk already."""
+    old.prepare_all()
+    record = FleetRecord(WorkingCopy(old.src), FLEET)
+    record.decide(COMMIT)
+    synced: list[str] = []
+    sync = durable.sync_directory
+    monkeypatch.setattr(durable, "sync_directory", lambda path: (synced.append(path), sync(path)))
+    assert old.decide(COMMIT) == COMMIT
+    assert record.root in synced
+
+
+def test_what_was_committed_is_never_told_as_rolled_back(old):
+    """The decision was lost with the control node's power, behind one commit."""
+    old.prepare_all()
+    record = FleetRecord(WorkingCopy(old.src), FLEET)
+    part = next(one for one in record.participants() if one.host == "h1")
+    repository = old.sites["h1"].repository
+    with repository.lock(10.0):
+        repository.resume(part.txn_id).commit()
+    record.decide(ROLLBACK)
+    site = old.sites["h1"]
+    said = recover(old.src, site.name, site.backend, 10.0)
+    assert any("was committed as s2 before" in line for line in said), said
+    assert old.known()[0] == 2
+    assert old.published()[0] == NEW
 
 
 def test_a_commit_that_is_refused_stays_to_be_done(old):

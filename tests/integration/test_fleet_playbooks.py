@@ -363,6 +363,65 @@ def test_what_a_lost_working_copy_left_held_is_abandoned(published: FleetGround)
     assert [again.changed(host) for host in HOSTS] == [0, 0, 0]
 
 
+def test_one_host_that_stays_prepared_stops_no_later_transaction(published: FleetGround) -> None:
+    """A batch, or a play, that comes later in the same run is a transaction of its own."""
+    ground = published
+    ground.write({"a.txt": "longer\n"})
+    (play,) = _by_hand(True, "")
+    prepare, commit = play["tasks"][:2]
+    commit["when"] = "inventory_hostname != 'h2'"
+    write = {"content": "later\n", "dest": f"{ground.ann}/a.txt", "mode": "0644"}
+    first = {**play, "tasks": [prepare, commit, {"ansible.builtin.copy": write, "run_once": True}]}
+    later = {**play, "hosts": "h1,h3", "tasks": [{"import_role": {"name": "dsg.storage.sync"}}]}
+    path = ground.root / "later.yml"
+    path.write_text(json.dumps([first, later]))
+    done = Play(ground.installed.playbook(path, "-i", ground.inventory)).succeeded()
+    assert ground.published() == [True, False, True], done.said
+    ground.run("recover").succeeded()
+    ground.run("sync").succeeded()
+    assert ground.published() == [True] * 3
+    assert ground.leftovers() == []
+
+
+def test_who_goes_together_is_what_all_hosts_say_not_the_first_of_them(
+    published: FleetGround,
+) -> None:
+    """A role's variable may differ between hosts: those with one working copy are all or nothing."""
+    ground = published
+    inventory = json.loads(ground.inventory.read_text())
+    own = [{**ground.definition, "src": str(ground.ben)}]
+    inventory["storage"]["hosts"]["h1"] = {"mine": own}
+    inventory["storage"]["vars"]["mine"] = [ground.definition]
+    ground.inventory.write_text(json.dumps(inventory))
+    role = {"import_role": {"name": "dsg.storage.sync"}, "vars": {"sync_definitions": "{{ mine }}"}}
+    path = ground.root / "own.yml"
+    path.write_text(json.dumps([{"hosts": "storage", "gather_facts": False, "tasks": [role]}]))
+    old = content(ground.live_of("h2"))
+    ground.write({"a.txt": "longer\n"})
+    (ground.live_of("h3") / "intruder").write_text("x")
+    play = Play(ground.installed.playbook(path, "-i", ground.inventory))
+    assert play.failed("DSG-DRIFT")
+    assert content(ground.live_of("h2")) == old, "nobody publishes without h3"
+    os.unlink(ground.live_of("h3") / "intruder")
+    Play(ground.installed.playbook(path, "-i", ground.inventory)).succeeded()
+    assert ground.published() == [False, True, True]
+
+
+def test_a_host_with_a_working_copy_of_its_own_leaves_no_record_of_the_others(
+    published: FleetGround,
+) -> None:
+    ground = published
+    inventory = json.loads(ground.inventory.read_text())
+    own = {**ground.definition, "src": f"{ground.root}/own"}
+    inventory["storage"]["hosts"]["h1"] = {"dsg_repositories": [own]}
+    ground.inventory.write_text(json.dumps(inventory))
+    ground.run("clone", "--limit", "h1").succeeded()
+    done = ground.run("sync").succeeded()
+    assert [done.changed(host) for host in HOSTS] == [0, 0, 0]
+    assert ground.leftovers() == []
+    assert not (ground.ann / ".dsg" / "fleet").exists()
+
+
 def _by_hand(decided: bool, gate: str) -> list[dict[str, Any]]:
     """Return a playbook that stops when all are prepared, or when one of them has committed."""
     options = {

@@ -10,7 +10,7 @@ import os
 
 _WORKERS = 3
 _PROCESSORS = 2
-"""Of a host. One that has to wait for another's turn makes its own second processor spin."""
+"""Of a host, where there are as many for all workers."""
 
 
 def group(name: str) -> str:

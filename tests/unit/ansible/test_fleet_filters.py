@@ -51,6 +51,13 @@ def test_sources_that_more_than_one_host_has() -> None:
     assert members({"1": ""})["shared"] == []
 
 
+def test_of_each_working_copy_one_host_ends_the_record() -> None:
+    assert members({"1": "b", "2": "ab", "3": "a"})["first"] == {"/b": "1", "/a": "2"}
+    hostvars = variables_of({"1": "a", "2": "a"})
+    hostvars["1"]["dsg_repositories"][0]["direction"] = "pull"
+    assert fleet_members(hostvars, ["1", "2"])["first"] == {"/a": "2"}, "who pulls has no part"
+
+
 def test_canaries_are_those_that_take_part() -> None:
     fleet = {"1": "a", "2": "a", "3": "a", "4": "b"}
     assert members(fleet)["canaries"] == []

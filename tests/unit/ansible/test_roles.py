@@ -21,8 +21,8 @@ OF_THE_HOST = {
     "progress",
     "storage_host",
 }  # one for all definitions, or the inventory's own
-OF_THE_FLEET = {"fleet", "fleet_host", "fleet_coordinator"}  # filled in by the action
-OF_THE_STEP = {"phase", "txn_id", "abandon"}
+OF_THE_FLEET = {"fleet_host", "fleet_coordinator"}  # filled in by the action
+OF_THE_STEP = {"phase", "fleet", "txn_id", "abandon"}
 OF_THE_SHELL = {
     *("paths_limit", "operation", "repository"),
     *OF_THE_HOST,

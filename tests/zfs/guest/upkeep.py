@@ -32,6 +32,7 @@ def a_first_publication_that_died_before_it_was_mounted_is_collected() -> None:
     assert lab.published() == lab.local()
     assert _collect(lab).done == []
     lab.clean()
+    lab.destroy()
 
 
 def what_was_never_published_is_nothing_to_collect() -> None:

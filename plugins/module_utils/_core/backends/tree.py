@@ -209,22 +209,36 @@ def _has_one_name(work: Beneath, item: Upload) -> bool:
     return found is not None and regular and found.st_nlink == 1
 
 
-def copy_old(live: Beneath, stage: Beneath, uploads: Sequence[Upload]) -> None:
-    """Give the stage files of its own to patch; the file system may share their blocks."""
-    for item in uploads:
-        if not item.patch:
-            continue
-        source_fd, source_name = live.at(item.entry.path)
-        target_fd, target_name = stage.at(item.entry.path, make_parents=True)
-        reading = os.open(source_name, _READ, dir_fd=source_fd)
+def copy_old(live: Beneath, stage: Beneath, uploads: Sequence[Upload]) -> list[Upload]:
+    """Give the stage files of its own to patch; the file system may share their blocks.
+
+    Returns the uploads; one whose old version cannot be read any more is none to patch, and comes whole.
+    """
+    return [
+        item._replace(patch=item.patch and _copy_to_patch(live, stage, item.entry.path))
+        for item in uploads
+    ]
+
+
+def _copy_to_patch(live: Beneath, stage: Beneath, path: str) -> bool:
+    """Copy one file; False, with nothing left of it, where the disk does not give it back."""
+    source_fd, source_name = live.at(path)
+    target_fd, target_name = stage.at(path, make_parents=True)
+    reading = os.open(source_name, _READ, dir_fd=source_fd)
+    try:
+        writing = os.open(target_name, _CREATE, 0o600, dir_fd=target_fd)
         try:
-            writing = os.open(target_name, _CREATE, 0o600, dir_fd=target_fd)
-            try:
-                copy_plain(reading, writing)
-            finally:
-                os.close(writing)
+            copy_plain(reading, writing)
         finally:
-            os.close(reading)
+            os.close(writing)
+    except OSError as exc:
+        if exc.errno != errno.EIO:
+            raise
+        os.unlink(target_name, dir_fd=target_fd)
+        return False
+    finally:
+        os.close(reading)
+    return True
 
 
 def give_to_owner(work: Beneath, paths: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ file system where it has large ones (the record size of ZFS), so that no write t
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 
@@ -74,11 +75,21 @@ def update(source_fd: int, target_fd: int) -> tuple[int, str]:
         if length == 0:
             break
         digest.update(new[:length])
-        if read_block(target_fd, old[:length], size) < length or new[:length] != old[:length]:
+        if not _is_same(target_fd, new[:length], old[:length], size):
             write_block(target_fd, new[:length], size)
         size += length
     os.ftruncate(target_fd, size)
     return size, digest.hexdigest()
+
+
+def _is_same(fd: int, new: memoryview, old: memoryview, offset: int) -> bool:
+    """Tell whether ``new`` is there already; what the disk does not give back is to be written anew."""
+    try:
+        return read_block(fd, old, offset) == len(new) and new == old
+    except OSError as exc:
+        if exc.errno != errno.EIO:
+            raise
+        return False
 
 
 def hash_file(fd: int) -> tuple[int, str]:

@@ -7,20 +7,22 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from ..backends.base import Repository
 from ..client.journal import HERE, Journal
 from ..client.transaction import ClientTransaction, clean_staging, pending
 from ..client.working_copy import WorkingCopy, repository_key
-from ..errors import ArgumentError, Unfinished, from_oserror, telling
+from ..errors import ArgumentError, LockedError, Unfinished, from_oserror, telling
 from ..transport.connect import repository_at
 from ..transport.destination import Destination, from_plain
+from .fleet.pending import Pending, settle
 from .fleet.pending import pending as pending_parts
-from .fleet.pending import settle
 
+_POLL_SECONDS = 0.05
 _REPEATABLE = "Nothing is lost: the next recovery goes on where this one stopped."
 
 
@@ -48,13 +50,50 @@ def recover(
     with _opened(src, repository, backend, destination) as (held, working_copy):
         done = []
         if working_copy is not None and working_copy.has_metadata():
-            with working_copy.lock(lock_timeout):
+            done += recover_alone(working_copy, key_of(held), held, lock_timeout)
+            # Files that nobody needs go as well, where nobody is about to use them.
+            with suppress(LockedError), working_copy.lock(0):
                 done += recover_working_copy(working_copy, key_of(held), held)
             with working_copy.lock(lock_timeout, shared=True):
+                done += _give_up(working_copy, held, abandon) if abandon else []
                 done += settle(working_copy, held, lock_timeout, explicit=True)
         with held.lock(lock_timeout):
             done += recover_repository(held)
             return done + (_abandon(held, abandon) if abandon else [])
+
+
+def recover_alone(
+    working_copy: WorkingCopy, key: str, repository: Repository, lock_timeout: float
+) -> list[str]:
+    """Recover a working copy with nobody else in it, be there anything to recover.
+
+    Whoever comes second finds it done, and does not wait for the end of what the first one does next.
+    """
+    deadline = time.monotonic() + lock_timeout
+    while unfinished(working_copy, key, repository).description:
+        try:
+            with working_copy.lock(0):
+                return recover_working_copy(working_copy, key, repository)
+        except LockedError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
+    return []
+
+
+def _given_up(working_copy: WorkingCopy, repository: Repository, txn_id: str) -> list[Pending]:
+    """Return what nobody can decide any more: its part in a fleet, whose repository is lost."""
+    parts = pending_parts(working_copy, repository, explicit=True)
+    found = [one for one in parts if one.part.txn_id == txn_id and one.part.base]
+    return found if found and repository.head() is None else []
+
+
+def _give_up(working_copy: WorkingCopy, repository: Repository, txn_id: str) -> list[str]:
+    done = []
+    for one in _given_up(working_copy, repository, txn_id):
+        one.record.remove(one.part)
+        done.append(f"gave up transaction {txn_id}, whose repository is not there any more")
+    return done
 
 
 def _abandon(repository: Repository, txn_id: str) -> list[str]:
@@ -77,7 +116,9 @@ def preview(
         with _opened(src, repository, backend, destination) as (held, working_copy):
             found = leftovers(working_copy, key_of(held), held)
             waiting = held.held() if abandon else []
-            return found + [f"{one}: to be abandoned" for one in waiting if one.txn_id == abandon]
+            found += [f"{one}: to be abandoned" for one in waiting if one.txn_id == abandon]
+            lost = _given_up(working_copy, held, abandon) if abandon and working_copy else []
+            return found + [f"{one}, and is to be given up: its repository is lost" for one in lost]
     except OSError as exc:
         raise from_oserror(exc, "looking for unfinished transactions") from exc
 

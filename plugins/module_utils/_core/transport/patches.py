@@ -11,6 +11,7 @@ one of length 0.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import threading
@@ -42,23 +43,31 @@ class Old:
 
 
 def send_old(pipe: Pipe, target: str, asked: Sequence[Upload], granted: set[str]) -> None:
-    """Tell what is there of the files that were asked for; ``granted`` are paths to be patched."""
+    """Tell what is there of the files that were asked for; ``granted`` are paths to be patched.
+
+    One that cannot be read any more is taken out of ``granted``, and comes whole.
+    """
     with Beneath(target) as tree:
         for item in asked:
-            for chunk in _described(tree, item.entry.path, item.entry.path in granted):
-                _send(pipe, chunk)
+            path = item.entry.path
+            described = _described(tree, path) if path in granted else b""
+            if not described:
+                granted.discard(path)
+            _send(pipe, described or _HEAD.pack(0, 0))
 
 
-def _described(tree: Beneath, path: str, granted: bool) -> Iterator[bytes]:
-    if not granted:
-        yield _HEAD.pack(0, 0)
-        return
+def _described(tree: Beneath, path: str) -> bytes:
+    """Return block, size and digests of a file; nothing, with the file gone, where it is damaged."""
     parent, name = tree.at(path)
     fd = os.open(name, _READ, dir_fd=parent)
     try:
         size, block = os.fstat(fd).st_size, blocks.block_size(fd)
-        yield _HEAD.pack(block, size)
-        yield blocks.digests(fd, size, block)
+        return _HEAD.pack(block, size) + blocks.digests(fd, size, block)
+    except OSError as exc:
+        if exc.errno != errno.EIO:
+            raise
+        os.unlink(name, dir_fd=parent)
+        return b""
     finally:
         os.close(fd)
 

@@ -16,6 +16,7 @@ from ...manifest.entry import Entry
 from ...posix.beneath import Beneath
 from ...posix.durable import sync_directory, sync_file_system
 from ...posix.owner import leave_to_owner
+from ...posix.present import is_present
 from ...posix.remove import remove_tree_at
 from ...posix.syscalls import is_unsupported, rename_exchange, rename_noreplace
 from .. import published, tree
@@ -64,8 +65,7 @@ class DirectoryTransaction:
         if self.base is None or local:
             return [item._replace(patch=False) for item in uploads]
         with Beneath(self.layout.live) as live, Beneath(self.stage_root) as stage:
-            tree.copy_old(live, stage, uploads)
-        return uploads
+            return tree.copy_old(live, stage, uploads)
 
     def _link_base(self, base: Manifest, replaced: set[str]) -> None:
         kept = [entry for entry in base.entries if entry.path not in replaced]
@@ -87,7 +87,14 @@ class DirectoryTransaction:
         self.manifest = manifest
 
     def hold(self, note: str) -> None:
-        """Keep the work area until somebody decides; it was made durable before."""
+        """Keep the work area until somebody decides; it was made durable before.
+
+        What would stop the commit is to stop it now: behind the decision others have published.
+        """
+        if self.base is not None:
+            require_unchanged(self.layout, self.base)
+        elif is_present(self.layout.live):
+            raise _came_into_being(self.layout.live)
         base = None if self.base is None else self.base.header
         self.is_held = True
         held = new_held(self.txn_id, note, 0 if base is None else base.snapshot)
@@ -107,11 +114,7 @@ class DirectoryTransaction:
             rename_noreplace(self.stage_root, _AT_CWD, self.layout.live, _AT_CWD)
         except OSError as exc:
             if exc.errno == errno.EEXIST:
-                raise RepositoryError(
-                    "it came into being meanwhile",
-                    object=self.layout.live,
-                    next_step="Look at what was put there, then run again.",
-                ) from exc
+                raise _came_into_being(self.layout.live) from exc
             self._explain(exc)
             raise
 
@@ -159,6 +162,14 @@ def require_unchanged(layout: Layout, base: Manifest) -> None:
         )
     with Beneath(layout.live) as live:
         _refuse_drift(tree.drift(live, base.entries), layout.live)
+
+
+def _came_into_being(live: str) -> RepositoryError:
+    return RepositoryError(
+        "it came into being meanwhile",
+        object=live,
+        next_step="Look at what was put there, then run again.",
+    )
 
 
 def make_durable(layout: Layout) -> None:

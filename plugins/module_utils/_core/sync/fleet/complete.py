@@ -65,6 +65,10 @@ def _back(repository: Repository, record: FleetRecord, part: Participant) -> lis
     prepared = repository.resume(part.txn_id)
     if prepared is not None:
         prepared.rollback()
+    elif part.state == PREPARED and repository.committed(part.txn_id, part.base):
+        record.install(part)
+        record.remove(part)
+        return [f"transaction {part.txn_id} was committed as s{part.snapshot} before, and stays so"]
     record.remove(part)
     why = _REASONS.get(part.state, "the fleet did not commit")
     return [f"rolled back transaction {part.txn_id}: {why}"]

@@ -53,8 +53,8 @@ def decide(src: str, fleet: str, wanted: str, expected: Collection[str] = ()) ->
         if record.head() is None:
             return ROLLBACK
         ready = {one.txn_id for one in record.participants() if one.state == PREPARED}
-        standing = record.decision()
-        return standing or record.decide(wanted if set(expected) <= ready else ROLLBACK)
+        # Also where it stands already: who made it may not have had it on disk yet.
+        return record.decide(wanted if set(expected) <= ready else ROLLBACK)
     except FileNotFoundError:
         return ROLLBACK  # ended by somebody else just now, which only a decision allows
     except OSError as exc:

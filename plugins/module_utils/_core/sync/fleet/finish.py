@@ -16,11 +16,11 @@ from ...client.fleet import (
     Participant,
 )
 from ...client.working_copy import WorkingCopy, repository_key
-from ...errors import ArgumentError, RepositoryError, from_oserror
+from ...errors import UNCHANGED, ArgumentError, DsgError, RepositoryError, telling
 from ..request import SYNC, WITHDRAW, SyncRequest, SyncResult
 from ..site import repository_of
 from ..timing import Stopwatch
-from .complete import complete
+from .complete import STAYS_PREPARED, complete
 from .decision import decide, decided_otherwise, withdraw
 from .pending import end_all
 
@@ -34,13 +34,20 @@ def finish(request: SyncRequest) -> SyncResult:
     asked to commit, a host may withdraw: its part is rolled back, and the others decide without it.
     """
     request.validate()
-    try:
+    unchanged = STAYS_PREPARED if request.txn_id else UNCHANGED
+    with telling(
+        "finishing the fleet transaction", unchanged, _then_recover if request.txn_id else None
+    ):
         if request.phase == WITHDRAW and not request.check:
             withdraw(request.src, request.fleet, request.txn_id)
         with repository_of(request) as repository:
             return _Finish(request, repository).run()
-    except OSError as exc:
-        raise from_oserror(exc, "finishing the fleet transaction") from exc
+
+
+def _then_recover(error: DsgError) -> None:
+    """Say what carries the decision out where a host could not be asked, or not to the end."""
+    if error.unchanged == UNCHANGED and "dsg.storage.recover" not in error.next_step:
+        error.next_step = f"{error.next_step} Then run `dsg.storage.recover`."
 
 
 class _Finish:

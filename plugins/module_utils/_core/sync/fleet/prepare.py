@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 from ...backends.base import Repository
 from ...backends.holding import MAX_NOTE
@@ -17,7 +16,6 @@ from ...errors import (
     BehindError,
     DsgError,
     HeldError,
-    LockedError,
     PathError,
     RepositoryError,
     SourceChanged,
@@ -33,15 +31,13 @@ from ...plan.plan import Plan
 from ...plan.policy import ANY, PULL
 from ...posix.process import identify
 from .. import engine
-from ..recovery import recover_repository, recover_working_copy, unfinished
+from ..recovery import recover_alone, recover_repository
 from ..request import CLONE, FULL, SyncRequest, SyncResult
 from ..site import repository_of
 from ..txn import SyncTransaction
 from ..view import View
 from .complete import complete
 from .pending import settle
-
-_POLL_SECONDS = 0.05
 
 
 def prepare(request: SyncRequest) -> SyncResult:
@@ -77,7 +73,9 @@ class _Preparation(engine.Run):
         if not self.working_copy.has_metadata():
             self._choose(self._head())
             self.working_copy.create()
-        self._recover_working_copy()
+        self.result.recovered += recover_alone(
+            self.working_copy, self.key, self.repository, self.request.lock_timeout
+        )
         with self.working_copy.lock(self.request.lock_timeout, shared=True):
             self.result.recovered += settle(
                 self.working_copy,
@@ -100,20 +98,6 @@ class _Preparation(engine.Run):
                 object=self.request.src,
                 next_step="Run again, with a new fleet id.",
             )
-
-    def _recover_working_copy(self) -> None:
-        """Recover alone; whoever comes second finds it done, and does not wait for the first one's end."""
-        deadline = time.monotonic() + self.request.lock_timeout
-        while unfinished(self.working_copy, self.key, self.repository).description:
-            try:
-                with self.working_copy.lock(0):
-                    self.result.recovered += recover_working_copy(
-                        self.working_copy, self.key, self.repository
-                    )
-            except LockedError:
-                if time.monotonic() >= deadline:
-                    raise
-                time.sleep(_POLL_SECONDS)
 
     def _choose(self, head: Header | None) -> str:
         operation = super()._choose(head)
