@@ -120,7 +120,7 @@ options:
     description:
       - With O(operation=recover), the id of a transaction that a host has prepared and that waits for
         a decision, to be rolled back there. Only meant for one whose working copy is gone for good,
-        as the other hosts of its fleet may have committed; or whose repository is: it is given up then.
+        as the other hosts of its fleet may have committed, or for one whose repository is, which gives its part up.
     type: str
     default: ""
   max_delete:
