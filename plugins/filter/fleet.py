@@ -36,28 +36,26 @@ def fleet_members(
     inventory: Sequence[str] = (),
     lost: Sequence[str] = (),
     application: str = "",
-    given: Sequence[Mapping[str, Any]] | None = None,
-    told: bool = False,
+    direction: str = "",
 ) -> dict[str, Any]:
     """Return what the hosts of a batch publish together, which go first, and which were lost before.
 
     Canaries that take no part in this batch are left out of account; one that nobody knows is refused.
-    ``given`` are the definitions of the first of the batch, where they may come from the play; by then
-    others may have other ones, which they have to tell (``sync_given``, with ``told``).
+    ``direction`` is what holds for all definitions ('': what each says). Definitions are those that a
+    host has told (``sync_given``), for this ``application`` of the role, or its ``dsg_repositories``.
     """
     known = {*inventory, *batch, *lost}
     wanted = _canaries(canaries, known)
-    own = hostvars
-    is_given = given is not None and batch and given != hostvars[batch[0]].get("dsg_repositories")
-    if is_given:
-        # What a play gives to a role is none of the hosts' variables; of one that is lost nobody knows.
-        own = {host: {"dsg_repositories": given} for host in (*batch, *lost)}
-    if told:
-        own.update({host: {"dsg_repositories": hostvars[host]["sync_given"]} for host in batch})
-    living = {host: _sources(own[host]["dsg_repositories"]) for host in batch}
+    own = {host: _definitions(hostvars[host], application) for host in batch}
+    living = {host: _sources(definitions) for host, definitions in own.items()}
+    # What a play gives to a role nobody knows of a host that is lost.
+    is_given = any(_told(hostvars[host], application) is not None for host in batch)
     counted = _counted(map(hostvars.__getitem__, known), application) if lost else set()
     new = [host for host in lost if host not in counted]
-    gone = {host: _sources_of_lost(own[host], set().union(*living.values())) for host in new}
+    anything = set().union(*living.values())
+    gone = {
+        host: anything if is_given else _sources_of_lost(hostvars[host], anything) for host in new
+    }
     shared = shared_sources(living.values(), gone.values())
     members, missing = (
         [host for host in hosts if hosts[host] & set(shared)] for hosts in (living, gone)
@@ -67,8 +65,7 @@ def fleet_members(
         "members": members,
         "lost": missing,
         # Of each working copy one host ends the transaction's record, be there something to do or not.
-        "first": _firsts({host: own[host]["dsg_repositories"] for host in batch}),
-        "given": bool(is_given),
+        "first": _firsts(own, direction),
         # Where every host goes its own way nobody waits for another one.
         "canaries": [host for host in members + missing if host in wanted],
         "counted": [*batch, *new],
@@ -76,12 +73,25 @@ def fleet_members(
     }
 
 
-def _firsts(definitions: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, str]:
+def _told(variables: Mapping[str, Any], application: str) -> Any:
+    """Return the definitions that a play has given to a host, None where it goes by its variables."""
+    told = variables.get("sync_given") or {}
+    return told["definitions"] if told.get("application") == application else None
+
+
+def _definitions(variables: Mapping[str, Any], application: str) -> Any:
+    told = _told(variables, application)
+    return variables["dsg_repositories"] if told is None else told
+
+
+def _firsts(
+    definitions: Mapping[str, Sequence[Mapping[str, Any]]], direction: str
+) -> dict[str, str]:
     """Return working copy → the first host that publishes from it."""
     found: dict[str, str] = {}
     for host, several in definitions.items():
         for one in several:
-            if one.get("direction") != PULL:
+            if (direction or one.get("direction")) != PULL:
                 found.setdefault(str(one["src"]), host)
     return found
 

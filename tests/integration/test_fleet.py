@@ -517,6 +517,31 @@ def test_a_repository_that_is_lost_behind_the_decision_is_given_up(old):
     assert old.published() == [None, NEW, NEW]
 
 
+def test_a_published_tree_that_is_lost_behind_the_decision_is_given_up(old):
+    """The work container is still there, with what was prepared."""
+    first, *_others = old.prepare_all()
+    site = old.sites["h1"]
+    assert old.decide(COMMIT) == COMMIT
+    shutil.rmtree(site.live)
+    where = (old.src, site.name, site.backend)
+    assert [line for line in preview(*where, abandon=first.txn_id) if "given up" in line]
+    said = recover(*where, 10.0, abandon=first.txn_id)
+    assert [line.split()[0] for line in said] == ["abandoned", "gave"], said
+    assert recover(*where, 10.0, abandon=first.txn_id) == []
+    assert site.repository.held() == []
+    assert site.staged() == []
+
+
+def test_a_repository_that_is_lost_before_a_rollback_needs_nobody(old):
+    old.prepare_all()
+    site = old.sites["h1"]
+    assert old.decide(ROLLBACK) == ROLLBACK
+    shutil.rmtree(site.backend["base"])
+    provision(site.backend["base"])
+    (said,) = recover(old.src, site.name, site.backend, 10.0)
+    assert "rolled back" in said, said
+
+
 def test_what_is_written_to_one_host_while_all_prepare_stops_all(old, monkeypatch):
     """Behind the decision it would be too late: the others have published by then."""
     live = old.sites["h2"].live

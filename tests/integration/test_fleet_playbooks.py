@@ -70,6 +70,10 @@ def test_definitions_that_a_play_gives_to_the_role_make_a_fleet_as_well(
     role = {"role": "dsg.storage.sync", "vars": {"sync_definitions": [ground.definition]}}
     play.write_text(json.dumps([{"hosts": "storage", "gather_facts": False, "roles": [role]}]))
     old = content(ground.live_of("h1"))
+    lost = {"fail": {"msg": "not today"}, "when": "inventory_hostname == 'h3'"}
+    losing = ground.root / "losing.yml"
+    plays = [{"hosts": "storage", "gather_facts": False, "pre_tasks": [lost], "roles": [role]}]
+    losing.write_text(json.dumps(plays))
     for others in ([], [{**ground.definition, "src": str(ground.ben)}]):
         ground.define(*others)
         ground.write({"a.txt": f"longer {others}\n"})
@@ -78,6 +82,9 @@ def test_definitions_that_a_play_gives_to_the_role_make_a_fleet_as_well(
         assert failed.result.rc == 2 and "h2: DSG-DRIFT" in failed.said, failed.said
         assert content(ground.live_of("h1")) == content(ground.live_of("h3")) == old
         os.unlink(ground.live_of("h2") / "intruder")
+        without = Play(ground.installed.playbook(losing, "-i", ground.inventory))
+        assert without.result.rc == 2 and "h3: lost before" in without.said, without.said
+        assert [content(ground.live_of(host)) for host in HOSTS] == [old] * 3
         Play(ground.installed.playbook(play, "-i", ground.inventory)).succeeded()
         assert ground.published() == [True] * 3
         old = content(ground.live_of("h1"))

@@ -56,6 +56,34 @@ def test_of_each_working_copy_one_host_ends_the_record() -> None:
     hostvars = variables_of({"1": "a", "2": "a"})
     hostvars["1"]["dsg_repositories"][0]["direction"] = "pull"
     assert fleet_members(hostvars, ["1", "2"])["first"] == {"/a": "2"}, "who pulls has no part"
+    first = fleet_members(hostvars, ["1", "2"], direction="push")["first"]
+    assert first == {"/a": "1"}, "what holds for all goes before"
+
+
+def given(
+    hosts: dict[str, str], own: dict[str, str], application: str
+) -> dict[str, dict[str, Any]]:
+    """Return variables of hosts to which a play gives other definitions than they have."""
+    hostvars = variables_of(own)
+    for host, variables in variables_of(hosts).items():
+        told = {"application": application, "definitions": variables["dsg_repositories"]}
+        hostvars.setdefault(host, {})["sync_given"] = told
+    return hostvars
+
+
+def test_what_a_play_gives_is_what_every_host_says_of_itself() -> None:
+    hostvars = given({"2": "a", "3": "a"}, {"1": "b", "2": "b", "3": "c"}, "this")
+    assert fleet_members(hostvars, list("123"), application="this")["shared"] == ["/a"]
+    assert fleet_members(hostvars, list("123"), application="another")["shared"] == ["/b"]
+    hostvars = given({"1": "a", "2": "a"}, {}, "this")
+    assert fleet_members(hostvars, list("12"), application="this")["members"] == ["1", "2"]
+
+
+def test_of_a_host_that_is_lost_nobody_knows_what_a_play_gives_it() -> None:
+    hostvars = given({"1": "b", "2": "a"}, {"3": "c"}, "this")
+    found = fleet_members(hostvars, list("12"), (), list("123"), ["3"], "this")
+    assert (found["shared"], found["lost"]) == (["/a", "/b"], ["3"])
+    assert found["counted"] == ["1", "2", "3"]
 
 
 def test_canaries_are_those_that_take_part() -> None:

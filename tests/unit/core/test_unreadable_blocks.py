@@ -82,10 +82,21 @@ def test_over_ssh_as_a_copy(
 
 
 def test_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "new").write_bytes(b"n" * SIZE)
-    (tmp_path / "old").write_bytes(b"o" * SIZE)
+    size = SIZE + 77  # the last record is none that is written whole
+    (tmp_path / "new").write_bytes(b"n" * size)
+    (tmp_path / "old").write_bytes(b"o" * (size + 5))
+    whole: list[bool] = []
+    write = os.pwrite
+
+    def careful(fd: int, data: bytes, offset: int) -> int:
+        """A part of a bad record cannot be written, as it would have to be read."""
+        whole.append(len(data) == blocks.BLOCK or os.fstat(fd).st_size <= offset)
+        return write(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", careful)
     damage(monkeypatch, "preadv", tmp_path / "old", offset=blocks.BLOCK)
     with (tmp_path / "new").open("rb") as new, (tmp_path / "old").open("r+b") as old:
-        assert blocks.update(new.fileno(), old.fileno())[0] == SIZE
+        assert blocks.update(new.fileno(), old.fileno())[0] == size
     monkeypatch.undo()
-    assert (tmp_path / "old").read_bytes() == b"n" * SIZE
+    assert (tmp_path / "old").read_bytes() == b"n" * size
+    assert all(whole), whole

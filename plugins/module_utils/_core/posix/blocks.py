@@ -75,21 +75,24 @@ def update(source_fd: int, target_fd: int) -> tuple[int, str]:
         if length == 0:
             break
         digest.update(new[:length])
-        if not _is_same(target_fd, new[:length], old[:length], size):
+        same = _is_same(target_fd, new[:length], old[:length], size)
+        if same is None and length < block:
+            os.ftruncate(target_fd, size)  # a part of a record is not written without reading it
+        if not same:
             write_block(target_fd, new[:length], size)
         size += length
     os.ftruncate(target_fd, size)
     return size, digest.hexdigest()
 
 
-def _is_same(fd: int, new: memoryview, old: memoryview, offset: int) -> bool:
-    """Tell whether ``new`` is there already; what the disk does not give back is to be written anew."""
+def _is_same(fd: int, new: memoryview, old: memoryview, offset: int) -> bool | None:
+    """Tell whether ``new`` is there already; None where the disk does not give it back."""
     try:
         return read_block(fd, old, offset) == len(new) and new == old
     except OSError as exc:
         if exc.errno != errno.EIO:
             raise
-        return False
+        return None
 
 
 def hash_file(fd: int) -> tuple[int, str]:

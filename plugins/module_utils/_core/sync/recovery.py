@@ -55,7 +55,7 @@ def recover(
             with suppress(LockedError), working_copy.lock(0):
                 done += recover_working_copy(working_copy, key_of(held), held)
             with working_copy.lock(lock_timeout, shared=True):
-                done += _give_up(working_copy, held, abandon) if abandon else []
+                done += _give_up(working_copy, held, lock_timeout, abandon) if abandon else []
                 done += settle(working_copy, held, lock_timeout, explicit=True)
         with held.lock(lock_timeout):
             done += recover_repository(held)
@@ -88,9 +88,13 @@ def _given_up(working_copy: WorkingCopy, repository: Repository, txn_id: str) ->
     return found if found and repository.head() is None else []
 
 
-def _give_up(working_copy: WorkingCopy, repository: Repository, txn_id: str) -> list[str]:
+def _give_up(
+    working_copy: WorkingCopy, repository: Repository, lock_timeout: float, txn_id: str
+) -> list[str]:
     done = []
     for one in _given_up(working_copy, repository, txn_id):
+        with repository.lock(lock_timeout):
+            done += _abandon(repository, txn_id)
         one.record.remove(one.part)
         done.append(f"gave up transaction {txn_id}, whose repository is not there any more")
     return done

@@ -54,7 +54,12 @@ def _directory(root: str, path: str, own: Collection[str]) -> tuple[list[Finding
 
 def _look(root: str, path: str, is_own: bool) -> Finding | None:
     """Return what is wrong with one path; the history's directory is looked at by itself."""
-    kind = stat.S_IFMT(os.lstat(os.path.join(root, path)).st_mode)
+    try:
+        kind = stat.S_IFMT(os.lstat(os.path.join(root, path)).st_mode)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        return Finding(path, UNREADABLE, describe(exc))
     if not is_own:
         return Finding(path, ADDED, "a directory" if kind == stat.S_IFDIR else "")
     if path == _HISTORY or kind == stat.S_IFREG:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from ...errors import DriftError
+from ...posix.present import is_present
 from .. import published
 from ..base import Held
 from . import mark
@@ -66,6 +67,9 @@ def _is_committed(layout: Layout, found: Mark) -> bool:
     """Tell whether a work area is the old tree, exchanged out; a first publication leaves none."""
     if not found.held.base:
         return False
+    if not is_present(layout.live):  # somebody has removed it: the work area tells which tree it is
+        stage = layout.stage(found.held.txn_id)
+        return published.read_header(stage, layout.name).txn != found.held.txn_id
     return published.read_header(layout.live, layout.name).txn == found.held.txn_id
 
 

@@ -65,10 +65,16 @@ def _back(repository: Repository, record: FleetRecord, part: Participant) -> lis
     prepared = repository.resume(part.txn_id)
     if prepared is not None:
         prepared.rollback()
-    elif part.state == PREPARED and repository.committed(part.txn_id, part.base):
+    elif part.state == PREPARED and _was_committed(repository, part):
         record.install(part)
         record.remove(part)
         return [f"transaction {part.txn_id} was committed as s{part.snapshot} before, and stays so"]
     record.remove(part)
     why = _REASONS.get(part.state, "the fleet did not commit")
     return [f"rolled back transaction {part.txn_id}: {why}"]
+
+
+def _was_committed(repository: Repository, part: Participant) -> bool:
+    """Tell whether it was all the same; one that is lost has nothing to be told wrongly."""
+    is_there = not part.base or repository.head() is not None
+    return is_there and repository.committed(part.txn_id, part.base)

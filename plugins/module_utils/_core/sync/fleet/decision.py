@@ -18,6 +18,7 @@ from ...client.fleet import (
 )
 from ...client.working_copy import WorkingCopy
 from ...errors import ArgumentError, RepositoryError, from_oserror
+from ...posix import durable
 
 
 def decision(
@@ -53,8 +54,10 @@ def decide(src: str, fleet: str, wanted: str, expected: Collection[str] = ()) ->
         if record.head() is None:
             return ROLLBACK
         ready = {one.txn_id for one in record.participants() if one.state == PREPARED}
-        # Also where it stands already: who made it may not have had it on disk yet.
-        return record.decide(wanted if set(expected) <= ready else ROLLBACK)
+        standing = record.decision()
+        if standing:  # who made it may not have had it on disk yet
+            durable.sync_directory(record.root)
+        return standing or record.decide(wanted if set(expected) <= ready else ROLLBACK)
     except FileNotFoundError:
         return ROLLBACK  # ended by somebody else just now, which only a decision allows
     except OSError as exc:

@@ -24,6 +24,10 @@ from .complete import STAYS_PREPARED, complete
 from .decision import decide, decided_otherwise, withdraw
 from .pending import end_all
 
+_UNTIL_RECOVERY = (
+    "Nothing is published there; the transaction may stay prepared until it is recovered."
+)
+
 
 def finish(request: SyncRequest) -> SyncResult:
     """Commit a host's part, or roll it back, whichever the phase says; all hosts are to be asked the same.
@@ -34,10 +38,12 @@ def finish(request: SyncRequest) -> SyncResult:
     asked to commit, a host may withdraw: its part is rolled back, and the others decide without it.
     """
     request.validate()
-    unchanged = STAYS_PREPARED if request.txn_id else UNCHANGED
-    with telling(
-        "finishing the fleet transaction", unchanged, _then_recover if request.txn_id else None
-    ):
+    tell, unchanged = None, UNCHANGED
+    if request.txn_id:
+        tell, unchanged = _then_recover, _UNTIL_RECOVERY
+        if request.phase == COMMIT:
+            unchanged = STAYS_PREPARED
+    with telling("finishing the fleet transaction", unchanged, tell):
         if request.phase == WITHDRAW and not request.check:
             withdraw(request.src, request.fleet, request.txn_id)
         with repository_of(request) as repository:
@@ -82,6 +88,7 @@ class _Finish:
         raise RepositoryError(
             f"transaction {txn_id} is not prepared any more: somebody has rolled it back",
             object=self.repository.location,
+            unchanged="Other hosts of the fleet are not concerned.",
             next_step="Run the whole sync again.",
         )
 
