@@ -53,7 +53,7 @@ def _directory(root: str, path: str, own: Collection[str]) -> tuple[list[Finding
 
 
 def _look(root: str, path: str, is_own: bool) -> Finding | None:
-    """Return what is wrong with one path; the history's directory is looked at by itself."""
+    """Return what is wrong with one path; of the manifest its reader tells, the history has its own look."""
     try:
         kind = stat.S_IFMT(os.lstat(os.path.join(root, path)).st_mode)
     except FileNotFoundError:
@@ -62,6 +62,6 @@ def _look(root: str, path: str, is_own: bool) -> Finding | None:
         return Finding(path, UNREADABLE, describe(exc))
     if not is_own:
         return Finding(path, ADDED, "a directory" if kind == stat.S_IFDIR else "")
-    if path == _HISTORY or kind == stat.S_IFREG:
+    if path in _AT_TOP or kind == stat.S_IFREG:
         return None
     return Finding(path, TYPE, "it is not a file")
