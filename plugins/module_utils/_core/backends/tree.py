@@ -215,7 +215,9 @@ def copy_old(live: Beneath, stage: Beneath, uploads: Sequence[Upload]) -> list[U
     Returns the uploads; one whose old version cannot be read any more is none to patch, and comes whole.
     """
     return [
-        item._replace(patch=item.patch and _copy_to_patch(live, stage, item.entry.path))
+        item._replace(patch=False)
+        if item.patch and not _copy_to_patch(live, stage, item.entry.path)
+        else item
         for item in uploads
     ]
 
