@@ -507,6 +507,7 @@ def test_a_repository_that_is_lost_behind_the_decision_is_given_up(old):
     where = (old.src, site.name, site.backend, 10.0)
     error = refused("DSG-REPOSITORY", lambda: recover(*where))
     assert f"dsg_abandon={first.txn_id}" in error.next_step
+    assert "not concerned" in error.unchanged, "least of all is nothing lost"
     announced = preview(*where[:3], abandon=first.txn_id)
     assert [line for line in announced if "to be given up" in line], announced
     (said,) = recover(*where, abandon=first.txn_id)
