@@ -75,6 +75,13 @@ def test_every_recovery(guest: Guest, table: Add, say: Say) -> None:
     assert {row[-1] for row in done["rows"]} == {"old", "new"}
 
 
+def test_every_recovery_of_the_service_user(guest: Guest, say: Say) -> None:
+    """The same with grants and the helper; the table has root's, which goes through more steps."""
+    done = guest.do("crash.recoveries", user="dsg", workers=WORKERS)
+    check(done, lambda _rows: None, say)
+    assert {row[-1] for row in done["rows"]} == {"old", "new"}
+
+
 def test_the_next_sync_recovers_by_itself(guest: Guest, table: Add, say: Say, stride: int) -> None:
     check(guest.do("crash.alone", workers=WORKERS, stride=stride), table, say)
 

@@ -25,7 +25,7 @@ def cases(module: str) -> list[str]:
 
 CASES = [
     case
-    for module in ("basics", "refusals", "snapshots", "upkeep", "parents")
+    for module in ("basics", "refusals", "snapshots", "upkeep", "parents", "outlived")
     for case in cases(module)
 ]
 

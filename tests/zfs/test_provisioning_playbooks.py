@@ -125,7 +125,10 @@ def test_a_delegation_is_taken_back(site: Site) -> None:
     host.run("zfs", "allow", "-u", "dsg", "mountpoint,send", "tank/dsg")
     site.play("delegate.yml").succeeded()
     granted = host.run("zfs", "allow", "tank/dsg").stdout
-    assert re.findall(r"^\tuser dsg (.*)$", granted, re.MULTILINE) == [",".join(sorted(REQUIRED))]
+    wanted = ["create", ",".join(sorted(REQUIRED))]
+    assert re.findall(r"^\tuser dsg (.*)$", granted, re.MULTILINE) == wanted
+    granted = host.run("zfs", "allow", "tank/dsg/.dsg").stdout.partition("tank/dsg -")[0]
+    assert re.findall(r"^\tuser dsg (.*)$", granted, re.MULTILINE) == ["create"]
     files = ("/usr/local/libexec/dsg-storage", "/etc/dsg/helper.json", "/etc/sudoers.d/dsg-storage")
     modes = host.run("stat", "-c", "%U %G %a", *files).stdout.splitlines()
     assert modes == ["root root 755", "root root 644", "root root 440"]
@@ -152,7 +155,8 @@ def test_a_delegation_is_taken_back(site: Site) -> None:
     gone = [{"name": "dsg", "parents": ["tank/gone"], "create": False}]
     assert site.play("delegate.yml", delegation_users=gone, **undo).succeeded().changed(host.name)
     assert host.run(*helper, user="dsg", input="", check=False).returncode != 0
-    host.run("zfs", "unallow", "-u", "dsg", "tank/dsg")
+    for dataset in ("tank/dsg", "tank/dsg/.dsg"):
+        host.run("zfs", "unallow", "-u", "dsg", dataset)
 
 
 REPOSITORY = """

@@ -16,6 +16,7 @@ from ansible_collections.dsg.storage.plugins.filter.fleet import (
     plan_rows,
     sync_rows,
 )
+from ansible_collections.dsg.storage.plugins.filter.forecast import fleet_forecast
 
 PREPARED = {"phase": "prepare", "txn_id": "t-1"}
 UNCHANGED = {"phase": "prepare", "txn_id": ""}
@@ -58,6 +59,16 @@ def test_of_each_working_copy_one_host_ends_the_record() -> None:
     assert fleet_members(hostvars, ["1", "2"])["first"] == {"/a": "2"}, "who pulls has no part"
     first = fleet_members(hostvars, ["1", "2"], direction="push")["first"]
     assert first == {"/a": "1"}, "what holds for all goes before"
+
+
+def test_working_copies_that_a_host_only_pulls_into() -> None:
+    hostvars = variables_of({"1": "ab", "2": "a"})
+    assert fleet_members(hostvars, ["1", "2"])["pulled"] == []
+    for definition in hostvars["1"]["dsg_repositories"]:
+        definition["direction"] = "pull"
+    assert fleet_members(hostvars, ["1", "2"])["pulled"] == ["/a"], "nobody else has /b"
+    assert fleet_members(hostvars, ["1", "2"], direction="push")["pulled"] == []
+    assert fleet_members(hostvars, ["1", "2"], direction="pull")["pulled"] == ["/a"]
 
 
 def given(
@@ -190,6 +201,63 @@ def test_one_failed() -> None:
     assert outcome(34, ["b"], **hosts)["decision"] == "rollback"
 
 
+def test_what_was_pulled_before_counts_as_well() -> None:
+    skipped, prepared = ({"results": [one]} for one in (SKIPPED, PREPARED))
+    drifted = {"results": [failed("DSG-DRIFT")]}
+    found = fleet_outcome([("a", prepared, {}), ("b", skipped, drifted)])
+    assert (found["decision"], found["reasons"]) == ("rollback", ["b: DSG-DRIFT"])
+    found = fleet_outcome([("a", prepared, {}), ("b", skipped, {"unreachable": True})])
+    assert found["reasons"] == ["b: unreachable"]
+
+
+PLANNED = {"operation": "sync", "changed": True, "item": {"src": "/a"}}
+
+
+def planned(direction: str = "", names: int = 0, **counts: int) -> dict[str, Any]:
+    """Return what a host would do in check mode."""
+    definition = {"src": "/a", "direction": direction}
+    return {**PLANNED, "item": definition, "plan": {"counts": counts}, "names": {"count": names}}
+
+
+def forecast(*args: Any, **hosts: dict[str, Any]) -> str:
+    fleet = members(dict.fromkeys(hosts, "a"))
+    results = {host: {"results": [one]} for host, one in hosts.items() if one}
+    return " ".join(fleet_forecast(results, fleet, *args))
+
+
+def test_hosts_that_would_do_the_same_alone() -> None:
+    assert forecast(a=planned(upload=1), b=planned(upload=2)) == ""
+    assert forecast(a=planned(upload=1), b={**planned(), "changed": False}) == ""
+    assert forecast(a=planned(upload=1), b=planned("push", download=3)) == "", "it is left as it is"
+    assert fleet_forecast({"1": failed("DSG-TREE")}, members({"1": "a", "2": "b"})) == []
+
+
+def test_a_failure_would_keep_all_from_publishing() -> None:
+    told = forecast(a=planned(upload=1), b=failed("DSG-DRIFT"))
+    assert told.endswith("nothing would be published. Failed are b: DSG-DRIFT.")
+    told = forecast(50, a=planned(upload=1), b=failed("DSG-DRIFT"))
+    assert told == "The others would publish without b. Failed are b: DSG-DRIFT."
+    assert "b: lost before" in forecast(a=planned(upload=1), b={})
+    named = forecast(a=planned(upload=1), b={**planned(names=1, upload=1), "operation": "init"})
+    assert "b: DSG-PATH" in named, "nobody can pull the new names from there"
+    empty = {**planned(download=3), "operation": "clone"}
+    assert "Failed are a: DSG-ARGUMENT; b: DSG-ARGUMENT" in forecast(a=empty, b=empty)
+
+
+def test_what_comes_first_would_go_to_all() -> None:
+    for behind in (planned(download=1), planned(delete_local=1), planned(names=1)):
+        told = forecast(a=planned(upload=1), b=behind)
+        assert told.startswith("What b has would come into the working copy first")
+    assert forecast(a=planned(upload=1), b=planned("pull", download=1)).startswith("What b has")
+    assert forecast("0", "pull", a=planned(), b={**planned(), "changed": False}).startswith(
+        "What a"
+    )
+    told = forecast(40, a=planned(upload=1), b=planned(download=1), c=failed("DSG-DRIFT"))
+    assert told.startswith("The others would publish without c. Failed are c: DSG-DRIFT. What b")
+    told = forecast(a=planned(upload=1), b=planned(download=1), c=failed("DSG-DRIFT"))
+    assert "nothing would be published. Failed are b: DSG-BEHIND; c: DSG-DRIFT." in told
+
+
 def test_who_takes_no_part_counts_for_nothing() -> None:
     hosts = {"a": [PREPARED], "b": [failed("DSG-TREE")], "c": [ALONE], "d": [SKIPPED]}
     assert outcome(40, **hosts)["decision"] == "rollback"
@@ -250,7 +318,7 @@ def done(**fields: Any) -> dict[str, Any]:
 
 def row(*results: dict[str, Any]) -> dict[str, Any]:
     loops: list[dict[str, Any]] = [{"results": [result]} for result in results]
-    (found,) = sync_rows([("a", *(loops + [{}, {}])[:3])])  # type: ignore[list-item]
+    (found,) = sync_rows([("a", *(loops + [{}, {}, {}])[:4])])  # type: ignore[list-item]
     return found
 
 
@@ -293,9 +361,15 @@ def test_a_row_of_what_was_prepared_tells_what_became_of_it() -> None:
     assert row(unchanged, SKIPPED)["problem"] is None
 
 
+def test_a_row_of_what_was_pulled_first() -> None:
+    assert row(SKIPPED, {}, {}, done())["downloaded"] == 3
+    (away,) = sync_rows([("a", {"results": [SKIPPED]}, {}, {}, {"unreachable": True})])
+    assert away["problem"] == "unreachable"
+
+
 def test_a_row_of_a_host_that_did_nothing() -> None:
     assert row(failed("DSG-DRIFT"))["problem"] == "DSG-DRIFT"
     assert row(SKIPPED)["problem"] == "not done"
-    rows = sync_rows([("a", {"unreachable": True}, {}, {}), ("b", {}, {}, {})])
+    rows = sync_rows([("a", {"unreachable": True}, {}, {}, {}), ("b", {}, {}, {}, {})])
     assert [one["problem"] for one in rows] == ["unreachable", "not done"]
     assert [one["host"] for one in rows] == ["a", "b"]

@@ -57,7 +57,11 @@ def test_what_is_written_is_read() -> None:
     assert lease.read(dataset) == mark
 
 
-@pytest.mark.parametrize("text", ["soon", "1;2", "x;boot;3;;;;", "1;boot;x;;;;", "²;boot;1;;;;"])
+_LONG = f"{'9' * 5000};boot;1;;;;"  # more digits than Python reads
+_UNREADABLE = ["soon", "1;2", "x;boot;3;;;;", "1;boot;x;;;;", "²;boot;1;;;;", _LONG]
+
+
+@pytest.mark.parametrize("text", _UNREADABLE, ids=range(len(_UNREADABLE)))
 def test_what_cannot_be_read_is_an_error_and_left_alone(text: str) -> None:
     state = _marked(text)
     with pytest.raises(ManifestError):

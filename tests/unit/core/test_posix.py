@@ -96,6 +96,39 @@ class TestLock:
             with locked(lock, timeout=0, what="tree"):
                 pass
 
+    def test_it_is_held_until_the_last_command_has_ended(self, tmp_path: Path) -> None:
+        """Whoever started it may be dead: what it still does must not be taken for undone."""
+        lock = str(tmp_path / "lock")
+        gate = str(tmp_path / "gate")
+        os.mkfifo(gate)
+        code = (
+            f"import sys; sys.path.insert(0, {str(CORE)!r})\n"
+            "from _core.posix.lock import locked\n"
+            "from _core.zfs.command import Runner\n"
+            "runner = Runner()\n"
+            f"with locked({lock!r}, timeout=0, what='x') as fd:\n    runner.kept = (fd,)\n"
+            f"    runner.run('cat', {gate!r})\n"
+        )
+        with (
+            open(gate, "r+b", buffering=0) as end,
+            subprocess.Popen([sys.executable, "-c", code]) as holder,
+        ):
+            children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children")
+            while not children.read_text():  # until it has started the command
+                assert holder.poll() is None
+            holder.kill()
+            holder.wait()
+            with pytest.raises(LockedError), locked(lock, timeout=0.2, what="tree"):
+                pass
+            end.write(b"x")  # it writes it to where nobody reads any more
+            with locked(lock, timeout=60, what="tree"):
+                pass
+
+    def test_who_may_hold_it_is_a_matter_of_its_mode(self, tmp_path: Path) -> None:
+        lock = tmp_path / "lock"
+        with locked(str(lock), timeout=0, what="x", mode=0o600):
+            assert lock.stat().st_mode & 0o777 == 0o600
+
     def test_readers_share_it_and_exclude_a_writer(self, tmp_path: Path) -> None:
         lock = str(tmp_path / "lock")
         with locked(lock, timeout=0, what="x"):

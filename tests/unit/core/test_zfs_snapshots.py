@@ -36,6 +36,7 @@ class Pool(Runner):
         dataset = arguments[-1]
         return "".join(
             f"{dataset}@{snapshot}\tdsg:txn\tt-1\t{'local' if snapshot[0] == 's' else 'inherited'}\n"
+            f"{dataset}@{snapshot}\ttype\tsnapshot\t-\n"
             for snapshot in GENERATIONS[self.datasets[dataset]]
         )
 

@@ -78,6 +78,8 @@ def delegate(parent: str) -> None:
     """Let the user that this is publish below one more parent, as the role does."""
     user = pwd.getpwuid(os.geteuid()).pw_name
     sh("zfs", "allow", "-u", user, ",".join(REQUIRED), parent)
+    for place in (parent, f"{parent}/.dsg"):
+        sh("zfs", "allow", "-l", "-u", user, "create", place)
     with open(f"/tmp/delegating-{user}", "w") as alone, tempfile.NamedTemporaryFile("w") as stream:
         fcntl.flock(alone, fcntl.LOCK_EX)
         with open(CONFIGURATION, encoding="utf-8") as present:

@@ -229,12 +229,28 @@ INIT_DECISIVE = {
 }
 
 
+_BY_THE_HELPER = {
+    "staged": Fault("helper mount", KILL_AFTER),
+    "mounted": Fault("helper publish", KILL_AFTER),
+}
+"""Where a service user's run dies instead; what is in between is the helper's own (`helper_crash`)."""
+_WITHIN_THE_HELPER = ("lifted off", "writable")
+
+
+def _decisive(of_root: dict[str, Fault]) -> dict[str, Fault]:
+    """Return where a run can die, whoever it is."""
+    if not acting:
+        return of_root
+    mine = {title: _BY_THE_HELPER.get(title, crash) for title, crash in of_root.items()}
+    return {title: crash for title, crash in mine.items() if title not in _WITHIN_THE_HELPER}
+
+
 def recoveries(workers: int) -> dict[str, Any]:
     """For every place where a run can die: recoveries that die or fail in turn at each step."""
     began = time.monotonic()
     provision_workers(workers)
-    jobs = [("sync", *item) for item in DECISIVE.items()]
-    jobs += [("init", *item) for item in INIT_DECISIVE.items()]
+    jobs = [("sync", *item) for item in _decisive(DECISIVE).items()]
+    jobs += [("init", *item) for item in _decisive(INIT_DECISIVE).items()]
     parts = in_parallel(workers, lambda worker: _recover_share(jobs[worker::workers], worker))
     order = [f"recovery of {scenario}, {title}" for scenario, title, _crash in jobs]
     rows = sorted(
@@ -253,7 +269,7 @@ def _recover_share(jobs: list[tuple[str, str, Fault]], worker: int) -> dict[str,
             try:
                 if walk is None or scenario == "init":
                     tried += 1
-                    name = f"recovered{worker}-{tried}"
+                    name = f"recovered{''.join(acting)}{worker}-{tried}"
                     walk = Walk(lab_of(name, worker), scenario == "sync")
                 title_of = f"recovery of {scenario}, {title}"
                 rows += [[title_of, *row] for row in _chain(walk, crash, kind)]

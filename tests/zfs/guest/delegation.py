@@ -23,7 +23,7 @@ from _core.errors import DsgError
 from _core.zfs import mounts
 from _core.zfs.command import Runner
 from guest.as_user import as_user
-from guest.lab import PARENT, Lab, provision, sh
+from guest.lab import COUNTS, PARENT, Lab, provision, sh
 from host import _program
 
 USER = "dsg"
@@ -47,6 +47,8 @@ def provision_user(parents: Sequence[str] = (PARENT,)) -> None:
 
 def _grant(parent: str = PARENT) -> None:
     sh("zfs", "allow", "-u", USER, ",".join(REQUIRED), parent)
+    for place in (parent, f"{parent}/.dsg"):
+        sh("zfs", "allow", "-l", "-u", USER, "create", place)
 
 
 def _configure(parents: dict[str, str]) -> None:
@@ -168,6 +170,10 @@ def a_missing_grant_is_named() -> None:
         dry = number % 2 == 0
         lab.refused("DSG-RIGHTS", right, PARENT, USER, "dsg.storage.delegation", check=dry)
         _grant()
+    for place in (PARENT, f"{PARENT}/.dsg"):
+        sh("zfs", "unallow", "-u", USER, "create", place)
+        lab.refused("DSG-RIGHTS", "create, for it and for its container", PARENT, USER)
+        _grant()
     after = (lab.facts(), lab.published(), lab.local())
     assert after == before, {"before": before, "after": after}
     assert lab.sync().snapshot == 2
@@ -179,22 +185,24 @@ def a_grant_to_a_group_or_everyone_counts() -> None:
     lab = Lab("bygroup")
     lab.put("a", "1")
     sh("zfs", "unallow", "-u", USER, PARENT)
-    lab.refused("DSG-RIGHTS", "create")
-    sh("zfs", "allow", "-g", USER, ",".join(REQUIRED[:4]), PARENT)
-    sh("zfs", "allow", "-s", "@rest", ",".join(REQUIRED[4:]), PARENT)
+    sh("zfs", "unallow", "-u", USER, f"{PARENT}/.dsg")
+    lab.refused("DSG-RIGHTS", "clone", "create")
+    every = ("create", *REQUIRED)  # more than needed: older versions granted it
+    sh("zfs", "allow", "-g", USER, ",".join(every[:4]), PARENT)
+    sh("zfs", "allow", "-s", "@rest", ",".join(every[4:]), PARENT)
     sh("zfs", "allow", "-e", "@rest", PARENT)
     assert lab.sync().snapshot == 1
     sh("zfs", "unallow", "-g", USER, PARENT)
     sh("zfs", "unallow", "-e", PARENT)
     sh("zfs", "unallow", "-s", "@rest", PARENT)
-    sh("zfs", "allow", "-l", "-u", USER, ",".join(REQUIRED), PARENT)
+    sh("zfs", "allow", "-l", "-u", USER, ",".join(every), PARENT)
     lab.put("a", "22")
     lab.refused("DSG-RIGHTS", "create")
-    sh("zfs", "allow", "-d", "-u", USER, ",".join(REQUIRED), PARENT)
+    sh("zfs", "allow", "-d", "-u", USER, ",".join(every), PARENT)
     assert lab.sync().snapshot == 2
     sh("zfs", "unallow", "-u", USER, PARENT)
     above = PARENT.rpartition("/")[0]
-    sh("zfs", "allow", "-d", "-u", USER, ",".join(REQUIRED), above)
+    sh("zfs", "allow", "-d", "-u", USER, ",".join(every), above)
     try:
         lab.put("a", "333")
         assert lab.sync().snapshot == 3
@@ -436,6 +444,79 @@ def _picture() -> list[str]:
         return [*found.splitlines(), *listed.splitlines(), *stream.read().splitlines()]
 
 
+def what_a_property_says_is_no_other_property() -> None:
+    """The user sets what looks like lines of others: nothing is mounted, set or recovered by them."""
+    _provision_other()
+    lab = Lab("lines")
+    lab.put("a", "1")
+    lab.sync()
+    place = os.path.dirname(PROGRAM)
+    txn = sh("zfs", "get", "-H", "-o", "value", "dsg:txn", lab.live).strip()
+    invented = f"x\tlocal\n{lab.live}\tmountpoint\t{place}\tinherited from {PARENT}"
+    marked = f"1\tlocal\n{OTHER}\tdsg:parent\t1"
+
+    def setting(value: str, dataset: str = lab.live) -> None:
+        as_user(
+            USER, lambda: subprocess.run(["/usr/sbin/zfs", "set", value, dataset], check=True).args
+        )
+
+    before = _mounted()
+    publish = {"verb": "publish", "parent": PARENT, "name": "lines"}
+    for rest in ("", f"\n{lab.live}\tdsg:y\tz", f"\n{lab.live}\tdsg:open\t-", "\n"):
+        setting(f"dsg:txn={invented}{rest}")
+        (answer,) = _attack([publish])
+        assert answer.get("error", {}).get("code") == "DSG-ZFS", answer
+        lab.refused("DSG-ZFS", "end of line")
+        sh(PROGRAM, "recover", check=False)
+        assert _mounted() == before
+    setting(f"dsg:txn={txn}")
+    setting(f"dsg:parent={marked}", f"{PARENT}/.dsg")
+    sh(PROGRAM, "recover", check=False)
+    assert _mounted() == before
+    sh("zfs", "inherit", "dsg:parent", f"{PARENT}/.dsg")
+    assert "tank/other" not in sh(PROGRAM, "recover")
+    setting("org:x=a\nsetuid\ton\nmountpoint=/srv/dsg:y\tz\nsharenfs\ton")
+    lab.put("a", "22")
+    assert lab.sync().snapshot == 2
+    own = sh("zfs", "get", "-H", "-s", "local", "-o", "property", "all", lab.live).split()
+    assert set(own) - set(COUNTS) == {"dsg:txn", "org:x"}, own
+    lab.clean()
+    lab.destroy()
+    sh("zfs", "destroy", "-r", OTHER)
+
+
+def a_parent_of_the_users_own_is_none() -> None:
+    """What he makes look like a publish parent, root's recovery at boot does not even look at."""
+    lab = Lab("own")
+    lab.put("a", "1")
+    lab.sync()
+    fake = f"{PARENT}/fake"
+    for name in (fake, f"{fake}/.dsg", f"{fake}/T"):  # as older versions allowed him to
+        sh("zfs", "create", "-u", name)
+
+    def marking() -> None:
+        for words in (("dsg:parent=1", fake), ("dsg:txn=x", f"{fake}/T")):
+            subprocess.run(["/usr/sbin/zfs", "set", *words], check=True)
+
+    as_user(USER, marking)
+    told = sh(
+        "zfs", "get", "-H", "-s", "local", "-o", "value", "dsg:parent,dsg:txn", fake, f"{fake}/T"
+    )
+    assert told == "1\nx\n", told
+    before = _mounted()
+    try:
+        assert "fake" not in sh(PROGRAM, "recover")
+        unmark = ["/usr/sbin/zfs", "inherit", "dsg:parent", PARENT]
+        as_user(USER, lambda: subprocess.run(unmark, check=True).args)
+        assert "fake" not in sh(PROGRAM, "recover")
+    finally:
+        sh("zfs", "set", "dsg:parent=1", PARENT)
+    assert _mounted() == before
+    sh("zfs", "destroy", "-r", fake)
+    lab.clean()
+    lab.destroy()
+
+
 def links_lead_nowhere() -> None:
     """Symbolic links that the user plants where the helper works are not followed."""
     lab = Lab("links")
@@ -531,6 +612,9 @@ def grants_do_not_reach_further() -> None:
             ("allow", "-u", USER, "mountpoint", lab.live),
             ("create", "-u", f"{OTHER}/x"),
             ("create", "-u", "tank/x"),
+            ("create", "-u", f"{lab.live}/x"),
+            ("clone", f"{lab.live}@s1", f"{lab.live}/x"),
+            ("create", "-u", f"{PARENT}/.dsg/x/y"),
             ("snapshot", f"{OTHER}@x"),
             ("rename", "-u", lab.live, f"{OTHER}/x"),
             ("set", "dsg:parent=1", OTHER),

@@ -32,6 +32,8 @@ MOUNTPOINT = "/srv/dsg"
 HOME = "/root/cases"
 acting: list[str] = []
 """The user as whom the engine runs, as the first element; root where it is empty."""
+COUNTS = ("filesystem_count", "snapshot_count")
+"""What OpenZFS shows as set on every dataset, as soon as there has been a limit on one above."""
 _PROPERTIES = ("readonly=on", "setuid=off", "devices=off", "atime=off", "dsg:parent=1")
 
 

@@ -97,6 +97,16 @@ def repositories_that_a_clone_could_not_replace() -> None:
     sh("zfs", "create", *[p for o in options for p in ("-o", o)], "-u", lab.live)
     lab.refused("DSG-REPOSITORY", lab.live, "encryption root")
     sh("zfs", "destroy", lab.live)
+    sh("zfs", "create", "-u", "-o", "mountpoint=/srv/elsewhere", "tank/elsewhere")
+    sh("zfs", "snapshot", "tank/elsewhere@s1")
+    sh("sh", "-c", f"zfs send -p tank/elsewhere@s1 | zfs receive -u {lab.live}")
+    sh("zfs", "destroy", "-r", "tank/elsewhere")
+    for way in ("received", "local"):
+        told = sh("zfs", "get", "-H", "-o", "value,source", "mountpoint", lab.live)
+        assert told == f"/srv/elsewhere\t{way}\n"
+        lab.refused("DSG-REPOSITORY", lab.live, "mountpoint of its own")
+        sh("zfs", "set", "-u", "mountpoint=/srv/elsewhere", lab.live)
+    sh("zfs", "destroy", "-r", lab.live)
 
 
 def a_repository_that_is_gone() -> None:

@@ -112,14 +112,15 @@ def holds_clones_and_others_are_respected() -> None:
 
 
 def odd_values_of_others_change_nothing() -> None:
-    """Properties of users may hold tabs and what some take for the end of a line."""
+    """Properties of users may hold tabs, ends of lines, and what some take for one."""
     lab = _with_snapshots("odd", 1)
-    odd = "a\tb\u2028c\x0bd\x85e"
-    sh("zfs", "set", f"org.example:note={odd}", lab.live)
-    lab.put("f", "2")
-    assert lab.sync().snapshot == 2
-    kept = sh("zfs", "get", "-Hp", "-o", "value", "org.example:note", lab.live)
-    assert kept.rstrip("\n") == odd, "it is carried over as it is"
+    for number, odd in enumerate(("a\tb\u2028c\x0bd\x85e", "a\nsetuid\ton\n\nb\n")):
+        sh("zfs", "set", f"org.example:note={odd}", lab.live)
+        lab.put("f", str(number + 2))
+        assert lab.sync().snapshot == number + 2
+        kept = sh("zfs", "get", "-Hp", "-o", "value", "org.example:note", lab.live)
+        assert kept.removesuffix("\n") == odd, "it is carried over as it is"
+        assert sh("zfs", "get", "-Hp", "-o", "value", "setuid", lab.live) == "off\n"
     lab.sound()
     lab.destroy()
 

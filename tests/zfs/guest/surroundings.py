@@ -89,9 +89,24 @@ def no_space() -> list[Row]:
     rows.append(_synced(lab, "quota that the history fills", "quota of 20971520"))
     lab.clean()
     sh("zfs", "set", "quota=none", lab.live)
-    _ended(lab)
     assert [row[3:] for row in rows] == [["DSG-SYSTEM", "old"]] * 3, rows
+    try:
+        with Before(_fill):
+            rows.append(_synced(lab, "pool full, before the commit"))
+    finally:
+        sh("zfs", "destroy", "tank/filler")
+    assert rows[-1][3:] == ["done", "new"], "what is left is in reserve for exactly that"
+    lab.clean()
+    _ended(lab)
     return rows
+
+
+def _fill() -> None:
+    """Take all space that anybody can have."""
+    free = int(sh("zfs", "list", "-Hp", "-o", "available", PARENT))
+    sh("zfs", "create", "-o", f"refreservation={free - (1 << 19)}", "-u", "tank/filler")
+    left = int(sh("zfs", "list", "-Hp", "-o", "available", PARENT))
+    assert left < 1 << 19, left
 
 
 def a_reader_in_the_old_tree() -> list[Row]:

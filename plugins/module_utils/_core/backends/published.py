@@ -10,18 +10,24 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import BinaryIO
 
 from ..errors import ManifestError, RepositoryError
 from ..manifest import codec, delta
 from ..manifest.codec import Manifest
 from ..manifest.entry import Entry
 from ..manifest.header import Header
-from ..posix.durable import discard, write_new
+from ..posix.beneath import Beneath
+from ..posix.durable import write_new
 from ..posix.present import is_directory
-from ..posix.remove import remove_tree_at
+from ..posix.remove import remove_tree
 
 METADATA = ".dsg"
+_HISTORY = f"{METADATA}/history"
+_PIECE = 1 << 20
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _STEP = re.compile(r"s([1-9][0-9]{0,9})\.jsonl", re.ASCII)
 
 
@@ -74,10 +80,37 @@ def read_manifest(root: str, name: str) -> Manifest:
     return manifest
 
 
-def _open_manifest(root: str, name: str):  # type: ignore[no-untyped-def]
+def _open(root: str, path: str) -> BinaryIO:
+    """Open a record for reading: a regular file, and through no link below the tree's root.
+
+    Whoever publishes owns the tree, and others read it, root among them.
+    """
+    with _named(path), Beneath(root) as tree:
+        directory, name = tree.at(os.path.relpath(path, root))
+        fd = os.open(name, _READ, dir_fd=directory)
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISREG(mode):
+            return os.fdopen(fd, "rb")
+        os.close(fd)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        raise ManifestError("this is no regular file", object=path)
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Name the whole path in errors of calls that had a descriptor."""
+    try:
+        yield
+    except OSError as exc:
+        exc.filename = path
+        raise
+
+
+def _open_manifest(root: str, name: str) -> BinaryIO:
     path = manifest_path(root)
     try:
-        return open(path, "rb")
+        return _open(root, path)
     except FileNotFoundError:
         if not is_directory(os.path.join(root, METADATA)):
             raise RepositoryError(
@@ -93,25 +126,33 @@ def write_records(root: str, base: Sequence[Entry], manifest: Manifest) -> None:
 
     What others have put beside them is left out: it would be carried from snapshot to snapshot.
     """
-    os.makedirs(os.path.join(root, METADATA, "history"), exist_ok=True)
-    _remove_strangers(root, manifest.header.snapshot)
-    discard(manifest_path(root))
-    write_new(manifest_path(root), codec.write(manifest), sync=False)
+    number = manifest.header.snapshot
     changes = delta.write_delta(manifest.header, base, manifest.entries)
-    write_new(history_path(root, manifest.header.snapshot), changes, sync=False)
+    with Beneath(root) as tree:
+        for directory in (METADATA, _HISTORY):
+            _have_directory(tree, directory)
+        top, history = tree.directory(METADATA), tree.directory(_HISTORY)
+        for name in set(os.listdir(top)) - {os.path.basename(_HISTORY)}:  # the manifest as well
+            remove_tree(name, dir_fd=top)
+        for name in os.listdir(history):
+            if (step_number(name) or number) >= number:
+                remove_tree(name, dir_fd=history)
+        for path, fd, content in (
+            (manifest_path(root), top, codec.write(manifest)),
+            (history_path(root, number), history, changes),
+        ):
+            with _named(path):
+                write_new(os.path.basename(path), content, sync=False, dir_fd=fd)
 
 
-def _remove_strangers(root: str, snapshot: int) -> None:
-    manifest, history = manifest_path(root), os.path.dirname(history_path(root, 1))
-    top = os.path.dirname(history)
-    strangers = [os.path.join(top, name) for name in os.listdir(top)]
-    strangers = [path for path in strangers if path not in (manifest, history)]
-    for name in os.listdir(history):
-        number = step_number(name)
-        if number is None or number >= snapshot:
-            strangers.append(os.path.join(history, name))
-    for path in strangers:
-        remove_tree_at(path)
+def _have_directory(tree: Beneath, path: str) -> None:
+    """Make a directory, in place of whatever else has its name: it may be a link to anywhere."""
+    found = tree.lstat(path)
+    if found is not None and stat.S_ISDIR(found.st_mode):
+        return
+    parent, name = tree.at(path)
+    remove_tree(name, dir_fd=parent)
+    os.mkdir(name, dir_fd=parent)
 
 
 def restore_records(root: str, live: str) -> None:
@@ -121,23 +162,35 @@ def restore_records(root: str, live: str) -> None:
     """
     if live and _is_untouched(os.path.join(live, METADATA), os.path.join(root, METADATA)):
         return
-    remove_tree_at(os.path.join(root, METADATA))
-    if live:
-        import shutil  # costs its import only where it is used
-
-        shutil.copytree(os.path.join(live, METADATA), os.path.join(root, METADATA), symlinks=True)
-        _keep_owners(live, root)
+    with Beneath(root) as tree:
+        remove_tree(METADATA, dir_fd=tree.fd)
+        if live:
+            _copy_records(live, tree)
 
 
-def _keep_owners(live: str, root: str) -> None:
-    """Give records that root has copied to whom the published ones belong."""
-    if os.geteuid() != 0:
-        return
-    for directory, _unused, names in os.walk(os.path.join(live, METADATA)):
-        for path in (directory, *(os.path.join(directory, name) for name in names)):
-            found = os.lstat(path)
-            copy = os.path.join(root, os.path.relpath(path, live))
-            os.chown(copy, found.st_uid, found.st_gid, follow_symlinks=False)
+def _copy_records(live: str, tree: Beneath) -> None:
+    """Copy manifest and history; where root does it, they belong to whom the published ones do."""
+    with Beneath(live) as source:
+        for directory in (METADATA, _HISTORY):
+            _have_directory(tree, directory)
+            _give(tree, directory, os.fstat(source.directory(directory)))
+        steps = os.listdir(source.directory(_HISTORY))
+    manifest, history = records(1)
+    for path in (manifest, *(os.path.join(os.path.dirname(history), name) for name in steps)):
+        if path != manifest and step_number(os.path.basename(path)) is None:
+            continue
+        with _open(live, os.path.join(live, path)) as stream:
+            found = os.fstat(stream.fileno())
+            fd, name = tree.at(path)
+            pieces = iter(lambda stream=stream: stream.read(_PIECE), b"")  # type: ignore[misc]
+            write_new(name, pieces, mode=stat.S_IMODE(found.st_mode), sync=False, dir_fd=fd)
+        _give(tree, path, found)
+
+
+def _give(tree: Beneath, path: str, owner: os.stat_result) -> None:
+    if os.geteuid() == 0:
+        fd, name = tree.at(path)
+        os.chown(name, owner.st_uid, owner.st_gid, dir_fd=fd, follow_symlinks=False)
 
 
 def _is_untouched(original: str, copy: str) -> bool:
@@ -181,7 +234,7 @@ def read_history_header(root: str, snapshot: int) -> Header:
     """Read the header of one step of the history."""
     path = history_path(root, snapshot)
     try:
-        with open(path, "rb") as stream:
+        with _open(root, path) as stream:
             return codec.read_header(stream, path)
     except FileNotFoundError:
         raise ManifestError(f"the history has no snapshot s{snapshot}", object=path) from None
@@ -191,7 +244,7 @@ def read_history(root: str, snapshot: int) -> bytes:
     """Return one step of the history as it was written; whoever uses it checks it."""
     path = history_path(root, snapshot)
     try:
-        with open(path, "rb") as stream:
+        with _open(root, path) as stream:
             return stream.read()
     except FileNotFoundError:
         raise ManifestError(f"the history has no snapshot s{snapshot}", object=path) from None
@@ -232,6 +285,10 @@ def chain_problems(root: str, newest: Header) -> list[str]:
             header = read_history_header(root, snapshot)
         except ManifestError as exc:
             problems.append(f"s{snapshot}: {exc.message}")
+            parent = ""
+            continue
+        except OSError as exc:  # a link in its place, say
+            problems.append(f"s{snapshot}: {exc.strerror}")
             parent = ""
             continue
         if header.snapshot != snapshot:

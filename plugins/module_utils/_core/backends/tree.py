@@ -17,6 +17,7 @@ from ..manifest.paths import show
 from ..posix import blocks
 from ..posix.beneath import Beneath
 from ..posix.copy import copy_hashed, copy_plain
+from ..posix.modes import change_mode
 from ..posix.parallel import fork_map
 from .base import Upload
 
@@ -197,7 +198,7 @@ def _opened_up(work: Beneath, item: Upload) -> bool:
         return False
     fd, name = work.at(item.entry.path)
     try:
-        os.chmod(name, 0o600, dir_fd=fd)
+        change_mode(name, 0o600, dir_fd=fd)
     except PermissionError:  # another owner's
         return False
     return True

@@ -18,9 +18,16 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
         view = view[os.write(fd, view) :]
 
 
-def write_new(path: str, chunks: Iterable[bytes], *, mode: int = 0o644, sync: bool = True) -> None:
+def write_new(
+    path: str,
+    chunks: Iterable[bytes],
+    *,
+    mode: int = 0o644,
+    sync: bool = True,
+    dir_fd: int | None = None,
+) -> None:
     """Create ``path`` (it must not exist) with the chunks as content, durable if ``sync``."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=dir_fd)
     with _closing(fd, path):
         for chunk in chunks:
             write_all(fd, chunk)

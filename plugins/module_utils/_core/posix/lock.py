@@ -19,19 +19,21 @@ _POLL_SECONDS = 0.05
 
 
 @contextmanager
-def locked(path: str, *, timeout: float, shared: bool = False, what: str) -> Iterator[None]:
-    """Hold the lock file ``path`` (created if absent) for the block.
+def locked(
+    path: str, *, timeout: float, shared: bool = False, what: str, mode: int = 0o644
+) -> Iterator[int]:
+    """Hold the lock file ``path`` (created if absent) for the block; yields its descriptor.
 
     Waits up to ``timeout`` seconds, then raises :class:`LockedError` that names the holder.
-    ``shared`` holders only exclude exclusive ones.
+    ``shared`` holders only exclude exclusive ones. Whoever may open it, by ``mode``, can hold it for ever.
     """
     flags = os.O_RDONLY if shared and os.path.exists(path) else os.O_RDWR | os.O_CREAT
-    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
         _acquire(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, timeout, what)
         if not shared:
             _sign(fd)
-        yield
+        yield fd
     finally:
         os.close(fd)
 

@@ -16,6 +16,7 @@ from ..manifest.hashing import Identity, identity_of
 from ..manifest.scan import scan_tree
 from ..plan.states import Entries, by_path
 from ..posix.beneath import Beneath
+from ..posix.modes import change_mode
 
 Change = tuple["Entry | None", "Entry | None"]
 """A path's entry before and after; None where it is absent."""
@@ -96,4 +97,4 @@ def drop_special_bits(work: str, entries: list[Entry]) -> None:
             fd, name = tree.at(entry.path)
             mode = os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
             if stat.S_ISREG(mode) and stat.S_IMODE(mode) & ~MODE_MASK:
-                os.chmod(name, stat.S_IMODE(mode) & MODE_MASK, dir_fd=fd)
+                change_mode(name, stat.S_IMODE(mode) & MODE_MASK, dir_fd=fd)

@@ -36,10 +36,15 @@ class CommandFailed(ZfsError):
 
 
 class Runner:
-    """Runs commands and counts them: each start is a measurable cost of a transaction."""
+    """Runs commands and counts them: each start is a measurable cost of a transaction.
+
+    ``kept`` are descriptors that commands inherit: a lock is held until the last of them has ended,
+    be the process that took it dead by then.
+    """
 
     def __init__(self) -> None:
         self.started = 0
+        self.kept: tuple[int, ...] = ()
 
     def run(self, name: str, *arguments: str) -> str:
         """Run ``zfs``, ``zpool`` or ``mount``; return what it printed.
@@ -53,6 +58,7 @@ class Runner:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             env=ENVIRONMENT,
+            pass_fds=self.kept,
             check=False,
         )
         if done.returncode != 0:

@@ -23,7 +23,10 @@ _SUPPORTED = re.compile(r"([a-z][a-z0-9_-]*) +(?:subcommand|other|property)\b.*"
 
 
 class GrantRequest(NamedTuple):
-    """What is declared. ``kind``: user, group, everyone; ``state``: present, absent, exact."""
+    """What is declared. ``kind``: user, group, everyone; ``state``: present, absent, exact.
+
+    ``here`` are permissions on the dataset alone, whatever the scope of the others is.
+    """
 
     dataset: str
     kind: str
@@ -31,6 +34,7 @@ class GrantRequest(NamedTuple):
     permissions: Sequence[str]
     scope: str = "both"
     state: str = "present"
+    here: Sequence[str] = ()
 
 
 def plan(runner: Runner, request: GrantRequest) -> list[Step]:
@@ -67,14 +71,16 @@ def _read(runner: Runner, dataset: str, who: Who) -> Atoms:
 
 def _checked(request: GrantRequest) -> tuple[Who, Atoms]:
     names.check_any_dataset(request.dataset)
-    wrong = [one for one in request.permissions if not _PERMISSION.fullmatch(one)]
+    asked = [*request.permissions, *request.here]
+    wrong = [one for one in asked if not _PERMISSION.fullmatch(one)]
     if wrong:
         raise ArgumentError("this is no name of a permission", object=wrong[0])
-    if not request.permissions and request.state != "exact":
+    if not asked and request.state != "exact":
         raise ArgumentError(f"state {request.state} needs permissions", object=request.dataset)
-    must_exist = request.state != "absent" and bool(request.permissions)
+    must_exist = request.state != "absent" and bool(asked)
     who = Who(request.kind, _name(request.kind, request.name, must_exist))
-    return who, grants.atoms(request.permissions, request.scope)
+    atoms = grants.atoms(request.permissions, request.scope) | grants.atoms(request.here, LOCAL)
+    return who, atoms
 
 
 def _name(kind: str, name: str, must_exist: bool) -> str:

@@ -86,6 +86,8 @@ def reaching(text: str, dataset: str) -> Iterator[tuple[Who, Atoms]]:
     sets = {(holder, name): members.split(",") for holder, (name, members) in lines}
     for holder, section, line in found:
         scopes = _SECTIONS.get(section, ())
+        if not f"{dataset}/".startswith(f"{holder}/"):  # it was told for one below
+            continue
         if holder != dataset:
             scopes = SCOPES["both"] if DESCENDANTS in scopes else ()
         if scopes:

@@ -12,12 +12,11 @@ from ...errors import RepositoryError
 from ...zfs import datasets, grants
 from ...zfs.command import Runner
 from .layout import STAGE, Layout
+from .limits import NO_LIMIT
 
 _PLACES = ("mountpoint", "canmount")
-_NO_LIMIT = {
-    **dict.fromkeys(("quota", "refquota", "reservation", "refreservation"), ("0",)),
-    **dict.fromkeys(("filesystem_limit", "snapshot_limit"), ("none", str(2**64 - 1))),
-}
+_COUNTS = ("filesystem_count", "snapshot_count")
+"""What OpenZFS counts, and shows as set, as soon as there is a limit on a dataset or above it."""
 
 
 def _properties(runner: Runner, layout: Layout) -> dict[str, str]:
@@ -40,7 +39,11 @@ def _is_carried_over(key: str, value: str) -> bool:
 
     Limits that were lifted read as numbers that cannot be set; a new dataset has none anyway.
     """
-    return key not in _PLACES and not key.startswith("dsg:") and value not in _NO_LIMIT.get(key, ())
+    return (
+        key not in (*_PLACES, *_COUNTS)
+        and not key.startswith("dsg:")
+        and value not in NO_LIMIT.get(key, ())
+    )
 
 
 class Kept(NamedTuple):

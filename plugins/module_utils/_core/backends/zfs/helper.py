@@ -194,6 +194,10 @@ def owner_of(parent: str, parents: Mapping[str, str], caller: str | None) -> Own
     """Return the service user of a parent, who has to be the caller (None: root itself)."""
     if parent not in parents:
         raise _not_configured(f"{parent} is not delegated to anybody")
+    for other in parents:
+        # Whoever has the upper one could put anything in the place of the lower one.
+        if other != parent and os.path.commonpath((other, parent)) in (other, parent):
+            raise _not_configured(f"{parent} and {other} are both delegated, one within the other")
     try:
         user = pwd.getpwnam(parents[parent])
     except KeyError:

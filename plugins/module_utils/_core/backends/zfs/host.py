@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 
 from ...errors import ArgumentError
 from ...posix.lock import locked
 from ...zfs.command import Runner
-from ...zfs.datasets import LOCAL, NOTHING, own, read
+from ...zfs.datasets import own, own_names, read, set_on, value
 from . import record, recovery
+from .helper import CONFIGURATION, configured
 from .layout import PARENT_FORMAT, PARENT_MARK, TXN, Layout, is_name, name_of_work
 from .privileged import Direct
 
@@ -24,15 +26,28 @@ def publish_parents(named: Sequence[str]) -> list[str]:
 
     Raises :class:`ArgumentError` for a name that is no publish parent.
     """
-    marked = sorted(
-        name
-        for name, found in read(Runner(), (PARENT_MARK,), [], depth=None).items()
-        if found.get(PARENT_MARK, NOTHING) == (PARENT_FORMAT, LOCAL)
-    )
+    marked = _marked()
     for parent in named:
         if parent not in marked:
             raise ArgumentError("this is not a publish parent", object=parent)
     return list(named) or marked
+
+
+def _marked() -> list[str]:
+    """Return the datasets that are marked, but for those that their publisher may have marked.
+
+    A service user may set the mark below the delegated parent, take it away from that, and put links
+    into what is published: root would mount where these lead.
+    """
+    delegated = configured() if os.path.lexists(CONFIGURATION) else ()
+    runner = Runner()
+    marked = [name for name in set_on(runner, PARENT_MARK) if not _is_below(name, delegated)]
+    found = [name for name in marked if value(runner, PARENT_MARK, name) == PARENT_FORMAT]
+    return sorted(name for name in found if not _is_below(name, found))
+
+
+def _is_below(name: str, others: Iterable[str]) -> bool:
+    return any(name.startswith(f"{other}/") for other in others)
 
 
 def repositories(parent: str) -> list[Layout]:
@@ -51,8 +66,7 @@ def repositories(parent: str) -> list[Layout]:
         elif above == container:
             names.add(name_of_work(last))
     if container in datasets:
-        set_here = read(runner, ("all",), [container], sources=(LOCAL,)).get(container, {})
-        names |= {record.name_of(key) for key in set_here}
+        names |= {record.name_of(key) for key in own_names(runner, container)}
     return [Layout(parent, name) for name in sorted(names) if is_name(name)]
 
 
@@ -61,5 +75,6 @@ def recover(layout: Layout) -> list[str]:
     runner = Runner()
     direct = Direct(runner, layout)
     direct.prepare_locks()
-    with locked(layout.lock, timeout=_LOCK_SECONDS, what=layout.live):
+    with locked(layout.lock, timeout=_LOCK_SECONDS, what=layout.live) as fd:
+        runner.kept = (fd,)
         return recovery.recover(runner, layout, direct)

@@ -12,6 +12,7 @@ no lease: it stays until it is decided.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from .state import Dataset, State
 
 DURABLE = "-"
 _SEPARATOR = ";"
+_NUMBER = re.compile(r"[0-9]{1,15}")
 
 
 class Mark(NamedTuple):
@@ -91,7 +93,7 @@ def read(dataset: Dataset) -> Mark:
 def _parse(dataset: Dataset) -> Mark | None:
     parts = dataset.mark.split(_SEPARATOR, len(Mark._fields) - 1)
     numbers = (parts[0], *parts[2:3])
-    if len(parts) != len(Mark._fields) or not all(n.isascii() and n.isdigit() for n in numbers):
+    if len(parts) != len(Mark._fields) or not all(map(_NUMBER.fullmatch, numbers)):
         return None
     return Mark(int(parts[0]), parts[1], int(parts[2]), *parts[3:])
 

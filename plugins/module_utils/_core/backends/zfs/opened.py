@@ -98,6 +98,7 @@ class OpenTransaction(ZfsTransaction):
         ``root`` is the published path ('' where there is none).
         """
         refuse_held(self.others, self.layout.live)
+        datasets.write_out(self.runner, self.layout.live)
         if self.base is None:
             self._require_absent(look(self.runner, self.layout))
         else:
@@ -106,6 +107,9 @@ class OpenTransaction(ZfsTransaction):
     def commit(self) -> None:
         """Publish what was prepared, if nobody wrote into it since."""
         refuse_held(self.others, self.layout.live)
+        # It may be long since that the snapshot was taken, which counts what was written.
+        datasets.write_out(self.runner, self.layout.live)
+        _look_for_snapshot(self)
         if self.written != "0":
             self._require_untouched()
         super().commit()

@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import os
+import stat
 
+from ...errors import RepositoryError
 from .layout import RUN
 
 
@@ -25,6 +27,21 @@ def make_private(directory: str, gid: int) -> None:
         os.chown(holder, 0, gid)
         os.chmod(holder, 0o710)
     os.makedirs(directory, 0o700, exist_ok=True)
+
+
+def require_private(directory: str, gid: int) -> None:
+    """Stop where others than root and that group may enter the mountpoint: somebody else had it made."""
+    found = os.lstat(os.path.dirname(directory))
+    if (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) != (
+        0,
+        gid,
+        0o710 if gid else 0o700,
+    ):
+        raise RepositoryError(
+            "somebody else has mounted the transaction's dataset",
+            object=directory,
+            next_step="Run again.",
+        )
 
 
 def remove_private(directory: str) -> None:

@@ -106,6 +106,7 @@ class Direct:
         directory = self.layout.mount(txn_id)
         with self._alone():
             if mounts.mounted_at(directory):
+                places.require_private(directory, self.owner.gid)
                 return
             places.make_private(directory, self.owner.gid)
             dataset = self.layout.work(kind, txn_id)
@@ -145,8 +146,10 @@ class Direct:
         others = set(self.layout.mounts()) - {self.layout.mount(publish.PRIVATE)}
         return lease.mounted(look(self.runner, self.layout)) if others else set()
 
-    def _alone(self) -> AbstractContextManager[None]:
+    def _alone(self) -> AbstractContextManager[int]:
         """Keep off an operation that outlived the process that asked the helper for it."""
         places.ensure_run()
         lock = self.layout.mount_lock
-        return locked(lock, timeout=_LOCK_SECONDS, what=self.layout.live)
+        if os.path.exists(lock):  # an older version left it for anybody to hold
+            os.chmod(lock, 0o600)
+        return locked(lock, timeout=_LOCK_SECONDS, what=self.layout.live, mode=0o600)

@@ -17,8 +17,8 @@ from . import places
 from .layout import OLD, Layout
 from .state import State
 
-PRIVATE = "publish"
-"""What the next generation is mounted as, in place of a transaction id, until it is published."""
+PRIVATE = "_publish"
+"""What the next generation is mounted as until it is published; no transaction has this id."""
 _LOCK_SECONDS = 60.0
 
 

@@ -128,15 +128,20 @@ class ZfsRepository:
 
     def make_durable(self) -> None:
         """Have what is published on stable storage."""
-        self.runner.run("zpool", "sync", self.layout.parent.partition("/")[0])
+        datasets.write_out(self.runner, self.layout.parent)
 
     @contextmanager
     def lock(self, timeout: float, *, shared: bool = False) -> Iterator[None]:
         """Hold the repository's lock."""
         self.privileged.prepare_locks()
-        with locked(self.layout.lock, timeout=timeout, shared=shared, what=self.location):
+        with locked(self.layout.lock, timeout=timeout, shared=shared, what=self.location) as fd:
             self._seen = self._last = None
-            yield
+            # What a command of ours still does after we died, nobody may take for undone.
+            self.runner.kept = (fd,)
+            try:
+                yield
+            finally:
+                self.runner.kept = ()
 
     def unfinished(self, *, open_too: bool = False, own: str = "") -> list[str]:
         """Describe what :meth:`recover` would do; changes nothing."""

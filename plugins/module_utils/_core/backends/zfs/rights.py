@@ -12,19 +12,22 @@ import pwd
 
 from ...errors import DsgError
 from ...zfs import grants
-from ...zfs.command import Runner
-from ...zfs.grants import Who
+from ...zfs.command import CommandFailed, Runner
+from ...zfs.grants import LOCAL, Who
 from .layout import Layout
 
-REQUIRED = (
-    *("clone", "create", "destroy", "diff", "mount", "promote", "rename", "snapshot"),
-    "userprop",
-)
+REQUIRED = ("clone", "destroy", "diff", "mount", "promote", "rename", "snapshot", "userprop")
 """Permissions to be granted with ``zfs allow`` on the publish parent, for it and what is below.
+
+``create`` is granted for the parent and for its container alone: a dataset below a published one
+would be mounted by root at the next boot, where a link in the published tree leads.
 
 Linux lets nobody but root mount, whatever is granted; OpenZFS wants ``mount`` for the others all
 the same. Never granted: mountpoint, canmount, overlay, setuid, exec, devices, sharenfs, keylocation.
 """
+
+
+CREATE = ("create", LOCAL)
 
 
 class MissingRight(DsgError):
@@ -44,15 +47,27 @@ def user_name() -> str:
 
 def require(runner: Runner, layout: Layout) -> None:
     """Raise :class:`MissingRight` that names what is not granted to this process's user."""
-    told = runner.zfs("allow", layout.parent)
-    granted = parse(told, layout.parent, user_name(), _groups())
-    missing = [right for right in REQUIRED if right not in granted]
+    told = _told(runner, layout)
+    mine = (user_name(), _groups())
+    granted = parse(told, layout.parent, *mine)
+    lacking = [right for right in REQUIRED if right not in granted]
+    missing = [f"{', '.join(lacking)}, for it and for what is below it"] if lacking else []
+    places = (layout.parent, layout.container)
+    if any(CREATE not in _granted(told, place, *mine) for place in places):
+        missing.append("create, for it and for its container .dsg")
     if missing:
         raise MissingRight(
-            f"user {user_name()} has no permission to {', '.join(missing)}, "
-            "for it and for what is below it",
+            f"user {user_name()} has no permission to {', nor to '.join(missing)}",
             object=layout.parent,
         )
+
+
+def _told(runner: Runner, layout: Layout) -> str:
+    """Return what is granted on the container, on the parent, and above."""
+    try:
+        return runner.zfs("allow", layout.container)
+    except CommandFailed:  # there is none: whoever looks at the parent says so
+        return runner.zfs("allow", layout.parent)
 
 
 def require_own(path: str) -> None:
@@ -89,12 +104,15 @@ def _groups() -> set[str]:
 
 def parse(told: str, dataset: str, user: str, groups: set[str]) -> set[str]:
     """Return what ``zfs allow`` tells that a user may do both on a dataset and below it."""
-    mine = {Who("user", user), Who("everyone"), *(Who("group", group) for group in groups)}
-    granted = {
-        atom for who, atoms in grants.reaching(told, dataset) if who in mine for atom in atoms
-    }
+    granted = _granted(told, dataset, user, groups)
     return {
         permission
         for permission, _scope in granted
         if grants.atoms([permission], "both") <= granted
     }
+
+
+def _granted(told: str, dataset: str, user: str, groups: set[str]) -> set[tuple[str, str]]:
+    """Return permissions with their scopes, seen from one dataset."""
+    mine = {Who("user", user), Who("everyone"), *(Who("group", group) for group in groups)}
+    return {atom for who, atoms in grants.reaching(told, dataset) if who in mine for atom in atoms}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ...errors import RepositoryError, capped
 from ...zfs.command import Runner
-from ...zfs.datasets import LOCAL, NOTHING, Properties, Value, own, read
+from ...zfs.datasets import LOCAL, NOTHING, OWN, Properties, Value, own, read
 from . import record as records
 from .layout import HELD, OLD, OPEN, PARENT_FORMAT, PARENT_MARK, STAGE, TXN, Layout
 from .record import Record
@@ -187,7 +187,7 @@ def _check_live(layout: Layout, found: dict[str, Properties]) -> None:
             object=layout.live,
             next_step="Encrypt the publish parent instead.",
         )
-    if live["mountpoint"].source == LOCAL:
+    if live["mountpoint"].source in OWN:
         raise RepositoryError(
             "it has a mountpoint of its own: its next generation could not have the same one",
             object=layout.live,

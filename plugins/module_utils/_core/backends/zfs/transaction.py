@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ...errors import DriftError, DsgError, RepositoryError, SystemCallError, capped
+from ...errors import DriftError, DsgError, RepositoryError, capped
 from ...manifest.codec import Manifest
 from ...manifest.entry import Entry
 from ...posix.beneath import Beneath
@@ -19,15 +19,15 @@ from ...zfs.command import CommandFailed, Runner
 from .. import published, tree
 from ..base import Land, Upload
 from ..holding import new_held
-from . import commit, held, record, untouched
+from . import commit, held, limits, record, untouched
 from .base import Base
 from .layout import INIT, MANIFEST, STAGE, TXN, Layout, snapshot_number
+from .limits import LIMITS
 from .privileged import Privileged
 from .publish import require_parent_mounted
 from .record import Record
 from .state import NO_PARENT, OPTIONS, Dataset, State, look, options_of, refuse_children
 
-_SIZES = ("used", "usedbyrefreservation", "quota")
 _DIFF = "@zfs-diff-"  # what `zfs diff` of another process works with
 
 
@@ -271,17 +271,24 @@ def _examine(
     written = f"written@{ours}"
     found = datasets.read(
         runner,
-        ("guid", "createtxg", "creation", "mountpoint", *_SIZES, *OPTIONS, written, TXN),
-        list(dict.fromkeys((live, stage))),
+        ("guid", "origin", "createtxg", "creation", "mountpoint", *LIMITS, *OPTIONS, written, TXN),
+        list(dict.fromkeys((live, stage, layout.container))),
         kinds="filesystem,volume,snapshot",
         depth=1,
     )
     refuse_children(layout, found)
+    limits.require_place(layout.container, found[layout.container])
     if stage != live:
-        _require_room(live, found[live], found[stage])
+        limits.require_room(live, found[live], found[stage])
     taken = [name for name in found if name.startswith(f"{live}@") and _DIFF not in name]
     _require_newest(live, {name: found[name] for name in taken}, base)
-    newest = max(taken, key=lambda name: int(found[name]["createtxg"].value), default="")
+    taken.sort(key=lambda name: int(found[name]["createtxg"].value))
+    newest = taken[-1] if taken else ""
+    # Those behind the one that the stage was cloned from stay with the old tree.
+    origin = found[stage]["origin"].value
+    limits.require_snapshots(
+        live, found[live], 1 + taken.index(origin) if origin in taken else len(taken)
+    )
     mine = found.get(f"{live}@{ours}", {})
     if datasets.own(mine, TXN) != base.header.txn:
         raise DriftError(
@@ -290,8 +297,8 @@ def _examine(
             next_step="Restore the repository; nothing can be built upon it without.",
         )
     # Mounting alone writes a little; only a difference in names or content is somebody's. Whoever
-    # changes anything writes more than that: then the number is another one. It is up to date here,
-    # as OpenZFS has just taken a snapshot, and a file system is written back when it turns read-only.
+    # changes anything writes more than that: then the number is another one. It is up to date here:
+    # OpenZFS has just taken a snapshot, or was asked to write everything out.
     if found[live][written].value not in ("0", harmless):
         if compare is None:
             looking = by_looking(layout, base, found[live]["mountpoint"].value)
@@ -316,24 +323,6 @@ def _examine(
             for name in (live, stage)
         ),
     )
-
-
-def _require_room(live: str, present: datasets.Properties, stage: datasets.Properties) -> None:
-    """Stop where the repository would be larger than its quota, which a clone is not charged for.
-
-    OpenZFS charges the older snapshots when the clone is promoted, and refuses that then: they could not
-    even be pruned any more.
-    """
-    quota = int(present["quota"].value)
-    # The stage has the same refreservation, which will be counted once.
-    kept = int(present["used"].value) - int(present["usedbyrefreservation"].value)
-    size = kept + int(stage["used"].value)
-    if quota and size > quota:
-        raise SystemCallError(
-            f"it would take {size} bytes with its older snapshots, more than its quota of {quota} (EDQUOT)",
-            object=live,
-            next_step="Raise the quota or remove older snapshots, and run again.",
-        )
 
 
 def _require_newest(live: str, taken: dict[str, datasets.Properties], base: Manifest) -> None:
