@@ -57,9 +57,15 @@ options:
     type: list
     elements: str
     required: true
+  local_permissions:
+    description:
+      - Further permissions, which count for the dataset alone, whatever O(scope) says.
+    type: list
+    elements: str
+    default: []
   scope:
     description:
-      - Whether they count for the dataset itself, for everything below it, or for V(both).
+      - Whether O(permissions) count for the dataset itself, for everything below it, or for V(both).
     type: str
     choices:
       - local
@@ -90,11 +96,11 @@ EXAMPLES = r"""
     user: dsg
     permissions:
       - clone
-      - create
       - promote
       - rename
       - snapshot
-    scope: descendants
+    local_permissions:
+      - create
     state: exact
 
 - name: Let the backup operators send snapshots
@@ -163,6 +169,7 @@ def argument_spec() -> dict[str, Any]:
         "group": {"type": "str"},
         "everyone": {"type": "bool", "choices": [True]},
         "permissions": {"type": "list", "elements": "str", "required": True},
+        "local_permissions": {"type": "list", "elements": "str", "default": []},
         "scope": {"type": "str", "choices": ["local", "descendants", "both"], "default": "both"},
         "state": {"type": "str", "choices": ["present", "absent", "exact"], "default": "present"},
     }
@@ -182,6 +189,7 @@ def run(module: AnsibleModule) -> _shell.Result:
         permissions=params["permissions"],
         scope=params["scope"],
         state=params["state"],
+        here=params["local_permissions"],
     )
     runner = Runner()
     result = _provisioning.hold(runner, lambda: plan(runner, request), check=module.check_mode)
