@@ -4,8 +4,8 @@
 
 """What `make test` runs of the tests that take longest: of each promise the main case.
 
-All others there are marked as long, and left to `make test-long`, so that `make test` ends within half
-an hour on two cores.
+All others there are marked as long, and left to `make test-long`, so that `make test` ends within an
+hour and a quarter on two cores, the building of the virtual hosts included.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from ansible_collections.dsg.storage.plugins.module_utils._core.errors import (
     BehindError,
     DsgError,
 )
-from ansible_collections.dsg.storage.plugins.module_utils._core.plan.policy import PULL
+from ansible_collections.dsg.storage.plugins.module_utils._core.plan.policy import BOTH, PULL
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.fleet.decision import decision
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.request import WITHDRAW
 
@@ -66,6 +66,8 @@ def fleet_members(
         "lost": missing,
         # Of each working copy one host ends the transaction's record, be there something to do or not.
         "first": _firsts(own, direction),
+        # What comes into a working copy comes before the others prepare what is in it.
+        "pulled": sorted(_pulled(own, direction) & set(shared)),
         # Where every host goes its own way nobody waits for another one.
         "canaries": [host for host in members + missing if host in wanted],
         "counted": [*batch, *new],
@@ -91,9 +93,20 @@ def _firsts(
     found: dict[str, str] = {}
     for host, several in definitions.items():
         for one in several:
-            if (direction or one.get("direction")) != PULL:
+            if direction_of(one, direction) != PULL:
                 found.setdefault(str(one["src"]), host)
     return found
+
+
+def _pulled(definitions: Mapping[str, Sequence[Mapping[str, Any]]], direction: str) -> set[str]:
+    """Return the working copies that a host only pulls into."""
+    several = (one for definition in definitions.values() for one in definition)
+    return {str(one["src"]) for one in several if direction_of(one, direction) == PULL}
+
+
+def direction_of(definition: Mapping[str, Any], direction: str = "") -> str:
+    """Return which way a definition goes; ``direction`` is what holds for all of them, '' for nothing."""
+    return str(direction or definition.get("direction") or BOTH)
 
 
 def _canaries(given: str | Sequence[str], known: Collection[str]) -> list[str]:
@@ -139,14 +152,17 @@ def _sources(definitions: Sequence[Mapping[str, Any]]) -> set[str]:
 
 
 def fleet_outcome(
-    results: Iterable[tuple[str, Result]],
+    results: Iterable[Sequence[Any]],
     max_fail_percentage: float = 0,
     canaries: Sequence[str] = (),
     lost: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return the decision, and which hosts failed, prepared something, or have to be fetched from."""
-    fared = dict(results)
-    failures = {host: _failures(result) for host, result in fared.items()}
+    """Return the decision, and which hosts failed, prepared something, or have to be fetched from.
+
+    ``results`` are of each host its name and what it returned, in as many parts as there are.
+    """
+    fared = {host: [one for part in parts for one in items_of(part)] for host, *parts in results}
+    failures = {host: _failures(several) for host, several in fared.items()}
     failures.update({host: {_LOST} for host in lost})
     failed = {host: found for host, found in failures.items() if found}
     ready = {host for host in fared if not failures[host] and _takes_part(fared[host])}
@@ -163,7 +179,7 @@ def fleet_outcome(
     return {
         "decision": decided,
         "failed": sorted(failed),
-        "prepared": sorted(host for host, result in fared.items() if _has_prepared(result)),
+        "prepared": sorted(host for host, several in fared.items() if _has_prepared(several)),
         "fetch": sorted(behind) if hopeful else [],
         "reasons": [f"{host}: {', '.join(sorted(failed[host]))}" for host in sorted(failed)],
     }
@@ -171,7 +187,7 @@ def fleet_outcome(
 
 def plan_rows(results: Iterable[tuple[str, Result]]) -> list[dict[str, Any]]:
     """Return a row for each host and repository: what a sync would do there, or why it would not."""
-    return [_row(host, one) for host, result in results for one in _items(result)]
+    return [_row(host, one) for host, result in results for one in items_of(result)]
 
 
 def _row(host: str, result: Result) -> dict[str, Any]:
@@ -186,13 +202,20 @@ def _row(host: str, result: Result) -> dict[str, Any]:
     }
 
 
-def sync_rows(hosts: Iterable[tuple[str, Result, Result, Result]]) -> list[dict[str, Any]]:
+def sync_rows(hosts: Iterable[tuple[str, Result, Result, Result, Result]]) -> list[dict[str, Any]]:
     """Return a row for each host and repository: what a sync did there, or why it did not."""
     return [
-        _done(host, one, _item(finished, number), _item(fetched, number))
-        for host, result, finished, fetched in hosts
-        for number, one in enumerate(_items(result))
+        _done(host, _first(one, pulled, number), _item(finished, number), _item(fetched, number))
+        for host, result, finished, fetched, pulled in hosts
+        for number, one in enumerate(items_of(result))
     ]
+
+
+def _first(one: Result, pulled: Result, number: int) -> Result:
+    """Return what was done of a definition; what was pulled first is left out later."""
+    if not one.get("skipped") or not pulled:
+        return one
+    return _item(pulled, number) or pulled
 
 
 def _done(host: str, one: Result, finished: Result, fetched: Result) -> dict[str, Any]:
@@ -250,14 +273,14 @@ def _item(result: Result, number: int) -> Result:
     return found[number] if number < len(found) else {}
 
 
-def _items(result: Result) -> list[Result]:
+def items_of(result: Result) -> list[Result]:
     """Return the results of a loop; a host that was never reached has none, but its own."""
     found: list[Result] = result.get("results") or [result]
     return found
 
 
-def _failures(result: Result) -> set[str]:
-    return {_failure(one) for one in _items(result) if one.get("failed") or one.get("unreachable")}
+def _failures(several: Iterable[Result]) -> set[str]:
+    return {_failure(one) for one in several if one.get("failed") or one.get("unreachable")}
 
 
 def _failure(result: Result) -> str:
@@ -265,12 +288,12 @@ def _failure(result: Result) -> str:
     return str((result.get("error") or {}).get("code", otherwise))
 
 
-def _takes_part(result: Result) -> bool:
-    return any(one.get("phase") == "prepare" for one in _items(result))
+def _takes_part(several: Iterable[Result]) -> bool:
+    return any(one.get("phase") == "prepare" for one in several)
 
 
-def _has_prepared(result: Result) -> bool:
-    return any(one.get("phase") == "prepare" and one.get("txn_id") for one in _items(result))
+def _has_prepared(several: Iterable[Result]) -> bool:
+    return any(one.get("phase") == "prepare" and one.get("txn_id") for one in several)
 
 
 class FilterModule:

@@ -13,6 +13,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Mapping
@@ -32,6 +33,8 @@ _SOCKET_BYTES = 103
 _SSH_ADDS = len(".0123456789abcdef")
 """ssh makes the socket under a name that is longer by this, and renames it."""
 
+_CONNECTION_PASSWORDS = ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
+_PASSWORD = re.compile(r"ansible_.*(pass|password)")
 _DISCOVER = ("auto", "auto_silent", "auto_legacy", "auto_legacy_silent")
 
 
@@ -51,14 +54,22 @@ def of_connection(
 
 
 def of_variables(
-    name: str, task_vars: Mapping[str, Any], templar: Any, task: Any, play_context: Any
+    name: str,
+    task_vars: Mapping[str, Any],
+    templar: Any,
+    task: Any,
+    play_context: Any,
+    asked: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return the same for a host whose task was delegated: Ansible has set up the other connection.
 
-    The working copy's host may have no place for the socket of a shared connection.
+    ``asked`` are the passwords that Ansible asked for, of :func:`asked_for`. The working copy's host may
+    have no place for the socket of a shared connection.
     """
     plugin = connection_loader.get("ansible.builtin.ssh", play_context)
-    plugin.set_options(var_options=_variables("connection", "ssh", task_vars, templar))
+    keys = {"remote_user": task.remote_user, "port": task.port, **asked}
+    given = _variables("connection", "ssh", task_vars, templar)
+    plugin.set_options(task_keys=keys, var_options=given)
     found = _of_options(plugin.get_option, name, task_vars, shared=False)
     found["interpreter"] = _interpreter(task_vars, templar)
     become = None
@@ -69,10 +80,25 @@ def of_variables(
             raise ArgumentError("there is no such become method", object=method)
         keys = {key: getattr(task, key) for key in ("become_user", "become_flags", "become_exe")}
         become.set_options(
-            task_keys=keys, var_options=_variables("become", become._load_name, task_vars, templar)
+            task_keys={**keys, **asked},
+            var_options=_variables("become", become._load_name, task_vars, templar),
         )
     found.update(_of_become(become, play_context))
     return found
+
+
+def asked_for(play_context: Any, delegate_vars: Mapping[str, Any]) -> dict[str, str]:
+    """Return the passwords that ``--ask-pass`` and ``--ask-become-pass`` were told.
+
+    Where the host that a task is delegated to has one of its own, Ansible has put that in their place:
+    it is for nobody else to see.
+    """
+    told = {"password": play_context.password, "become_pass": play_context.become_pass}
+    to_log_in = {name for name in delegate_vars if name in _CONNECTION_PASSWORDS}
+    # Every become plugin has names of its own for it.
+    others = set(filter(_PASSWORD.fullmatch, delegate_vars)) - to_log_in
+    own = {"password": to_log_in, "become_pass": others}
+    return {key: password for key, password in told.items() if password and not own[key]}
 
 
 def _variables(kind: str, name: str, task_vars: Mapping[str, Any], templar: Any) -> dict[str, Any]:

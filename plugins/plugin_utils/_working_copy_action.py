@@ -75,6 +75,7 @@ class WorkingCopyAction(ActionBase):
         """Return how to reach the storage host, None where the working copy is on it."""
         name = task_vars["inventory_hostname"]
         delegate = self._task.delegate_to
+        delegate_vars = task_vars.get("ansible_delegated_vars", {}).get(delegate, {})
         if delegate == name and transport == "auto":
             return None
         if delegate:  # what is in task_vars of a connection is the other host's
@@ -90,8 +91,9 @@ class WorkingCopyAction(ActionBase):
                 object=name,
             )
         if delegate or kind in _storage_host.PARAMIKO:
+            asked = _storage_host.asked_for(self._play_context, delegate_vars)
             return _storage_host.of_variables(
-                name, task_vars, self._templar, self._task, self._play_context
+                name, task_vars, self._templar, self._task, self._play_context, asked
             )
         return _storage_host.of_connection(
             self._connection, self._play_context, name, task_vars, self._templar

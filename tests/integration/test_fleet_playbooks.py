@@ -115,6 +115,10 @@ def test_one_host_that_fails_keeps_all_from_publishing(published: FleetGround) -
     old = content(ground.live_of("h1"))
     ground.write({"a.txt": "longer\n"})
     (ground.live_of("h2") / "intruder").write_text("x")
+    announced = ground.run("sync", "--check", "--diff").said
+    assert "nothing would be published. Failed are h2: DSG-DRIFT." in announced
+    announced = ground.run("sync", "--check", dsg_max_fail_percentage=40).said
+    assert "The others would publish without h2." in announced
     play = ground.run("sync")
     assert play.failed("DSG-DRIFT")
     assert "h2: DSG-DRIFT" in play.said
@@ -286,17 +290,25 @@ def test_a_host_is_counted_in_the_batch_that_lost_it_and_in_no_other(
     assert ground.published() == [True, False, True]
 
 
+def publish_bens(ground: FleetGround, host: str) -> None:
+    """Let Ben publish something on one host."""
+    shared = ground.inventory.read_text()
+    ground.define({**ground.definition, "src": str(ground.ben)})
+    ground.play("clone", who=host).succeeded()
+    ground.write({"ben.txt": "ben\n"}, ground.ben)
+    ground.play("sync", who=host).succeeded()
+    ground.inventory.write_text(shared)
+
+
 def test_what_one_host_has_is_fetched_and_goes_to_all(published: FleetGround) -> None:
     ground = published
-    ben = {**ground.definition, "src": str(ground.ben)}
-    shared = json.loads(ground.inventory.read_text())
-    ground.define(ben)
-    ground.play("clone", who="h2").succeeded()
-    ground.write({"ben.txt": "ben\n"}, ground.ben)
-    ground.play("sync", who="h2").succeeded()
-    ground.inventory.write_text(json.dumps(shared))
+    publish_bens(ground, "h2")
     ground.write({"a.txt": "longer\n"})
+    announced = ground.run("sync", "--check").succeeded()
+    assert "What h2 has would come into the working copy first" in announced.said
+    assert "Failed are" not in announced.said
     done = ground.run("sync").succeeded()
+    assert "What h2 has" not in done.said
     assert (ground.ann / "ben.txt").read_text() == "ben\n"
     assert shown(done) == {
         "h1": "h1 docs sync s2 2 0 0 0 11 B TIME -",
@@ -304,6 +316,34 @@ def test_what_one_host_has_is_fetched_and_goes_to_all(published: FleetGround) ->
         "h3": "h3 docs sync s2 2 0 0 0 11 B TIME -",
     }
     assert ground.published() == [True] * 3
+    assert ground.leftovers() == []
+
+
+def test_what_comes_from_a_host_that_only_pulls_goes_to_all_others(published: FleetGround) -> None:
+    """Before they prepare: at once with them, it would be a tree that changes under their hands."""
+    ground = published
+    publish_bens(ground, "h3")
+    inventory = json.loads(ground.inventory.read_text())
+    pulling = {**ground.definition, "direction": "pull"}
+    inventory["storage"]["hosts"]["h3"] = {"dsg_repositories": [pulling]}
+    ground.inventory.write_text(json.dumps(inventory))
+    ground.write({"a.txt": "longer\n"})
+    announced = ground.run("sync", "--check").succeeded()
+    assert "What h3 has would come into the working copy first" in announced.said
+    done = ground.run("sync").succeeded()
+    assert shown(done) == {
+        "h1": "h1 docs sync s2 2 0 0 0 11 B TIME -",
+        "h2": "h2 docs sync s2 2 0 0 0 11 B TIME -",
+        "h3": "h3 docs sync s2 0 0 1 0 4 B TIME -",
+    }
+    assert ground.published() == [True, True, False], "what is pulled from is not published to"
+    assert [ground.run("sync").succeeded().changed(host) for host in HOSTS] == [0, 0, 0]
+    away = ground.live_of("h3").rename(ground.root / "away")
+    ground.write({"a.txt": "longer still\n"})
+    refused = ground.run("sync").said
+    assert "Nothing was published on any host. Failed were h3: DSG-" in refused
+    away.rename(ground.live_of("h3"))
+    assert ground.published() == [False] * 3
     assert ground.leftovers() == []
 
 

@@ -40,6 +40,7 @@ class Fleet:
         self.src = make(str(root / "wc"), {"a.txt": "a", "sub/b.txt": "b"})
         self.bases = {name: provision(str(root / name)) for name in ("one", "two")}
         self.env: dict[str, str] = {}
+        self.of_here: dict[str, str] = {}
         self.task: dict[str, Any] = {
             "src": self.src,
             "repository": "docs",
@@ -60,12 +61,17 @@ class Fleet:
         }
 
     def play(self, *tasks: dict[str, Any], options: tuple[str, ...] = (), **variables: Any) -> Play:
-        """Run tasks on the group ``storage``; the host ``client`` is beside it."""
+        """Run tasks on the group ``storage``; the host ``client`` is beside it.
+
+        A variable that is None is left out.
+        """
         storage = {"hosts": {name: {} for name in self.bases}}
-        here = {"ansible_connection": "local", "ansible_host": "not.the.storage.host"}
+        local = {"ansible_connection": "local", "ansible_host": "not.the.storage.host"}
+        here = {**local, **self.of_here}
         client = {"hosts": {"client": {"ansible_python_interpreter": sys.executable}, "here": here}}
         groups = {"storage": storage, "clients": client}
-        inventory = {"all": {"children": groups, "vars": {**self.reached, **variables}}}
+        given = {k: v for k, v in {**self.reached, **variables}.items() if v is not None}
+        inventory = {"all": {"children": groups, "vars": given}}
         (self.root / "inventory.json").write_text(json.dumps(inventory))
         play = [{"hosts": "storage", "gather_facts": False, "tasks": list(tasks)}]
         (self.root / "play.yml").write_text(json.dumps(play))
@@ -327,6 +333,38 @@ def test_passwords_that_are_vaulted_in_the_inventory(
     assert holding(fleet.root, PASSWORD) == []
     assert fleet.published() == [read(fleet.src)] * 2
     assert {Path(base, "docs").stat().st_uid for base in fleet.bases.values()} == {0}
+
+
+@pytest.mark.parametrize("more", [{}, {"delegate_to": "localhost"}], ids=["direct", "delegated"])
+def test_what_ansible_asks_for_and_the_play_says(
+    locked: tuple[Fleet, dict[str, Any]], tmp_path: Path, more: dict[str, str]
+) -> None:
+    """`--ask-pass`, `--ask-become-pass` and `remote_user`, wherever the working copy is."""
+    fleet, variables = locked
+    told = tmp_path / "told"
+    told.write_text(f"{PASSWORD}\n")
+    options = ("--connection-password-file", str(told), "--become-password-file", str(told))
+    task = {**sync(fleet), "remote_user": variables["ansible_user"], "become": True, **more}
+    fleet.play(task, options=options, **{**variables, "ansible_user": None}).succeeded()
+    assert fleet.published() == [read(fleet.src)] * 2
+    assert {Path(base, "docs").stat().st_uid for base in fleet.bases.values()} == {0}
+
+
+@pytest.mark.parametrize("kind", ["password", "become_password"])
+def test_a_password_of_the_host_delegated_to_is_for_nobody_else(
+    locked: tuple[Fleet, dict[str, Any]], kind: str
+) -> None:
+    """Ansible puts it where it has what it asked for; it would be the right one here."""
+    fleet, variables = locked
+    task = {**sync(fleet), "delegate_to": "here", "become": True}
+    other = {"password": "become_password", "become_password": "password"}[kind]
+    # Without a password it is ssh that connects, which knows no key of the host here.
+    refused = {"password": "DSG-HOST-KEY", "become_password": "DSG-BECOME"}[kind]
+    given = {**variables, f"ansible_{other}": PASSWORD}
+    fleet.of_here = {f"ansible_{kind}": PASSWORD, "ansible_host": "localhost"}
+    failed = [one for one in fleet.play(task, **given).result.tasks if one["status"] == "failed"]
+    assert {one["result"]["error"]["code"] for one in failed} == {refused}
+    assert fleet.published() == [None, None]
 
 
 @pytest.mark.parametrize("which", ["ansible_password", "ansible_become_password"])
