@@ -2,7 +2,7 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The unit tests on the other interpreters of this machine, and on the other ansible-cores.
+"""The unit tests on the interpreters of this machine, and on the other ansible-cores.
 
 `make test` prints which interpreters there are, and which are absent.
 """
@@ -44,7 +44,7 @@ def _cases() -> list[Case]:
     for minor in found:
         if minor == newest and minor != here:
             cases.append(Case(minor, "requirements-ansible.txt", "tests/unit"))
-        elif minor != here:
+        else:  # this one as well: nothing of the main environment may be needed
             cases.append(Case(minor, "requirements-core.txt", CORE))
         if minor == floor:
             cases.append(Case(minor, "requirements-floor.txt", "tests/unit/ansible"))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tests.tools import environments
 from tests.tools.collection import InstalledCollection, Result, run
-from tests.unit.ansible.module_runner import content
+from tests.unit.trees import content
 
 
 class Core(NamedTuple):

@@ -21,7 +21,7 @@ import yaml
 from tests.integration.pages import Page, pages
 from tests.integration.playbooks import Ground, Play
 from tests.tools.collection import ROOT, InstalledCollection, Result
-from tests.unit.ansible.module_runner import content, untouched
+from tests.unit.trees import content, untouched
 
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.playbooks import HOSTS, FleetGround, Ground, Play
 from tests.tools.collection import InstalledCollection
-from tests.unit.ansible.module_runner import untouched
+from tests.unit.trees import untouched
 
 REFUSES = {  # nobody listens at port 1
     "ansible_connection": "ssh",

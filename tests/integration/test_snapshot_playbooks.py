@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.playbooks import Ground
 from tests.tools.collection import InstalledCollection
-from tests.unit.ansible.module_runner import content, untouched
+from tests.unit.trees import content, untouched
 
 
 @pytest.fixture

@@ -13,12 +13,8 @@ from typing import Any
 import pytest
 from ansible_collections.dsg.storage.plugins.modules import dsg_info, dsg_sync
 
-from tests.unit.ansible.module_runner import (
-    ModuleFailedError,
-    provision,
-    run_module,
-    untouched,
-)
+from tests.unit.ansible.module_runner import ModuleFailedError, provision, run_module
+from tests.unit.trees import untouched
 
 
 def _but_for_free_space(result: dict[str, Any]) -> dict[str, Any]:

@@ -14,12 +14,8 @@ from typing import Any
 import pytest
 from ansible_collections.dsg.storage.plugins.modules import dsg_manifest, dsg_sync
 
-from tests.unit.ansible.module_runner import (
-    ModuleFailedError,
-    provision,
-    run_module,
-    untouched,
-)
+from tests.unit.ansible.module_runner import ModuleFailedError, provision, run_module
+from tests.unit.trees import untouched
 
 FILE_FORMS = ["native", "sha256sum", "mtree"]
 FORMS = [*FILE_FORMS, "bagit"]

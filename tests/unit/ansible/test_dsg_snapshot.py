@@ -13,13 +13,8 @@ from typing import Any
 import pytest
 from ansible_collections.dsg.storage.plugins.modules import dsg_fetch, dsg_snapshot, dsg_sync
 
-from tests.unit.ansible.module_runner import (
-    ModuleFailedError,
-    content,
-    provision,
-    run_module,
-    untouched,
-)
+from tests.unit.ansible.module_runner import ModuleFailedError, provision, run_module
+from tests.unit.trees import content, untouched
 
 
 class Ground:

@@ -21,13 +21,8 @@ from ansible_collections.dsg.storage.plugins.modules import dsg_info, dsg_manife
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.ansible.module_runner import (
-    ModuleFailedError,
-    content,
-    provision,
-    run_module,
-    untouched,
-)
+from tests.unit.ansible.module_runner import ModuleFailedError, provision, run_module
+from tests.unit.trees import content, untouched
 
 Sync = Callable[..., dict[str, Any]]
 

@@ -16,7 +16,7 @@ from _core.manifest import codec
 from _core.manifest.codec import Manifest
 from _core.posix.modes import change_mode
 
-from tests.unit.ansible.module_runner import content
+from tests.unit.trees import content
 
 
 def manifest(snapshot: int) -> Manifest:
