@@ -123,6 +123,16 @@ def test_a_delegation_is_taken_back(site: Site) -> None:
     host = site.guest.host
     (site.root / "delegate.yml").write_text(DELEGATE, encoding="utf-8")
     host.run("zfs", "allow", "-u", "dsg", "mountpoint,send", "tank/dsg")
+    # Who may rename has put a dataset that would be mounted, and all below it, into the container's place.
+    host.run("zfs", "rename", "-u", "tank/dsg/.dsg", "tank/dsg/away")
+    host.run("zfs", "create", "-u", "tank/dsg/.dsg")
+    site.play("delegate.yml").succeeded()
+    kept = host.run(
+        "zfs", "get", "-H", "-o", "value", "canmount,mountpoint", "tank/dsg/.dsg"
+    ).stdout
+    assert kept.split() == ["off", "none"]
+    host.run("zfs", "destroy", "tank/dsg/.dsg")
+    host.run("zfs", "rename", "-u", "tank/dsg/away", "tank/dsg/.dsg")
     site.play("delegate.yml").succeeded()
     granted = host.run("zfs", "allow", "tank/dsg").stdout
     wanted = ["create", ",".join(sorted(REQUIRED))]
@@ -182,11 +192,18 @@ cut -d: -f1 /etc/passwd; zfs get -Hr all tank | grep -v -e used -e available -e 
     ("playbook", "said", "extra"),
     [
         (DELEGATE, "does not exist", {"name": "courier", "parents": ["tank/typo"]}),
+        (DELEGATE, "tank/.dsg", {"name": "courier", "parents": ["tank"]}),
         (DELEGATE, "no user nobodyhere", {"name": "nobodyhere", "create": False}),
         (REPOSITORY, "its parent tank/absent does not exist", {}),
         (FAR, "dataset does not exist", {}),
     ],
-    ids=["no such parent", "no such user", "nothing above it", "nothing above it on a new pool"],
+    ids=[
+        "no such parent",
+        "no container",
+        "no such user",
+        "nothing above it",
+        "nothing above it on a new pool",
+    ],
 )
 def test_a_dry_run_refuses_what_the_run_refuses(
     site: Site, playbook: str, said: str, extra: dict[str, Any]

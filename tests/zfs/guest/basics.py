@@ -19,7 +19,7 @@ from _core.errors import DsgError
 from _core.sync import phases
 from _core.sync.engine import run
 from _core.sync.request import PREPARE
-from guest.as_user import later
+from guest.before import Before
 from guest.fleet_crash import FLEET
 from guest.lab import COUNTS, MOUNTPOINT, PARENT, Lab, listing, sh
 
@@ -375,31 +375,6 @@ def a_snapshot_of_another_stops_nothing_that_is_held() -> None:
     assert any("destroyed" in line for line in lab.recover())
     lab.clean()
     lab.destroy()
-
-
-class Before:
-    """Does something between prepare and commit (or another method) of the next transaction."""
-
-    def __init__(self, act: Any, method: str = "commit") -> None:
-        self.act = later(act)
-        self.method = method
-
-    def __enter__(self) -> None:
-        from _core.backends.zfs.transaction import ZfsTransaction
-
-        self.saved = getattr(ZfsTransaction, self.method)
-        act, saved = self.act, self.saved
-
-        def late(transaction: Any, *arguments: Any) -> None:
-            act()
-            saved(transaction, *arguments)
-
-        setattr(ZfsTransaction, self.method, late)
-
-    def __exit__(self, *unused: object) -> None:
-        from _core.backends.zfs.transaction import ZfsTransaction
-
-        setattr(ZfsTransaction, self.method, self.saved)
 
 
 def writes_behind_our_back() -> None:

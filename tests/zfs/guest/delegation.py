@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -23,6 +24,7 @@ from _core.errors import DsgError
 from _core.zfs import mounts
 from _core.zfs.command import Runner
 from guest.as_user import as_user
+from guest.before import Before
 from guest.lab import COUNTS, PARENT, Lab, provision, sh
 from host import _program
 
@@ -590,6 +592,63 @@ def a_race_of_names_stays_below_the_parent() -> None:
     assert mounts.mounted_at("/srv/other") == OTHER
     lab.destroy()
     sh("zfs", "destroy", "-r", OTHER)
+
+
+def roots_work_is_roots_alone() -> None:
+    """Nothing that the user asks for takes a mount from root's running transaction, or joins it."""
+    lab = Lab("shared")
+    lab.put("a", "1")
+    lab.sync()
+    lab.user, user = "", lab.user
+    lab.put("a", "22")
+    names = {"parent": PARENT, "name": lab.name}
+    answers: list[Any] = []
+
+    def attack() -> None:
+        (directory,) = Layout(lab.parent, lab.name).mounts()
+        before = os.lstat(directory), _mounted()
+        txn = os.path.basename(os.path.dirname(directory)).rpartition("%")[2]
+        asked: list[dict[str, Any]] = [
+            {"verb": "unmount", **names, "txn": txn},
+            {"verb": "mount", **names, "kind": "stage", "txn": txn},
+            {"verb": "release", **names},
+            {"verb": "publish", **names},
+        ]
+        answers.extend(_attack(asked))
+        assert (os.lstat(directory), _mounted()) == before
+        assert isinstance(_fails(lambda: os.listdir(directory)), OSError)
+
+    with Before(attack, "prepare"):
+        assert lab.sync().snapshot == 2
+    assert [answer.get("error", {}).get("code") for answer in answers] == ["DSG-REPOSITORY"] * 3 + [
+        None
+    ]
+    assert all("root has mounted" in answer["error"]["message"] for answer in answers[:3]), answers
+    assert lab.published() == lab.local()
+    _die_in_prepare(lab)
+    lab.user = user
+    lab.put("a", "4444")
+    found = lab.refused("DSG-REPOSITORY", "root has mounted", "`dsg.storage.recover` as root")
+    assert found.object and "%shared%" in found.object, found.as_dict()
+    lab.user = ""
+    lab.recover()
+    lab.user = user
+    assert lab.sync().snapshot == 3
+    assert lab.published() == lab.local()
+    lab.clean()
+    lab.destroy()
+
+
+def _die_in_prepare(lab: Lab) -> None:
+    """Sync in a child that is killed while its work dataset is mounted."""
+    lab.put("a", "333")
+    with Before(lambda: os.kill(os.getpid(), signal.SIGKILL), "prepare"):
+        child = os.fork()
+        if not child:
+            lab.sync()
+            os._exit(0)
+        _pid, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status), status
 
 
 def grants_do_not_reach_further() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from _core.errors import DsgError
-from guest.basics import Before
+from guest.before import Before
 from guest.lab import PARENT, Lab, sh
 
 Row = list[str]

@@ -29,14 +29,16 @@ def make_private(directory: str, gid: int) -> None:
     os.makedirs(directory, 0o700, exist_ok=True)
 
 
+def is_private(directory: str, gid: int) -> bool:
+    """Tell whether a mountpoint is for that group (0: for root alone) to enter, as it was made."""
+    found = os.lstat(os.path.dirname(directory))
+    mode = 0o710 if gid else 0o700
+    return (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (0, gid, mode)
+
+
 def require_private(directory: str, gid: int) -> None:
     """Stop where others than root and that group may enter the mountpoint: somebody else had it made."""
-    found = os.lstat(os.path.dirname(directory))
-    if (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) != (
-        0,
-        gid,
-        0o710 if gid else 0o700,
-    ):
+    if not is_private(directory, gid):
         raise RepositoryError(
             "somebody else has mounted the transaction's dataset",
             object=directory,

@@ -16,6 +16,7 @@ import stat
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from ...errors import RepositoryError
 from ...posix.lock import locked
 from ...zfs import mounts
 from ...zfs.command import Runner
@@ -106,6 +107,7 @@ class Direct:
         directory = self.layout.mount(txn_id)
         with self._alone():
             if mounts.mounted_at(directory):
+                self._refuse_roots(directory)
                 places.require_private(directory, self.owner.gid)
                 return
             places.make_private(directory, self.owner.gid)
@@ -119,6 +121,7 @@ class Direct:
         directory = self.layout.mount(txn_id)
         with self._alone():
             if mounts.mounted_at(directory):
+                self._refuse_roots(directory)
                 mounts.unmount(directory)
             places.remove_private(directory)
 
@@ -130,12 +133,35 @@ class Direct:
         """Switch the mount, then unmount what is private."""
         with self._alone():
             publish.publish(self.runner, state)
-            publish.release(self.layout, self._in_use())
+            publish.release(self.layout, self._in_use() | self._roots())
 
     def release(self) -> list[str]:
-        """Unmount and say so."""
+        """Unmount and say so; root's own mounts stop whoever root does it for."""
         with self._alone():
-            return publish.release(self.layout, self._in_use())
+            in_use = self._in_use()
+            done = publish.release(self.layout, in_use | self._roots())
+            for directory in sorted(self._roots() - in_use):
+                self._refuse_roots(directory)
+            return done
+
+    def _roots(self) -> set[str]:
+        """Return where root works for itself, as seen by whoever root does it for."""
+        return {path for path in self.layout.mounts() if self._is_roots(path)}
+
+    def _is_roots(self, directory: str) -> bool:
+        """Tell whether root has mounted this for itself; without a mount it is an empty directory."""
+        if not self.owner.gid or directory == self.layout.mount(publish.PRIVATE):
+            return False
+        return bool(mounts.mounted_at(directory)) and places.is_private(directory, 0)
+
+    def _refuse_roots(self, directory: str) -> None:
+        """Leave root's tree to root: whoever had it mounted anew could lead root astray in it."""
+        if self._is_roots(directory):
+            raise RepositoryError(
+                "root has mounted a transaction's dataset there for itself",
+                object=directory,
+                next_step="Let root's run end; where it has died, run `dsg.storage.recover` as root.",
+            )
 
     def protect_parent(self, state: State) -> list[str]:
         """Remount the parent."""
