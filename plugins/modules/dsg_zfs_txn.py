@@ -63,7 +63,8 @@ options:
       - V(rolled_back) throws the transaction away. It is fine if there is none, and an error if it
         has been committed.
       - V(recovered) finishes or undoes all that is left on the repository, including every open
-        transaction, whoever began it and whether or not its lease has ended.
+        transaction, whoever began it and whether or not its lease has ended. As a service user, what
+        root has mounted for itself is left alone.
     type: str
     choices:
       - begun

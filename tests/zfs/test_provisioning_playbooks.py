@@ -123,17 +123,8 @@ def test_a_delegation_is_taken_back(site: Site) -> None:
     host = site.guest.host
     (site.root / "delegate.yml").write_text(DELEGATE, encoding="utf-8")
     host.run("zfs", "allow", "-u", "dsg", "mountpoint,send", "tank/dsg")
-    # Who may rename has put a dataset that would be mounted, and all below it, into the container's place.
-    host.run("zfs", "rename", "-u", "tank/dsg/.dsg", "tank/dsg/away")
-    host.run("zfs", "create", "-u", "tank/dsg/.dsg")
     site.play("delegate.yml").succeeded()
-    kept = host.run(
-        "zfs", "get", "-H", "-o", "value", "canmount,mountpoint", "tank/dsg/.dsg"
-    ).stdout
-    assert kept.split() == ["off", "none"]
-    host.run("zfs", "destroy", "tank/dsg/.dsg")
-    host.run("zfs", "rename", "-u", "tank/dsg/away", "tank/dsg/.dsg")
-    site.play("delegate.yml").succeeded()
+    _swap_the_container(site)
     granted = host.run("zfs", "allow", "tank/dsg").stdout
     wanted = ["create", ",".join(sorted(REQUIRED))]
     assert re.findall(r"^\tuser dsg (.*)$", granted, re.MULTILINE) == wanted
@@ -167,6 +158,24 @@ def test_a_delegation_is_taken_back(site: Site) -> None:
     assert host.run(*helper, user="dsg", input="", check=False).returncode != 0
     for dataset in ("tank/dsg", "tank/dsg/.dsg"):
         host.run("zfs", "unallow", "-u", "dsg", dataset)
+
+
+def _swap_the_container(site: Site) -> None:
+    """Who may rename puts a dataset that would be mounted, and all below it, into the container's place."""
+    host = site.guest.host
+    host.run("zfs", "rename", "-u", "tank/dsg/.dsg", "tank/dsg/away")
+    host.run("zfs", "create", "-u", "tank/dsg/.dsg")
+    try:
+        play = site.play("delegate.yml").succeeded()
+        kept = host.run("zfs", "get", "-H", "-o", "value", "canmount,mountpoint", "tank/dsg/.dsg")
+        told = play.said.index
+        assert kept.stdout.split() == ["off", "none"]
+        assert (
+            told("Take back what is granted") < told("Keep the container") < told("Grant what is")
+        )
+        host.run("zfs", "destroy", "tank/dsg/.dsg")
+    finally:
+        host.run("zfs", "rename", "-u", "tank/dsg/away", "tank/dsg/.dsg")
 
 
 REPOSITORY = """

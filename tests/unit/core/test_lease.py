@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
 from _core.backends.base import Held
-from _core.backends.zfs import held, lease
+from _core.backends.zfs import held, lease, places
 from _core.backends.zfs.base import Base
 from _core.backends.zfs.layout import Layout
 from _core.backends.zfs.lease import DURABLE, Mark
@@ -144,3 +145,23 @@ def test_the_mark_of_holding_goes_first() -> None:
     lease.end(Told(), NAME, held=True)  # type: ignore[arg-type]
     assert said == [("inherit", "dsg:held", NAME), ("inherit", "dsg:open", NAME)]
     assert lease.spared(_held("")) == set()
+
+
+@pytest.mark.parametrize(
+    "mark", ["", _text(_mark(-60)), _text(_mark(60))], ids=["none", "over", "runs"]
+)
+def test_what_root_has_mounted_is_left_to_root(monkeypatch: pytest.MonkeyPatch, mark: str) -> None:
+    """A service user's recovery neither undoes it nor ends its lease; root's does both."""
+    state = _marked(mark)
+    monkeypatch.setattr(places, "is_roots", lambda path: path == LAYOUT.mount("t-1"))
+    ended: list[str] = []
+    monkeypatch.setattr(lease, "end", lambda _runner, name: ended.append(name))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert lease.spared(state) == lease.roots(state) == {NAME}
+    assert "is run as root" in lease.describe(state)[0]
+    lease.end_all(None, state)  # type: ignore[arg-type]
+    assert ended == []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert lease.roots(state) == set()
+    lease.end_all(None, state)  # type: ignore[arg-type]
+    assert ended == ([NAME] if mark else [])

@@ -10,25 +10,59 @@ import os
 
 import pytest
 from _core.backends.zfs.helper import owner_of
-from _core.backends.zfs.places import require_private
+from _core.backends.zfs.places import is_private, is_roots, require_sole
 from _core.errors import ArgumentError, RepositoryError
+from _core.posix import mounted
+from _core.posix.mounted import Mount
+from _core.zfs import mounts
+
+TREE = "/run/dsg/mnt/x/tree"
 
 
 def test_parents_within_one_another_are_nobodys() -> None:
     for parent in ("tank/a", "tank/a/b"):
         with pytest.raises(ArgumentError, match="one within the other") as caught:
-            owner_of(parent, {"tank/a": "root", "tank/a/b": "root"}, None)
+            owner_of(parent, {"tank/a": "daemon", "tank/a/b": "daemon"}, None)
         assert caught.value.next_step and caught.value.unchanged
-    assert owner_of("tank/a", {"tank/a": "root", "tank/ab": "root"}, "0").uid == 0
+    assert owner_of("tank/a", {"tank/a": "daemon", "tank/ab": "daemon"}, "1").uid == 1
 
 
-def test_a_mount_that_was_made_for_somebody_else_is_not_filled(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_root_is_nobodys_service_user() -> None:
+    with pytest.raises(ArgumentError, match="is root, or of root's group"):
+        owner_of("tank/a", {"tank/a": "root"}, None)
+
+
+def test_a_mount_is_private_to_whom_it_was_made_for(monkeypatch: pytest.MonkeyPatch) -> None:
     for mode, gid in ((0o700, 0), (0o710, 7)):
-        holder = os.stat_result((0o40000 | mode, 0, 0, 2, 0, gid, 0, 0, 0, 0))
-        monkeypatch.setattr(os, "lstat", lambda _path, found=holder: found)
-        require_private("/run/dsg/mnt/x/tree", gid)
-        for other in {0, 7, 8} - {gid}:
-            with pytest.raises(RepositoryError, match="somebody else"):
-                require_private("/run/dsg/mnt/x/tree", other)
+        _hold(monkeypatch, mode, gid)
+        for other in (0, 7, 8):
+            assert is_private(TREE, other) == (gid == other)
+    _hold(monkeypatch, 0o700, 7)  # in the making
+    assert not is_private(TREE, 7) and not is_private(TREE, 0)
+
+
+def test_what_is_mounted_for_root_is_roots(monkeypatch: pytest.MonkeyPatch) -> None:
+    for source, gid, expected in (("tank/x", 0, True), ("tank/x", 7, False), ("", 0, False)):
+        _hold(monkeypatch, 0o700, gid)
+        monkeypatch.setattr(mounts, "mounted_at", lambda _path, found=source: found)
+        assert is_roots(TREE) is expected
+
+
+def test_what_is_mounted_twice_is_not_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dataset that was renamed while it is mounted has another name there."""
+    one = Mount("0:50", "/", TREE, "tank/.dsg/x", False, "1", "0")
+    others = [
+        one._replace(point="/a", device="0:51"),
+        one._replace(point="/b", source="tank/.dsg/y"),
+    ]
+    monkeypatch.setattr(mounted, "mounts", lambda: [one, *others[:1]])
+    require_sole(TREE)
+    monkeypatch.setattr(mounted, "mounts", lambda: [one, *others])
+    with pytest.raises(RepositoryError, match="mounted at /b as well"):
+        require_sole(TREE)
+
+
+def _hold(monkeypatch: pytest.MonkeyPatch, mode: int, gid: int) -> None:
+    """Have the directory above the mountpoint belong to that group."""
+    holder = os.stat_result((0o40000 | mode, 0, 0, 2, 0, gid, 0, 0, 0, 0))
+    monkeypatch.setattr(os, "lstat", lambda _path: holder)

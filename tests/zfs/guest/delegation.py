@@ -13,13 +13,14 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from _core.backends.zfs.delegated import Delegated
 from _core.backends.zfs.layout import Layout
 from _core.backends.zfs.rights import REQUIRED
+from _core.backends.zfs.transaction import ZfsTransaction
 from _core.errors import DsgError
 from _core.zfs import mounts
 from _core.zfs.command import Runner
@@ -615,28 +616,95 @@ def roots_work_is_roots_alone() -> None:
             {"verb": "publish", **names},
         ]
         answers.extend(_attack(asked))
+        stage, other = (f"{lab.container}/shared.stage.{one}" for one in (txn, "other"))
+        _as_user_zfs("rename", "-u", stage, other)
+        answers.extend(_attack([{"verb": "mount", **names, "kind": "stage", "txn": "other"}]))
+        _as_user_zfs("rename", "-u", other, stage)
         assert (os.lstat(directory), _mounted()) == before
         assert isinstance(_fails(lambda: os.listdir(directory)), OSError)
 
     with Before(attack, "prepare"):
         assert lab.sync().snapshot == 2
-    assert [answer.get("error", {}).get("code") for answer in answers] == ["DSG-REPOSITORY"] * 3 + [
-        None
-    ]
-    assert all("root has mounted" in answer["error"]["message"] for answer in answers[:3]), answers
+    codes = [answer.get("error", {}).get("code") for answer in answers]
+    assert codes == ["DSG-REPOSITORY", "DSG-REPOSITORY", None, None, "DSG-SYSTEM"], answers
+    assert all("root has mounted" in answer["error"]["message"] for answer in answers[:2]), answers
     assert lab.published() == lab.local()
     _die_in_prepare(lab)
+    left = lab.left()
+    stage = next(one for one in left if ".stage." in one).split()[1]
     lab.user = user
     lab.put("a", "4444")
-    found = lab.refused("DSG-REPOSITORY", "root has mounted", "`dsg.storage.recover` as root")
-    assert found.object and "%shared%" in found.object, found.as_dict()
-    lab.user = ""
-    lab.recover()
-    lab.user = user
-    assert lab.sync().snapshot == 3
+    assert lab.sync().snapshot == 3, "what root left is not in the way"
+    lab.put("a", "55555")
+    assert lab.sync().snapshot == 4
     assert lab.published() == lab.local()
+    assert lab.left() == left, "and is root's to undo"
+    lab.user = ""
+    assert any(stage in done for done in lab.recover())
     lab.clean()
     lab.destroy()
+
+
+def root_works_in_nothing_that_others_have_open() -> None:
+    """Whoever may rename puts what they sit in into the place of root's clone: root does not mount it."""
+    lab = Lab("seated")
+    lab.put("a", "1")
+    lab.sync()
+    names = {"parent": PARENT, "name": lab.name, "txn": "mine"}
+    mine = f"{lab.container}/seated.stage.mine"
+    _as_user_zfs("clone", "-o", "dsg:txn=mine", f"{lab.live}@s1", mine, fails=True)  # not mounted
+    (answer,) = _attack([{"verb": "mount", **names, "kind": "stage"}])
+    assert "done" in answer, answer
+    directory = Layout(lab.parent, lab.name).mount("mine")
+    with subprocess.Popen(["sleep", "600"], cwd=directory, user=USER, group=USER) as sitting:
+        _attack([{"verb": "release", "parent": PARENT, "name": lab.name}])
+        assert not os.path.lexists(directory), "it is in no list of mounts any more"
+        lab.user, user = "", lab.user
+        lab.put("a", "22")
+
+        def swap(transaction: Any) -> None:
+            _as_user_zfs("rename", "-u", transaction.dataset, f"{lab.container}/seated.stage.aside")
+            _as_user_zfs("rename", "-u", mine, transaction.dataset)
+
+        before = lab.published()
+        with _before_mounting(swap):
+            lab.refused("DSG-SYSTEM", "busy")
+        assert lab.published() == before
+        sitting.kill()
+    lab.recover()
+    lab.user = user
+    assert lab.sync().snapshot == 2
+    lab.clean()
+    lab.destroy()
+
+
+@contextmanager
+def _before_mounting(act: Callable[[Any], None]) -> Iterator[None]:
+    """Do something between the clone and its mounting."""
+    saved = ZfsTransaction._clone
+
+    def late(transaction: Any, snapshot: str) -> None:
+        saved(transaction, snapshot)
+        act(transaction)
+
+    ZfsTransaction._clone = late  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        ZfsTransaction._clone = saved  # type: ignore[method-assign]
+
+
+def _as_user_zfs(*words: str, fails: bool = False) -> None:
+    """Run zfs as the service user."""
+
+    def run() -> tuple[int, str]:
+        done = subprocess.run(
+            ["/usr/sbin/zfs", *words], capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stderr
+
+    status, said = as_user(USER, run)
+    assert (status != 0) == fails, said
 
 
 def _die_in_prepare(lab: Lab) -> None:

@@ -24,6 +24,7 @@ _OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 _MOVE_MOUNT_F_EMPTY_PATH = 0x4
 _MOVE_MOUNT_BENEATH = 0x200
 _MNT_DETACH = 2
+_MS_REMOUNT = 32
 _UMOUNT_NOFOLLOW = 8
 _FLAGS = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "noatime": 1024}
 
@@ -47,8 +48,18 @@ def mount(
     ``published`` is where the mount will be moved to: OpenZFS mounts snapshots that are looked up in
     ``.zfs/snapshot`` below the path it was given, not below the one that was used.
     """
-    words = ["rw" if writable else "ro", *options, "noatime"]
-    flags = sum(_FLAGS.get(word, 0) for word in words)
+    _mount(dataset, directory, published, ("ro", *options), 0)
+    if writable:
+        # OpenZFS does not mount what somebody has mounted writably, not even where that mount is in no
+        # list any more but still in use: so nobody else can write here, who has renamed theirs.
+        _mount(dataset, directory, published, ("rw", *options), _MS_REMOUNT)
+
+
+def _mount(
+    dataset: str, directory: str, published: str, options: Sequence[str], further: int
+) -> None:
+    words = (*options, "noatime")
+    flags = further | sum(_FLAGS.get(word, 0) for word in words)
     data = ",".join((*words, "zfsutil", f"mntpoint={published}"))
     result = _libc.mount(
         os.fsencode(dataset), os.fsencode(directory), b"zfs", flags, os.fsencode(data)

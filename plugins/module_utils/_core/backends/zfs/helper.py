@@ -204,4 +204,6 @@ def owner_of(parent: str, parents: Mapping[str, str], caller: str | None) -> Own
         raise _not_configured(f"its service user {parents[parent]!r} does not exist") from None
     if caller is not None and caller != str(user.pw_uid):
         raise _not_configured(f"{parent} is delegated to {user.pw_name}, not to user id {caller}")
+    if 0 in (user.pw_uid, user.pw_gid):
+        raise _not_configured(f"its service user {user.pw_name} is root, or of root's group")
     return Owner(user.pw_uid, user.pw_gid)

@@ -12,6 +12,7 @@ no lease: it stays until it is decided.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from typing import NamedTuple
@@ -19,7 +20,8 @@ from typing import NamedTuple
 from ...errors import ManifestError
 from ...posix.process import boot_id
 from ...zfs.command import Runner
-from .layout import HELD, OPEN
+from . import places
+from .layout import HELD, INIT, OPEN, STAGE
 from .state import Dataset, State
 
 DURABLE = "-"
@@ -71,8 +73,8 @@ def end(runner: Runner, dataset: str, *, held: bool = False) -> None:
 
 
 def end_all(runner: Runner, state: State) -> None:
-    """Take every mark away, but for those that are held."""
-    for name in sorted(state.work):
+    """Take every mark away, but for those that are held, and root's own from a service user."""
+    for name in sorted(state.work.keys() - roots(state)):
         if state.work[name].mark and not state.work[name].held:
             end(runner, name)
 
@@ -103,7 +105,23 @@ def spared(state: State, own: str = "") -> set[str]:
 
     The lease of transaction ``own`` may have ended. A mark that cannot be read is left alone, too.
     """
-    return {name for name in state.work if _is_spared(state, name, own)}
+    return roots(state) | {name for name in state.work if _is_spared(state, name, own)}
+
+
+def roots(state: State) -> set[str]:
+    """Return the work datasets that root has mounted for itself: none of a service user's business.
+
+    Root's run may be at work there, or be dead: nobody but root can tell. Root itself is told of none.
+    """
+    if os.geteuid() == 0:
+        return set()
+    unfinished = {name for name in state.work if state.kind_of(name) in (INIT, STAGE)}
+    return {name for name in unfinished if places.is_roots(_directory(state, name))}
+
+
+def _directory(state: State, name: str) -> str:
+    _kind, txn_id = state.layout.parse_work(name) or ("", "")
+    return state.layout.mount(txn_id)
 
 
 def _is_spared(state: State, name: str, own: str) -> bool:
@@ -121,21 +139,26 @@ def _is_spared(state: State, name: str, own: str) -> bool:
 
 def mounted(state: State) -> set[str]:
     """Return where open transactions are, or would be, mounted."""
-    parsed = [state.layout.parse_work(name) for name in spared(state)]
-    return {state.layout.mount(found[1]) for found in parsed if found is not None}
+    return {_directory(state, name) for name in spared(state)}
 
 
 def describe(state: State) -> list[str]:
     """Tell of the open transactions that recovery leaves alone, one sentence each."""
-    said = []
+    said, of_root = [], roots(state)
     for name in sorted(spared(state)):
         if state.work[name].held:
             continue
         _kind, txn_id = state.layout.parse_work(name) or ("", "")
-        mark = _parse(state.work[name])
-        until = "it is rolled back" if mark is None else _utc(mark.ends)
+        until = _until(state.work[name])
+        if name in of_root:
+            until = "root's run ends, or `dsg.storage.recover` is run as root"
         said.append(f"transaction {txn_id} is open, {name} is left alone until {until}")
     return said
+
+
+def _until(dataset: Dataset) -> str:
+    mark = _parse(dataset)
+    return "it is rolled back" if mark is None else _utc(mark.ends)
 
 
 def _utc(seconds: int) -> str:

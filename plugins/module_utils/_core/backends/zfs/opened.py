@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import time
 
-from ...errors import DriftError, ManifestError, SystemCallError, capped
+from ...errors import DriftError, ManifestError, RepositoryError, SystemCallError, capped
 from ...manifest.codec import Manifest
 from ...zfs import datasets, mounts
 from ...zfs.command import CommandFailed, Runner
@@ -70,7 +70,7 @@ class OpenTransaction(ZfsTransaction):
 
     def is_mounted(self) -> bool:
         """Tell whether the work dataset can be written to."""
-        return mounts.mounted_at(self.work) == self.dataset
+        return mounts.mounted_at(self.work) == self.dataset and mounts.is_writable(self.work)
 
     def mount(self) -> None:
         """Mount the work dataset again."""
@@ -172,7 +172,9 @@ def close(
     Returns whether there was one, and what has to wait, one sentence each. Once its mark is taken
     away any recovery does the rest.
     """
-    found = _work_of(look(runner, layout), txn_id)
+    state = look(runner, layout)
+    found = _work_of(state, txn_id)
+    _refuse_roots(state, found)
     waiting = []
     for dataset in found:
         if dataset.mark:
@@ -183,6 +185,16 @@ def close(
         except CommandFailed as exc:
             waiting.append(commit.put_off(f"destroying {dataset.name}", exc))
     return bool(found), waiting
+
+
+def _refuse_roots(state: State, found: list[Dataset]) -> None:
+    for name in lease.roots(state) & {dataset.name for dataset in found}:
+        raise RepositoryError(
+            "root has mounted it for itself",
+            object=name,
+            unchanged="The transaction is as it was.",
+            next_step="Roll it back as root.",
+        )
 
 
 def _work_of(state: State, txn_id: str) -> list[Dataset]:

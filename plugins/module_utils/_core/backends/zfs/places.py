@@ -10,6 +10,8 @@ import os
 import stat
 
 from ...errors import RepositoryError
+from ...posix import mounted
+from ...zfs import mounts
 from .layout import RUN
 
 
@@ -19,31 +21,52 @@ def ensure_run() -> None:
 
 
 def make_private(directory: str, gid: int) -> None:
-    """Make a mountpoint inside a directory of its own, which only root and one group may enter."""
+    """Make a mountpoint inside a directory of its own, both new, which only root may enter yet.
+
+    The directory's group is whose the mount will be: see :func:`admit`.
+    """
     ensure_run()
+    # What an older one was opened or mounted as elsewhere is not to show what is mounted here.
+    remove_private(directory)
     holder = os.path.dirname(directory)
-    os.makedirs(holder, 0o700, exist_ok=True)
+    os.mkdir(holder, 0o700)
     if gid:
         os.chown(holder, 0, gid)
-        os.chmod(holder, 0o710)
-    os.makedirs(directory, 0o700, exist_ok=True)
+    os.mkdir(directory, 0o700)
+
+
+def admit(directory: str, gid: int) -> None:
+    """Let the group in that the mountpoint was made for (0: nobody but root)."""
+    if gid:
+        os.chmod(os.path.dirname(directory), 0o710)
 
 
 def is_private(directory: str, gid: int) -> bool:
-    """Tell whether a mountpoint is for that group (0: for root alone) to enter, as it was made."""
+    """Tell whether a mountpoint was made for that group, and nobody else may enter it."""
     found = os.lstat(os.path.dirname(directory))
     mode = 0o710 if gid else 0o700
     return (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (0, gid, mode)
 
 
-def require_private(directory: str, gid: int) -> None:
-    """Stop where others than root and that group may enter the mountpoint: somebody else had it made."""
-    if not is_private(directory, gid):
-        raise RepositoryError(
-            "somebody else has mounted the transaction's dataset",
-            object=directory,
-            next_step="Run again.",
-        )
+def is_roots(directory: str) -> bool:
+    """Tell whether root has mounted something there for itself."""
+    return bool(mounts.mounted_at(directory)) and os.lstat(os.path.dirname(directory)).st_gid == 0
+
+
+def require_sole(directory: str) -> None:
+    """Stop where what is mounted there is mounted elsewhere as well: others could be at work in it.
+
+    Its name tells nothing: a mounted dataset can be renamed.
+    """
+    found = mounted.mounts()
+    devices = {mount.device for mount in found if mount.point == directory}
+    for mount in found:
+        if mount.device in devices and mount.point != directory:
+            raise RepositoryError(
+                f"the transaction's dataset is mounted at {mount.point} as well",
+                object=directory,
+                next_step="Run `dsg.storage.recover`, then run again.",
+            )
 
 
 def remove_private(directory: str) -> None:

@@ -16,7 +16,7 @@ import stat
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from ...errors import RepositoryError
+from ...errors import DsgError, RepositoryError
 from ...posix.lock import locked
 from ...zfs import mounts
 from ...zfs.command import Runner
@@ -108,13 +108,25 @@ class Direct:
         with self._alone():
             if mounts.mounted_at(directory):
                 self._refuse_roots(directory)
-                places.require_private(directory, self.owner.gid)
-                return
-            places.make_private(directory, self.owner.gid)
-            dataset = self.layout.work(kind, txn_id)
+                if places.is_private(directory, self.owner.gid) and mounts.is_writable(directory):
+                    return
+                mounts.unmount(directory)  # somebody died here, or it is another one's
+            self._mount(self.layout.work(kind, txn_id), directory)
+
+    def _mount(self, dataset: str, directory: str) -> None:
+        """Mount it for the owner, who may enter once nothing can go wrong any more."""
+        places.make_private(directory, self.owner.gid)
+        try:
             mounts.mount(dataset, directory, published=directory, writable=True)
-            if self.owner.uid:
-                places.hand_over(directory, self.owner.uid, self.owner.gid)
+            places.require_sole(directory)
+        except (OSError, DsgError):
+            if mounts.mounted_at(directory):
+                mounts.unmount(directory)
+            places.remove_private(directory)
+            raise
+        if self.owner.uid:
+            places.hand_over(directory, self.owner.uid, self.owner.gid)
+        places.admit(directory, self.owner.gid)
 
     def unmount_work(self, txn_id: str) -> None:
         """Unmount it and remove its directory."""
@@ -136,23 +148,21 @@ class Direct:
             publish.release(self.layout, self._in_use() | self._roots())
 
     def release(self) -> list[str]:
-        """Unmount and say so; root's own mounts stop whoever root does it for."""
+        """Unmount and say so; what root has mounted for itself stays, whoever root does it for."""
         with self._alone():
-            in_use = self._in_use()
-            done = publish.release(self.layout, in_use | self._roots())
-            for directory in sorted(self._roots() - in_use):
-                self._refuse_roots(directory)
-            return done
+            return publish.release(self.layout, self._in_use() | self._roots())
 
     def _roots(self) -> set[str]:
         """Return where root works for itself, as seen by whoever root does it for."""
         return {path for path in self.layout.mounts() if self._is_roots(path)}
 
     def _is_roots(self, directory: str) -> bool:
-        """Tell whether root has mounted this for itself; without a mount it is an empty directory."""
-        if not self.owner.gid or directory == self.layout.mount(publish.PRIVATE):
-            return False
-        return bool(mounts.mounted_at(directory)) and places.is_private(directory, 0)
+        is_helper = self.owner.uid != 0
+        return (
+            is_helper
+            and directory != self.layout.mount(publish.PRIVATE)
+            and places.is_roots(directory)
+        )
 
     def _refuse_roots(self, directory: str) -> None:
         """Leave root's tree to root: whoever had it mounted anew could lead root astray in it."""

@@ -46,6 +46,7 @@ def _options(state: State) -> tuple[str, ...]:
 
 def _put_beneath(layout: Layout, path: str, options: tuple[str, ...]) -> None:
     private = layout.mount(PRIVATE)
+    _clear(private)
     places.make_private(private, 0)
     mounts.mount(layout.live, private, published=path, writable=False, options=options)
     mounts.put_beneath(private, path)
@@ -72,11 +73,15 @@ def release(layout: Layout, left_alone: set[str]) -> list[str]:
     for path in layout.mounts():
         if path in left_alone:
             continue
-        while mounts.stack(path):
-            mounts.unmount(path, lazily=True)
+        _clear(path)
         places.remove_private(path)
         done.append(f"unmounted {path}")
     return done
+
+
+def _clear(directory: str) -> None:
+    while mounts.stack(directory):
+        mounts.unmount(directory, lazily=True)
 
 
 def require_parent_mounted(state: State) -> None:

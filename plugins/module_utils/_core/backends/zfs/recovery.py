@@ -17,7 +17,9 @@ from .state import State, look
 
 def describe(state: State, *, open_too: bool = False, own: str = "") -> list[str]:
     """Describe what :func:`recover` would do; changes nothing."""
-    left_alone = held.names(state) if open_too else lease.spared(state, own)
+    left_alone = lease.spared(state, own)
+    if open_too:
+        left_alone = held.names(state) | lease.roots(state)
     record = state.record
     found = [f"transaction {record.txn_id} is committed and to be finished"] if record else []
     for name in sorted(state.work):
