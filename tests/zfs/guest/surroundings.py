@@ -105,7 +105,7 @@ def _fill() -> None:
     """Take all space that anybody can have, also what freed blocks give back a little later."""
     sh("zfs", "create", "-u", "tank/filler")
     taken = 0
-    for _ in range(20):
+    for _unused in range(20):
         sh("zpool", "sync", "tank")
         left = int(sh("zfs", "list", "-Hp", "-o", "available", PARENT))
         if left < 1 << 19:
