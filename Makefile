@@ -29,9 +29,9 @@ help: ## show this list
 demo: packages-demo venv ## set up what is needed and run the main job on a real tree
 	@$(WITH_VENV) demo/run
 
-test: packages-test venv ## install what the tests need and run them; of those on virtual hosts the main ones, of the crash matrix an eighth
+test: packages-test venv ## install what the tests need and run them; of those on virtual hosts the main ones, of the crash matrix a seventh
 	@$(PYTHON) tests/tools/environments.py report
-	@$(WITH_VENV) $(PYTEST) --timeout 2400 --durations 20 --stride 8 -m "not long" $(PYTEST_ARGS)
+	@$(WITH_VENV) $(PYTEST) --timeout 2400 --durations 20 --stride 7 -m "not long" $(PYTEST_ARGS)
 
 test-fast: packages-test venv ## the same without virtual hosts
 	@$(PYTHON) tests/tools/environments.py report
