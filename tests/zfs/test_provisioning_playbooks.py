@@ -168,11 +168,12 @@ def _swap_the_container(site: Site) -> None:
     try:
         play = site.play("delegate.yml").succeeded()
         kept = host.run("zfs", "get", "-H", "-o", "value", "canmount,mountpoint", "tank/dsg/.dsg")
-        told = play.said.index
         assert kept.stdout.split() == ["off", "none"]
-        assert (
-            told("Take back what is granted") < told("Keep the container") < told("Grant what is")
-        )
+        assert play.changed(host.name) == 2, "its properties, and its grant"
+        commands = [text for item in play.items() for text in item.get("commands", [])]
+        done = [" ".join(text.split()[:2]) for text in commands]
+        assert done[0] == "zfs unallow" and done[-1] == "zfs allow", "nobody renames meanwhile"
+        assert "zfs set" in done
         host.run("zfs", "destroy", "tank/dsg/.dsg")
     finally:
         host.run("zfs", "rename", "-u", "tank/dsg/away", "tank/dsg/.dsg")
@@ -202,6 +203,7 @@ cut -d: -f1 /etc/passwd; zfs get -Hr all tank | grep -v -e used -e available -e 
     [
         (DELEGATE, "does not exist", {"name": "courier", "parents": ["tank/typo"]}),
         (DELEGATE, "tank/.dsg", {"name": "courier", "parents": ["tank"]}),
+        (DELEGATE, "needs no delegation", {"name": "root", "create": False}),
         (DELEGATE, "no user nobodyhere", {"name": "nobodyhere", "create": False}),
         (REPOSITORY, "its parent tank/absent does not exist", {}),
         (FAR, "dataset does not exist", {}),
@@ -209,6 +211,7 @@ cut -d: -f1 /etc/passwd; zfs get -Hr all tank | grep -v -e used -e available -e 
     ids=[
         "no such parent",
         "no container",
+        "root itself",
         "no such user",
         "nothing above it",
         "nothing above it on a new pool",

@@ -98,6 +98,7 @@ def test_when_it_is_left_alone(ends: int, boot: str | None, own: str, left_alone
 def test_mounts_of_open_transactions() -> None:
     assert lease.mounted(_marked(_text(_mark(60)))) == {LAYOUT.mount("t-1")}
     assert lease.mounted(_marked(_text(_mark(-1)))) == set()
+    assert lease.mounted(_marked(_text(_mark(60, DURABLE)))) == set(), "nobody works in it"
 
 
 def test_a_held_transaction_does_not_hang_on_a_snapshot_of_somebody_else() -> None:
@@ -158,7 +159,7 @@ def test_what_root_has_mounted_is_left_to_root(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(lease, "end", lambda _runner, name: ended.append(name))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert lease.spared(state) == lease.roots(state) == {NAME}
-    assert "is run as root" in lease.describe(state)[0]
+    assert ("is run as root" in lease.describe(state)[0]) == (not mark)
     lease.end_all(None, state)  # type: ignore[arg-type]
     assert ended == []
     monkeypatch.setattr(os, "geteuid", lambda: 0)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from _core.backends.zfs.helper import owner_of
@@ -37,8 +38,9 @@ def test_a_mount_is_private_to_whom_it_was_made_for(monkeypatch: pytest.MonkeyPa
         _hold(monkeypatch, mode, gid)
         for other in (0, 7, 8):
             assert is_private(TREE, other) == (gid == other)
-    _hold(monkeypatch, 0o700, 7)  # in the making
-    assert not is_private(TREE, 7) and not is_private(TREE, 0)
+    for gid in (0, 7):
+        _hold(monkeypatch, 0o500, gid)  # in the making
+        assert not is_private(TREE, gid)
 
 
 def test_what_is_mounted_for_root_is_roots(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,18 +50,32 @@ def test_what_is_mounted_for_root_is_roots(monkeypatch: pytest.MonkeyPatch) -> N
         assert is_roots(TREE) is expected
 
 
-def test_what_is_mounted_twice_is_not_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_others_have_is_not_filled(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dataset that was renamed while it is mounted has another name there."""
-    one = Mount("0:50", "/", TREE, "tank/.dsg/x", False, "1", "0")
-    others = [
-        one._replace(point="/a", device="0:51"),
-        one._replace(point="/b", source="tank/.dsg/y"),
-    ]
-    monkeypatch.setattr(mounted, "mounts", lambda: [one, *others[:1]])
-    require_sole(TREE)
-    monkeypatch.setattr(mounted, "mounts", lambda: [one, *others])
-    with pytest.raises(RepositoryError, match="mounted at /b as well"):
-        require_sole(TREE)
+    one = Mount("0:50", "/", TREE, "tank/.dsg/x", False, "1", "0", True)
+    unrelated = one._replace(point="/a", device="0:51")
+    for others in (
+        [one, one._replace(point="/b", source="tank/.dsg/y")],
+        [one._replace(source="tank/.dsg/y")],
+        [one._replace(is_read_only=False)],
+    ):
+        monkeypatch.setattr(mounted, "mounts", lambda: [one, unrelated])
+        require_sole("tank/.dsg/x", TREE)
+        monkeypatch.setattr(mounted, "mounts", lambda found=others: [*found, unrelated])
+        with pytest.raises(RepositoryError, match="or renamed it"):
+            require_sole("tank/.dsg/x", TREE)
+
+
+def test_a_mount_seen_where_its_directory_is_bound_is_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "holder").mkdir()
+    (tmp_path / "bound").symlink_to("holder")
+    here = str(tmp_path / "holder" / "tree")
+    one = Mount("0:50", "/", here, "tank/.dsg/x", True, "1", "0", True)
+    copy = one._replace(point=str(tmp_path / "bound" / "tree"))
+    monkeypatch.setattr(mounted, "mounts", lambda: [one, copy])
+    require_sole("tank/.dsg/x", here)
 
 
 def _hold(monkeypatch: pytest.MonkeyPatch, mode: int, gid: int) -> None:

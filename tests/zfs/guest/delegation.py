@@ -626,7 +626,7 @@ def roots_work_is_roots_alone() -> None:
     with Before(attack, "prepare"):
         assert lab.sync().snapshot == 2
     codes = [answer.get("error", {}).get("code") for answer in answers]
-    assert codes == ["DSG-REPOSITORY", "DSG-REPOSITORY", None, None, "DSG-SYSTEM"], answers
+    assert codes == ["DSG-REPOSITORY", "DSG-REPOSITORY", None, None, "DSG-REPOSITORY"], answers
     assert all("root has mounted" in answer["error"]["message"] for answer in answers[:2]), answers
     assert lab.published() == lab.local()
     _die_in_prepare(lab)
@@ -668,7 +668,7 @@ def root_works_in_nothing_that_others_have_open() -> None:
 
         before = lab.published()
         with _before_mounting(swap):
-            lab.refused("DSG-SYSTEM", "busy")
+            lab.refused("DSG-REPOSITORY", "is in it, or renamed it")
         assert lab.published() == before
         sitting.kill()
     lab.recover()

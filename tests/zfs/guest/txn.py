@@ -193,12 +193,14 @@ def what_is_prepared_is_published_as_it_is() -> None:
         case.put("deep/b", "b")
         case.prepare()
         dataset = f"{case.lab.container}/txnsealed.stage.{case.txn_id}"
-        mounts.mount(dataset, "/mnt", published="/mnt", writable=True)
+        mounts.mount(dataset, "/mnt", published="/mnt")
+        mounts.make_writable(dataset, "/mnt")
         with open("/mnt/deep/b", "a", encoding="utf-8") as stream:
             stream.write(content)
-        if content:  # at once, and while it is still mounted
-            case.refused("DSG-DRIFT", "written to since its snapshot @s3", step=case.commit)
+        if content:
+            case.refused("DSG-REPOSITORY", "mounted elsewhere", "/mnt", step=case.commit)
             mounts.unmount("/mnt")
+            case.refused("DSG-DRIFT", "written to since its snapshot @s3", step=case.commit)
             assert case.rollback().changed
         else:
             mounts.unmount("/mnt")

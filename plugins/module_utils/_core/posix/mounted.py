@@ -37,7 +37,8 @@ class Mount(NamedTuple):
     """``root`` is the mounted directory within its file system as it is named now; ``point`` where.
 
     ``device`` tells file systems apart; what ``propagates`` is unmounted together with its peers.
-    ``id`` is the mount's number, ``parent`` that of the mount that it is on.
+    ``id`` is the mount's number, ``parent`` that of the mount that it is on. ``is_read_only`` tells of
+    the file system itself: none of its mounts takes writes.
     """
 
     device: str
@@ -47,6 +48,7 @@ class Mount(NamedTuple):
     propagates: bool
     id: str
     parent: str
+    is_read_only: bool = False
 
 
 class Seen(NamedTuple):
@@ -65,7 +67,9 @@ def mounts(pid: str = "self") -> list[Mount]:
             end = fields.index("-")
             root, point, source = map(_unescape, (fields[3], fields[4], fields[end + 2]))
             peers = any(one.startswith(("shared:", "master:")) for one in fields[6:end])
-            found.append(Mount(fields[2], root, point, source, peers, *fields[:2]))
+            is_read_only = "ro" in fields[-1].rstrip("\n").split(",")
+            number, parent = fields[:2]
+            found.append(Mount(fields[2], root, point, source, peers, number, parent, is_read_only))
     return found
 
 

@@ -34,25 +34,22 @@ SAFE = ("nosuid", "nodev")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def mount(
-    dataset: str,
-    directory: str,
-    *,
-    published: str,
-    writable: bool,
-    options: Sequence[str] = SAFE,
-) -> None:
-    """Mount a dataset at ``directory`` whatever its mountpoint property says.
+def mount(dataset: str, directory: str, *, published: str, options: Sequence[str] = SAFE) -> None:
+    """Mount a dataset read-only at ``directory`` whatever its mountpoint property says.
 
     ``options`` are of nosuid, nodev and noexec. ``ro`` has to be said: the explicit mount would otherwise override an inherited readonly.
     ``published`` is where the mount will be moved to: OpenZFS mounts snapshots that are looked up in
     ``.zfs/snapshot`` below the path it was given, not below the one that was used.
+
+    OpenZFS does not do it (EBUSY) while somebody has the dataset mounted writably, not even where that
+    mount is in no list any more but still in use.
     """
     _mount(dataset, directory, published, ("ro", *options), 0)
-    if writable:
-        # OpenZFS does not mount what somebody has mounted writably, not even where that mount is in no
-        # list any more but still in use: so nobody else can write here, who has renamed theirs.
-        _mount(dataset, directory, published, ("rw", *options), _MS_REMOUNT)
+
+
+def make_writable(dataset: str, directory: str) -> None:
+    """Let what :func:`mount` mounted for nobody but this process take writes."""
+    _mount(dataset, directory, directory, ("rw", *SAFE), _MS_REMOUNT)
 
 
 def _mount(

@@ -138,8 +138,10 @@ def _is_spared(state: State, name: str, own: str) -> bool:
 
 
 def mounted(state: State) -> set[str]:
-    """Return where open transactions are, or would be, mounted."""
-    return {_directory(state, name) for name in spared(state)}
+    """Return where open transactions are, or would be, mounted; nobody works in what is prepared."""
+    marks = {name: _parse(state.work[name]) for name in spared(state)}
+    prepared = {name for name, mark in marks.items() if mark is not None and mark.boot == DURABLE}
+    return {_directory(state, name) for name in marks.keys() - prepared}
 
 
 def describe(state: State) -> list[str]:
@@ -150,7 +152,7 @@ def describe(state: State) -> list[str]:
             continue
         _kind, txn_id = state.layout.parse_work(name) or ("", "")
         until = _until(state.work[name])
-        if name in of_root:
+        if name in of_root and not state.work[name].mark:
             until = "root's run ends, or `dsg.storage.recover` is run as root"
         said.append(f"transaction {txn_id} is open, {name} is left alone until {until}")
     return said

@@ -70,7 +70,12 @@ class OpenTransaction(ZfsTransaction):
 
     def is_mounted(self) -> bool:
         """Tell whether the work dataset can be written to."""
-        return mounts.mounted_at(self.work) == self.dataset and mounts.is_writable(self.work)
+        if mounts.mounted_at(self.work) != self.dataset:
+            return False
+        try:
+            return mounts.is_writable(self.work)
+        except (PermissionError, FileNotFoundError):  # nobody was let in before a process died
+            return False
 
     def mount(self) -> None:
         """Mount the work dataset again."""
@@ -203,8 +208,11 @@ def _work_of(state: State, txn_id: str) -> list[Dataset]:
 
 
 def is_open(runner: Runner, layout: Layout, txn_id: str) -> bool:
-    """Tell whether a transaction is open; changes nothing."""
-    return any(dataset.mark for dataset in _work_of(look(runner, layout), txn_id))
+    """Tell whether a transaction is open that :func:`close` would undo; changes nothing."""
+    state = look(runner, layout)
+    found = _work_of(state, txn_id)
+    _refuse_roots(state, found)
+    return any(dataset.mark for dataset in found)
 
 
 def end_without_changes(

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -13,6 +14,9 @@ from ...errors import RepositoryError
 from ...posix import mounted
 from ...zfs import mounts
 from .layout import RUN
+
+_IN_THE_MAKING = 0o500
+"""The mode of a mountpoint's directory until nothing can go wrong any more."""
 
 
 def ensure_run() -> None:
@@ -29,44 +33,79 @@ def make_private(directory: str, gid: int) -> None:
     # What an older one was opened or mounted as elsewhere is not to show what is mounted here.
     remove_private(directory)
     holder = os.path.dirname(directory)
-    os.mkdir(holder, 0o700)
-    if gid:
-        os.chown(holder, 0, gid)
+    os.mkdir(holder, _IN_THE_MAKING)
+    os.chown(holder, 0, gid)  # this process may have another group
     os.mkdir(directory, 0o700)
 
 
 def admit(directory: str, gid: int) -> None:
-    """Let the group in that the mountpoint was made for (0: nobody but root)."""
-    if gid:
-        os.chmod(os.path.dirname(directory), 0o710)
+    """Let those in that the mountpoint was made for."""
+    os.chmod(os.path.dirname(directory), _mode(gid))
 
 
 def is_private(directory: str, gid: int) -> bool:
     """Tell whether a mountpoint was made for that group, and nobody else may enter it."""
     found = os.lstat(os.path.dirname(directory))
-    mode = 0o710 if gid else 0o700
-    return (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (0, gid, mode)
+    return (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (0, gid, _mode(gid))
+
+
+def _mode(gid: int) -> int:
+    return 0o710 if gid else 0o700
 
 
 def is_roots(directory: str) -> bool:
     """Tell whether root has mounted something there for itself."""
-    return bool(mounts.mounted_at(directory)) and os.lstat(os.path.dirname(directory)).st_gid == 0
+    if not mounts.mounted_at(directory):
+        return False
+    try:
+        return os.lstat(os.path.dirname(directory)).st_gid == 0
+    except FileNotFoundError:  # it was unmounted and removed meanwhile
+        return False
 
 
-def require_sole(directory: str) -> None:
-    """Stop where what is mounted there is mounted elsewhere as well: others could be at work in it.
+def mount_alone(dataset: str, directory: str) -> None:
+    """Mount a transaction's dataset writably; stop where anybody else could be at work in it."""
+    try:
+        mounts.mount(dataset, directory, published=directory)
+    except OSError as exc:
+        if exc.errno != errno.EBUSY:
+            raise
+        raise _not_alone(dataset, mounts.directories_of(dataset)) from exc
+    require_sole(dataset, directory)
+    mounts.make_writable(dataset, directory)
 
-    Its name tells nothing: a mounted dataset can be renamed.
+
+def require_sole(dataset: str, directory: str) -> None:
+    """Stop where what is mounted there is not that, read-only, and mounted nowhere else.
+
+    Its name alone tells nothing: a mounted dataset can be renamed.
     """
     found = mounted.mounts()
-    devices = {mount.device for mount in found if mount.point == directory}
-    for mount in found:
-        if mount.device in devices and mount.point != directory:
-            raise RepositoryError(
-                f"the transaction's dataset is mounted at {mount.point} as well",
-                object=directory,
-                next_step="Run `dsg.storage.recover`, then run again.",
-            )
+    (here,) = [mount for mount in found if mount.point == directory]
+    others = [mount.point for mount in found if mount.device == here.device and mount != here]
+    others = [point for point in others if not _shows(point, directory)]
+    if here.source != dataset or not here.is_read_only or others:
+        raise _not_alone(dataset, others)
+
+
+def _not_alone(dataset: str, points: list[str]) -> RepositoryError:
+    return RepositoryError(
+        "somebody has this transaction's dataset mounted elsewhere, is in it, or renamed it",
+        object=dataset,
+        unchanged="The published tree is unchanged.",
+        next_step="Have it unmounted and left, then run again.",
+        details=points,
+    )
+
+
+def _shows(point: str, directory: str) -> bool:
+    """Tell whether a mount is the one at ``directory``, seen where ``/run`` is bound as well."""
+    try:
+        return os.path.samestat(
+            os.stat(os.path.dirname(point)), os.stat(os.path.dirname(directory))
+        )
+    except OSError:
+        return False
 
 
 def remove_private(directory: str) -> None:

@@ -117,8 +117,7 @@ class Direct:
         """Mount it for the owner, who may enter once nothing can go wrong any more."""
         places.make_private(directory, self.owner.gid)
         try:
-            mounts.mount(dataset, directory, published=directory, writable=True)
-            places.require_sole(directory)
+            places.mount_alone(dataset, directory)
         except (OSError, DsgError):
             if mounts.mounted_at(directory):
                 mounts.unmount(directory)
@@ -144,6 +143,7 @@ class Direct:
     def publish(self, state: State) -> None:
         """Switch the mount, then unmount what is private."""
         with self._alone():
+            self._refuse_work_of_others()
             publish.publish(self.runner, state)
             publish.release(self.layout, self._in_use() | self._roots())
 
@@ -151,6 +151,18 @@ class Direct:
         """Unmount and say so; what root has mounted for itself stays, whoever root does it for."""
         with self._alone():
             return publish.release(self.layout, self._in_use() | self._roots())
+
+    def _refuse_work_of_others(self) -> None:
+        """Let nobody publish what is mounted for a transaction, and was renamed."""
+        private = os.path.dirname(os.path.dirname(self.layout.mount(publish.PRIVATE)))
+        found = set(mounts.directories_of(self.layout.live)) - {self.layout.mount(publish.PRIVATE)}
+        for directory in sorted(found) if self.owner.uid else ():
+            if os.path.commonpath((directory, private)) == private:
+                raise RepositoryError(
+                    "a transaction is at work in it",
+                    object=directory,
+                    next_step="Let it end; where it has died, run `dsg.storage.recover`.",
+                )
 
     def _roots(self) -> set[str]:
         """Return where root works for itself, as seen by whoever root does it for."""

@@ -31,7 +31,7 @@ def publish(runner: Runner, state: State) -> None:
     stack = mounts.stack(path)
     if not stack:
         _ensure_directory(runner, state)
-        mounts.mount(layout.live, path, published=path, writable=False, options=_options(state))
+        mounts.mount(layout.live, path, published=path, options=_options(state))
     elif stack[0] != layout.live:
         _require_retired(layout, path, stack[0])
         if layout.live not in stack:
@@ -48,7 +48,7 @@ def _put_beneath(layout: Layout, path: str, options: tuple[str, ...]) -> None:
     private = layout.mount(PRIVATE)
     _clear(private)
     places.make_private(private, 0)
-    mounts.mount(layout.live, private, published=path, writable=False, options=options)
+    mounts.mount(layout.live, private, published=path, options=options)
     mounts.put_beneath(private, path)
 
 
