@@ -183,6 +183,22 @@ def drift_of_every_kind() -> None:
     case.end()
 
 
+def a_mount_that_was_left_in_the_making_is_made_anew() -> None:
+    """Whoever mounted it again died before it took writes, and before anybody was let in."""
+    case = Opened("txnhalf")
+    case.publish(a="1")
+    case.begin()
+    case.put("b", "2")
+    holder = os.path.dirname(case.work)
+    sh("mount", "-o", "remount,ro", case.work)
+    os.chmod(holder, 0o500)
+    assert case.begin(txn_id=case.txn_id).work_path == case.work
+    case.put("a", "22")
+    assert case.commit().snapshot == 2
+    assert case.lab.published().keys() == {"a", "b"}
+    case.end()
+
+
 def what_is_prepared_is_published_as_it_is() -> None:
     """Bytes that OpenZFS writes to look after itself are nobody's; a changed file is somebody's."""
     case = Opened("txnsealed")
