@@ -20,7 +20,7 @@ from _core.manifest import codec
 from _core.manifest.entry import Entry
 from _core.transport import frames, wire
 from _core.transport.agent import Agent
-from _core.transport.frames import DATA, END, HEADER, MAX_FRAME, ProtocolError, pack
+from _core.transport.frames import DATA, END, HEADER, MAX_FRAME, MAX_PAYLOAD, ProtocolError, pack
 from _core.transport.pipe import FdPipe, Silence
 from _core.transport.receiving import Receiver
 from _core.transport.sending import Item, Sender
@@ -93,6 +93,40 @@ def test_streams_come_back_as_they_went(chunks):
     pipe = Memory()
     frames.send_stream(pipe, chunks)
     assert b"".join(frames.receive_stream(Memory(pipe.written))) == b"".join(chunks)
+
+
+@pytest.mark.parametrize(
+    "length", [0, 1, MAX_PAYLOAD - 1, MAX_PAYLOAD, MAX_PAYLOAD + 1, 3 * MAX_PAYLOAD]
+)
+def test_an_answer_of_any_length_comes_back_as_it_went(length):
+    """In frames that are no longer than those of a stream, and nothing of the next answer with it."""
+    pipe, content = Memory(), os.urandom(length)
+    frames.send_answer(pipe, content)
+    frames.send_answer(pipe, b"the next")
+    back = Memory(pipe.written)
+    assert frames.read_answer(back) == content
+    assert frames.read_answer(back) == b"the next"
+    back = Memory(pipe.written)
+    sizes = []
+    while (one := frames.read_frame(back)) is not None:
+        sizes.append(len(one.payload))
+    assert max(sizes) <= MAX_PAYLOAD
+    assert len(sizes) == max(1, -(-length // MAX_PAYLOAD)) + 1
+
+
+@pytest.mark.parametrize(
+    ("behind", "raised"),
+    [
+        (b"", EOFError),
+        (pack(END, b""), ProtocolError),
+        (pack(frames.CALL, b"{}"), ProtocolError),
+        (pack(frames.REPLY, b"abc")[:-1], ProtocolError),
+        (pack(frames.FAILURE, b"told"), frames.Failed),
+    ],
+)
+def test_an_answer_that_breaks_off_is_none(behind, raised):
+    with pytest.raises(raised):
+        frames.read_answer(Memory(pack(DATA, b"the first part") + behind))
 
 
 @given(st.binary(min_size=1, max_size=200), st.data())

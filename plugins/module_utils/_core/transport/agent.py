@@ -18,7 +18,7 @@ from typing import Any
 
 from ..errors import ArgumentError
 from . import changing, frames, looking
-from .frames import CALL, FAILURE, REPLY, pack
+from .frames import CALL, FAILURE, pack
 from .pipe import FdPipe, Silence
 
 _SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
@@ -68,7 +68,7 @@ class Agent(looking.Looking, changing.Changing):
             self._streams = call.pop("streams", 0)
             try:
                 answer = self._verb(call.pop("do"))(**call)
-                self._pipe.write(pack(REPLY, dumps(answer).encode()))
+                frames.send_answer(self._pipe, dumps(answer).encode())
             except _ENDED:
                 raise
             except Exception as exc:

@@ -17,7 +17,7 @@ from . import frames
 from .channel import Channel
 from .destination import Destination
 from .errors import ConnectionLost
-from .frames import CALL, FAILURE, REPLY, pack
+from .frames import CALL, pack
 
 Connect = Callable[[Destination], Channel]
 
@@ -85,14 +85,7 @@ class Session:
         """Return the next answer, or raise the error that it is."""
         self.start()
         with self.on_line():
-            frame = frames.read_frame(self.channel)
-            if frame is None:
-                raise EOFError
-            if frame.kind == FAILURE:
-                raise frames.Failed(frame.payload)
-            if frame.kind != REPLY:
-                raise frames.ProtocolError(f"a frame of kind {frame.kind!r} instead of an answer")
-            return frames.parsed(frame.payload)
+            return frames.parsed(frames.read_answer(self.channel))
 
     def on_line(self) -> _OnLine:
         """Return what turns a channel that ends within the block into :class:`ConnectionLost`.
