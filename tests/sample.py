@@ -85,6 +85,7 @@ SAMPLED = {
         "test_verify_fails_for_the_damaged_host_and_reports_all[another host]",
     ),
     "transport/test_fleet_playbooks.py": (
+        "test_a_host_that_runs_full_while_files_come_in[one large file]",
         "test_a_playbook_that_is_killed_at_any_moment[go on",
         "test_a_playbook_that_is_stopped[15]",
         "test_first_publication",

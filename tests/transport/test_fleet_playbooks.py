@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ from tests.tools.collection import InstalledCollection
 from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
 from tests.tools.sshd import Sshd, free_port, sshd
 from tests.transport.cuts import below, kill
+from tests.unit.trees import untouched
 
 __all__ = ["clean_copy", "installed_collection", "shared_tmp"]
 
@@ -407,3 +408,105 @@ def test_a_playbook_that_is_killed_at_any_moment(fragile: Ground, workers: str) 
     assert ground.published() == [True] * 3
     verified = ground.run("verify").succeeded()
     assert verified.said.count(" yes ") == 3, verified.said
+
+
+# --- a disk that runs full
+
+
+class Shortage(NamedTuple):
+    """What one host has too little of, until ``enlarged``, for so many new files of a size."""
+
+    name: str
+    mount: str
+    enlarged: str
+    files: int
+    size: int
+
+
+SHORTAGES = (
+    Shortage("one large file", "size=8m", "size=64m", 1, 12 * MIB),
+    Shortage("many files", "size=8m", "size=64m", 400, MIB // 32),
+    Shortage("no inodes", "nr_inodes=300", "nr_inodes=3000", 400, MIB // 64),
+)
+
+
+@pytest.fixture(params=SHORTAGES, ids=lambda shortage: shortage.name)
+def narrow(
+    request: pytest.FixtureRequest, tmp_path: Path, installed_collection: InstalledCollection
+) -> Iterator[tuple[Ground, Shortage]]:
+    """Three hosts at s1, of which ``h2`` has a small file system of its own, and a tree that is too large for it."""
+    small, shortage = tmp_path / "h2", request.param
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", shortage.mount, "none", str(small)]
+    subprocess.run(mount, check=True)
+    try:
+        with sshd(tmp_path / "ssh") as server:
+            ground = Ground(tmp_path, installed_collection, server)
+            ground.run("init").succeeded()
+            for number in range(shortage.files):
+                path = ground.ann / f"d{number % 8}" / f"f{number}"
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(os.urandom(shortage.size))
+            yield ground, shortage
+    finally:
+        subprocess.run(["umount", "--lazy", str(small)], check=True)
+
+
+class Room(NamedTuple):
+    """Blocks and inodes that are free."""
+
+    blocks: int
+    inodes: int
+
+
+def room(place: Path) -> Room:
+    """Return what is free on the file system of a place."""
+    found = os.statvfs(place)
+    return Room(found.f_bfree, found.f_ffree)
+
+
+def test_a_host_that_runs_full_while_files_come_in(narrow: tuple[Ground, Shortage]) -> None:
+    """Nobody publishes, and nothing of it is left; with more room the same play publishes everywhere."""
+    ground, shortage = narrow
+    hosts = [ground.root / host for host in HOSTS]
+    before, free = untouched(*hosts, ground.ann), room(hosts[1])
+
+    def check_as_before() -> None:
+        assert untouched(*hosts, ground.ann) == before
+        assert ground.leftovers() == []
+        assert room(hosts[1]) == free
+
+    def is_half_full() -> bool:
+        now = room(hosts[1])
+        return now.blocks < free.blocks / 2 or now.inodes < free.inodes / 2
+
+    ground.rate = 4 * MIB
+    ground.define(ground.definition)
+    log = ground.root / "log"
+    with log.open("wb") as output:
+        running = ground.start("dsg.storage.sync", output=output.fileno())
+    await_that(is_half_full, running, log)
+    assert running.wait(ENOUGH) == 2
+    assert "ENOSPC" in log.read_text()
+    check_as_before()
+    ground.rate = 0
+    ground.define(ground.definition)
+    play = ground.run("sync")
+    error = play.failed("DSG-SYSTEM")["error"]
+    assert error["host"] == "h2"
+    assert "ENOSPC" in error["message"]
+    assert error["object"].startswith("d"), "which file it was"
+    assert "are unchanged" in error["unchanged"]
+    assert "Remove the cause" in error["next_step"]
+    assert error["next_step"] in play.said
+    assert "Nothing was published on any host. Failed were h2: DSG-SYSTEM" in play.said
+    ends = {"h1": " rolled back", "h2": " DSG-SYSTEM", "h3": " rolled back"}
+    rows = play.summary()
+    assert all(rows[host].endswith(end) for host, end in ends.items()), rows
+    check_as_before()
+    remount = ["mount", "-o", f"remount,{shortage.enlarged}", str(hosts[1])]
+    subprocess.run(remount, check=True)
+    ground.run("sync").succeeded()
+    assert ground.published() == [True] * 3
+    assert ground.leftovers() == []
+    assert ground.run("verify").succeeded().said.count(" yes ") == 3
