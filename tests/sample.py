@@ -89,6 +89,7 @@ SAMPLED = {
         "test_a_playbook_that_is_killed_at_any_moment[go on",
         "test_a_playbook_that_is_stopped[15]",
         "test_first_publication",
+        "test_one_of_two_control_nodes_is_killed_between_commits[the same file]",
     ),
     "zfs/": _ZFS,
 }

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
@@ -16,19 +17,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.integration.playbooks import HOSTS, FleetGround
+from tests.integration.playbooks import HOSTS, FleetGround, Play
 from tests.integration.support import provision, read
 from tests.tools import slow_link
 from tests.tools.collection import InstalledCollection
 from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
 from tests.tools.sshd import Sshd, free_port, sshd
 from tests.transport.cuts import below, kill
-from tests.unit.trees import untouched
+from tests.unit.trees import content, untouched
 
 __all__ = ["clean_copy", "installed_collection", "shared_tmp"]
 
@@ -236,15 +238,23 @@ def test_progress_of_a_long_run(fragile: Ground) -> None:
 # --- two control nodes
 
 
-def test_two_control_nodes_at_once(fragile: Ground) -> None:
-    """Ben's inventory names the hosts the other way round, and each takes them one by one."""
-    ground = fragile
-    ground.run("init").succeeded()
-    bens = ground.root / "bens.json"
+def let_ben_join(ground: Ground) -> dict[str, Any]:
+    """Return the definition by which Ben publishes what Ann does, from his own working copy."""
     definition = {**ground.definition, "src": str(ground.ben), "user": "ben"}
     ground.define(definition)
     ground.play("clone", who="h1").succeeded()
     ground.run("sync").succeeded()  # which finds the other hosts at the same tree
+    ground.define(ground.definition)
+    return definition
+
+
+def test_two_control_nodes_at_once(fragile: Ground) -> None:
+    """Ben's inventory names the hosts the other way round, and each takes them one by one."""
+    ground = fragile
+    ground.run("init").succeeded()
+    definition = let_ben_join(ground)
+    ground.define(definition)
+    bens = ground.root / "bens.json"
     shared = json.loads(ground.inventory.read_text())["storage"]
     hosts = dict(reversed(shared["hosts"].items()))
     bens.write_text(json.dumps({"storage": {**shared, "hosts": hosts}}))
@@ -276,6 +286,100 @@ def test_two_control_nodes_at_once(fragile: Ground) -> None:
         "by ann\n",
         "by ben\n",
     }
+
+
+@contextmanager
+def kept_from_others(ground: Ground, host: str) -> Iterator[None]:
+    """Lock the repository of a host for the block, right behind whoever has it now."""
+    with (ground.root / host / ".dsg" / "docs.lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def kill_between_commits(ground: Ground) -> None:
+    """Have Ann's playbook killed, and its workers, when ``h1`` has committed and the others have not."""
+    ground.rate = MIB
+    ground.define(ground.definition)
+    ground.write({"number.txt": "2"})
+    (ground.ann / "large").write_bytes(os.urandom(4 * MIB))
+    log = ground.root / "log"
+    with log.open("wb") as output:
+        running = ground.start("dsg.storage.sync", output=output.fileno())
+    for host in HOSTS[1:]:
+        await_that(lambda host=host: ground.find(f"{host}/.dsg/docs.stage.*"), running, log)
+    with kept_from_others(ground, "h2"), kept_from_others(ground, "h3"):
+        await_that(lambda: switched(ground, "h1"), running, log)
+        await_that(lambda: not ground.find("h1/.dsg/docs.*.*"), running, log)
+        started = below(running.pid)
+        os.killpg(running.pid, signal.SIGKILL)
+        kill(started)
+        running.wait()
+    await_end(started, ground.server)
+    ground.rate = 0
+    ground.define(ground.definition)
+    assert ground.find("ann/docs/.dsg/fleet/*/decision")
+    assert [switched(ground, host) for host in HOSTS] == [True, False, False]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "b.txt"], ids=["the same file", "another file"])
+def test_one_of_two_control_nodes_is_killed_between_commits(fragile: Ground, name: str) -> None:
+    """The other one is refused until the first one's decision is carried out everywhere."""
+    ground = fragile
+    ground.write({"number.txt": "1"})
+    ground.run("init").succeeded()
+    bens = let_ben_join(ground)
+    ground.write({"a.txt": "by ann\n"})
+    ground.write({name: "by ben\n"}, ground.ben)
+    kill_between_commits(ground)
+    lives = [ground.live_of(host) for host in HOSTS]
+    before = untouched(*lives, ground.ann, ground.ben)
+    held = [path for path in ground.leftovers() if ".held." in path]
+    assert [path[:2] for path in held] == ["h2", "h3"]
+    ground.define(bens)
+    for options in (["--check"], []):
+        refused = ground.run("sync", *options)
+        told = {item["item"]["backend"]["base"][-2:]: item["error"] for item in errors(refused)}
+        codes = {host: error["code"] for host, error in told.items()}
+        assert options or codes.pop("h1") == ("DSG-CONFLICT" if name == "a.txt" else "DSG-BEHIND")
+        for host in HOSTS[1:]:
+            assert codes.get(host) == "DSG-HELD", codes
+            assert host in (told[host]["host"], told[host]["object"].partition(":")[0])
+            assert "ann@" in told[host]["message"]
+            assert str(ground.ann) in told[host]["message"], "where it is to be recovered"
+            assert "dsg.storage.recover" in told[host]["next_step"]
+            assert told[host]["next_step"] in refused.said
+    assert "Nothing was published on any host" in refused.said
+    ground.run("recover").succeeded()
+    assert untouched(*lives, ground.ann, ground.ben) == before, "nor can he decide it"
+    assert [path for path in ground.leftovers() if ".held." in path] == held
+    assert not ground.find("ben/docs/.dsg/fleet")
+    ground.define(ground.definition)
+    ground.run("recover").succeeded()
+    assert ground.published() == [True] * 3
+    assert ground.leftovers() == []
+    ground.define(bens)
+    if name == "a.txt":
+        before = untouched(*lives, ground.ben)
+        refused = ground.run("sync")
+        assert {item["error"]["code"] for item in errors(refused)} == {"DSG-CONFLICT"}
+        assert untouched(*lives, ground.ben) == before
+        ground.run("sync", dsg_conflict="local").succeeded()
+    else:
+        done = ground.run("sync").succeeded().summary()
+        assert all(done[host].startswith(f"{host} docs sync s3 1 0 ") for host in HOSTS), done
+    trees = [content(root) for root in (*lives, ground.ben)]
+    assert trees == [trees[0]] * 4
+    assert (ground.live_of("h2") / name).read_text() == "by ben\n"
+    assert (ground.live_of("h2") / "number.txt").read_text() == "2"
+    ground.define(ground.definition)
+    ground.run("sync").succeeded()
+    assert ground.published() == [True] * 3
+    assert ground.leftovers() == []
+
+
+def errors(play: Play) -> list[dict[str, Any]]:
+    """Return what failed with an error of ours."""
+    return [item for item in play.items() if "error" in item]
 
 
 # --- stopped and killed
