@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Union
 
+from .._standing import beside_cleanups
 from .fleet import Fleet, Row
 
 Number = Union[int, float]
@@ -122,6 +123,13 @@ def _length(key: str) -> Callable[[Row], Iterator[Any]]:
     return _value(lambda result: None if _is_unknown(result, key) else len(result[key]))
 
 
+def _unfinished(result: Mapping[str, Any]) -> int | None:
+    """Return how much is unfinished; what recovery finds to clear away is a cleanup only."""
+    if _is_unknown(result, "unfinished"):
+        return None
+    return len(beside_cleanups(result["unfinished"], result["pending_cleanups"]))
+
+
 def _is_unknown(result: Mapping[str, Any], key: str) -> bool:
     part = _PARTS[key]
     return any(one["part"] == part for one in result["unknown"])
@@ -166,7 +174,7 @@ _METRICS = (
         "How many published paths differ from the manifest.",
         _value(lambda r: (r["drift"] or {}).get("count")),
     ),
-    Metric("unfinished", "What interrupted runs left.", _length("unfinished")),
+    Metric("unfinished", "What interrupted runs left.", _value(_unfinished)),
     Metric("open_transactions", "Open or held transactions.", _length("open_transactions")),
     Metric("pending_cleanups", "Cleanups that wait.", _length("pending_cleanups")),
     Metric("missing_rights", "Rights that publishing lacks.", _length("missing_rights")),

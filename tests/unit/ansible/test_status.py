@@ -212,6 +212,12 @@ def test_metrics_are_what_prometheus_reads() -> None:
     }
 
 
+def test_metrics_tell_everything_that_waits_once() -> None:
+    found = samples(metrics.metrics(fleet({"h": waits(2, 3, open_ones=1)}, TAKEN)))
+    kinds = ("unfinished", "pending_cleanups", "open_transactions")
+    assert [of(found, kind, "h") for kind in kinds] == [2, 3, 1]
+
+
 def test_repositories_of_one_name_on_one_host_are_told_apart() -> None:
     """Also those that could not be looked at, by what the task was to look at."""
     places = [{"base": "/srv/a"}, {"base": "/srv/b/"}, {"type": "zfs", "dataset": "tank/dsg"}]
