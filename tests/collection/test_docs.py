@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.integration.pages import pages
 from tests.tools.collection import (
     BIN,
     ROOT,
@@ -43,6 +44,22 @@ def test_ansible_doc_shows_every_installed_module(
     shown = installed_collection.run("ansible-doc", "-t", "module", *names) if names else None
     assert shown is None or (shown.rc == 0 and shown.stderr == ""), shown
     assert [name for name in names if f"> MODULE {name}" not in shown.stdout] == []
+
+
+def test_what_pages_say_to_ask_ansible_doc_is_answered(
+    installed_collection: InstalledCollection,
+) -> None:
+    """In their sentences; what their blocks show is claimed in test_pages.py."""
+    for page in pages():
+        text = (ROOT / page).read_text(encoding="utf-8")
+        asked = [line.split() for line in re.findall(r"`ansible-doc ([^`]+)`", text)]
+        assert asked or not page.startswith("roles/"), page
+        for words in asked:
+            name = words[-1]
+            told = installed_collection.run("ansible-doc", *words).must_succeed()
+            assert name in told.stdout.partition("\n")[0], (page, told)
+            if page.startswith("roles/"):
+                assert name == f"dsg.storage.{page.split('/')[1]}", "a role's page shows its own"
 
 
 def test_the_reference_is_that_of_the_modules(

@@ -18,12 +18,13 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.integration.pages import Page, pages
+from tests.integration.pages import BLOCK, Page, pages
 from tests.integration.playbooks import Ground, Play
 from tests.tools.collection import ROOT, InstalledCollection, Result
 from tests.unit.trees import content, untouched
 
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+ANCHOR = re.compile(r"\]\(([^)#:]*)#([^)]+)\)")
 
 
 def run_all(page: Page, installed: InstalledCollection) -> dict[str, Result]:
@@ -246,3 +247,23 @@ def test_links_lead_somewhere(name: str) -> None:
     page = ROOT / name
     found = LINK.findall(page.read_text(encoding="utf-8"))
     assert [link for link in found if not (page.parent / link).exists()] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what GitHub calls the headings of a page."""
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", pages())
+def test_links_to_headings_lead_to_one(name: str) -> None:
+    page = ROOT / name
+    found = ANCHOR.findall(page.read_text(encoding="utf-8"))
+    wrong = [
+        f"{file}#{anchor}"
+        for file, anchor in found
+        if file.endswith(".md") or not file
+        if anchor not in anchors(page.parent / file if file else page)
+    ]
+    assert wrong == []
