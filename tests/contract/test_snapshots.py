@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from _core.errors import DsgError
+from _core.posix import mounted
 from _core.sync import fetch as fetching
 from _core.sync.fetch import FetchRequest, fetch
 from _core.upkeep import mounting
@@ -301,7 +302,7 @@ def place(old: AnySite) -> Iterator[str]:
     """A path to mount at, which is free again afterwards."""
     path = os.path.join(old.root, "seen")
     yield path
-    if os.path.ismount(path):
+    if mounted.is_mountpoint(path):
         mounting.unmount(old.repository, path)
 
 
@@ -309,7 +310,7 @@ def place(old: AnySite) -> Iterator[str]:
 def test_a_snapshot_is_mounted_and_unmounted(old: AnySite, place: str) -> None:
     for number, tree in ((1, ONE), (3, THREE)):
         assert mounting.mount(old.repository, number, place, check=True).changed
-        assert not os.path.ismount(place)
+        assert not mounted.is_mountpoint(place)
         assert mounting.mount(old.repository, number, place).changed
         assert read(place) == tree
         flags = os.statvfs(place).f_flag
