@@ -114,6 +114,13 @@ def test_an_answer_of_any_length_comes_back_as_it_went(length):
     assert len(sizes) == max(1, -(-length // MAX_PAYLOAD)) + 1
 
 
+def test_an_answer_without_an_end_is_refused(monkeypatch):
+    monkeypatch.setattr(frames, "LONGEST_ANSWER", 4096)
+    frames.read_answer(Memory(pack(DATA, bytes(4095)) + pack(frames.REPLY, b"x")))
+    with pytest.raises(frames.ProtocolError, match="more than 4096 bytes"):
+        frames.read_answer(Memory(pack(DATA, bytes(4096)) + pack(DATA, b"x")))
+
+
 @pytest.mark.parametrize(
     ("behind", "raised"),
     [

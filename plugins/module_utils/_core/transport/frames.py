@@ -26,6 +26,8 @@ MAX_PAYLOAD = 1 << 20
 """Longest payload of a ``DATA`` frame, in bytes."""
 MAX_FRAME = 1 << 26
 """Longest payload of any frame: more is not one of ours."""
+LONGEST_ANSWER = 1 << 30
+"""All parts of an answer, in bytes: a host that sends without end fills no memory."""
 
 HEADER = struct.Struct(">cI")
 _LEVEL = 1  # manifests shrink to a third with it; more costs time that a local network does not
@@ -124,7 +126,7 @@ def send_answer(pipe: Pipe, payload: bytes) -> None:
 
 def read_answer(pipe: Pipe) -> bytes:
     """Return an answer."""
-    parts = []
+    parts, length = [], 0
     while True:
         frame = read_frame(pipe)
         if frame is None:
@@ -134,6 +136,9 @@ def read_answer(pipe: Pipe) -> bytes:
         if frame.kind not in (DATA, REPLY):
             raise ProtocolError(f"a frame of kind {frame.kind!r} instead of an answer")
         parts.append(frame.payload)
+        length += len(frame.payload)
+        if length > LONGEST_ANSWER:
+            raise ProtocolError(f"an answer of more than {LONGEST_ANSWER} bytes")
         if frame.kind == REPLY:
             return b"".join(parts)
 
