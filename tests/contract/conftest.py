@@ -43,7 +43,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _on(kinds: list[str]) -> list[object]:
     if POOL:
         return [pytest.param(POOL, id="zfs")]
-    return [pytest.param(kind, marks=pytest.mark.xdist_group(f"ground-{kind}")) for kind in kinds]
+    return [pytest.param(kind, marks=_marks(kind)) for kind in kinds]
+
+
+def _marks(kind: str) -> list[pytest.MarkDecorator]:
+    """Keep a ground in one worker; what reflinks as XFS does is left to `make test-long`."""
+    apart = [pytest.mark.xdist_group(f"ground-{kind}")]
+    return [*apart, pytest.mark.long] if kind == "btrfs" else apart
 
 
 def _do(*command: str) -> None:
