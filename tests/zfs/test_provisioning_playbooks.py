@@ -170,10 +170,11 @@ def _swap_the_container(site: Site) -> None:
         kept = host.run("zfs", "get", "-H", "-o", "value", "canmount,mountpoint", "tank/dsg/.dsg")
         assert kept.stdout.split() == ["off", "none"]
         assert play.changed(host.name) == 2, "its properties, and its grant"
-        commands = [text for item in play.items() for text in item.get("commands", [])]
-        done = [" ".join(text.split()[:2]) for text in commands]
+        tasks = [task for task in play.result.tasks if "Look for" not in task["task"]]
+        items = [i for t in tasks for i in t["result"].get("results", [t["result"]])]
+        done = [" ".join(text.split()[:2]) for item in items for text in item.get("commands", [])]
         assert done[0] == "zfs unallow" and done[-1] == "zfs allow", "nobody renames meanwhile"
-        assert "zfs set" in done
+        assert done.index("zfs set") < done.index("zfs allow"), done
         host.run("zfs", "destroy", "tank/dsg/.dsg")
     finally:
         host.run("zfs", "rename", "-u", "tank/dsg/away", "tank/dsg/.dsg")

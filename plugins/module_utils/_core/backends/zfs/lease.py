@@ -152,7 +152,7 @@ def describe(state: State) -> list[str]:
             continue
         _kind, txn_id = state.layout.parse_work(name) or ("", "")
         until = _until(state.work[name])
-        if name in of_root and not state.work[name].mark:
+        if name in of_root and not _is_spared(state, name, ""):
             until = "root's run ends, or `dsg.storage.recover` is run as root"
         said.append(f"transaction {txn_id} is open, {name} is left alone until {until}")
     return said

@@ -81,10 +81,11 @@ def require_sole(dataset: str, directory: str) -> None:
     Its name alone tells nothing: a mounted dataset can be renamed.
     """
     found = mounted.mounts()
-    (here,) = [mount for mount in found if mount.point == directory]
-    others = [mount.point for mount in found if mount.device == here.device and mount != here]
-    others = [point for point in others if not _shows(point, directory)]
-    if here.source != dataset or not here.is_read_only or others:
+    here = [mount for mount in found if mount.point == directory]  # twice where /run is on itself
+    devices = {mount.device for mount in here}
+    others = [m.point for m in found if m.device in devices and not _shows(m.point, directory)]
+    is_it = all(mount.source == dataset and mount.is_read_only for mount in here)
+    if len(devices) != 1 or not is_it or others:
         raise _not_alone(dataset, others)
 
 
@@ -99,7 +100,9 @@ def _not_alone(dataset: str, points: list[str]) -> RepositoryError:
 
 
 def _shows(point: str, directory: str) -> bool:
-    """Tell whether a mount is the one at ``directory``, seen where ``/run`` is bound as well."""
+    """Tell whether a mount is the one at ``directory``, or that seen where ``/run`` is bound as well."""
+    if point == directory:
+        return True
     try:
         return os.path.samestat(
             os.stat(os.path.dirname(point)), os.stat(os.path.dirname(directory))

@@ -161,7 +161,8 @@ class Direct:
                 raise RepositoryError(
                     "a transaction is at work in it",
                     object=directory,
-                    next_step="Let it end; where it has died, run `dsg.storage.recover`.",
+                    unchanged="What is mounted for readers was left alone.",
+                    next_step="Let it end; where it has died, run `dsg.storage.recover` as root.",
                 )
 
     def _roots(self) -> set[str]:
