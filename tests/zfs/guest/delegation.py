@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from _core.backends.zfs.delegated import Delegated
@@ -656,7 +656,11 @@ def root_works_in_nothing_that_others_have_open() -> None:
     (answer,) = _attack([{"verb": "mount", **names, "kind": "stage"}])
     assert "done" in answer, answer
     directory = Layout(lab.parent, lab.name).mount("mine")
-    with subprocess.Popen(["sleep", "600"], cwd=directory, user=USER, group=USER) as sitting:
+    with (
+        subprocess.Popen(["sleep", "600"], cwd=directory, user=USER, group=USER) as sitting,
+        ExitStack() as stack,
+    ):
+        stack.callback(sitting.kill)
         _attack([{"verb": "release", "parent": PARENT, "name": lab.name}])
         assert not os.path.lexists(directory), "it is in no list of mounts any more"
         lab.user, user = "", lab.user
@@ -670,7 +674,6 @@ def root_works_in_nothing_that_others_have_open() -> None:
         with _before_mounting(swap):
             lab.refused("DSG-REPOSITORY", "is in it, or renamed it")
         assert lab.published() == before
-        sitting.kill()
     lab.recover()
     lab.user = user
     assert lab.sync().snapshot == 2

@@ -153,11 +153,13 @@ class Direct:
             return publish.release(self.layout, self._in_use() | self._roots())
 
     def _refuse_work_of_others(self) -> None:
-        """Let nobody publish what is mounted for a transaction, and was renamed."""
-        private = os.path.dirname(os.path.dirname(self.layout.mount(publish.PRIVATE)))
-        found = set(mounts.directories_of(self.layout.live)) - {self.layout.mount(publish.PRIVATE)}
-        for directory in sorted(found) if self.owner.uid else ():
-            if os.path.commonpath((directory, private)) == private:
+        """Let no service user publish what is mounted for a transaction, and was renamed."""
+        if not self.owner.uid:
+            return
+        own = self.layout.mount(publish.PRIVATE)
+        private = os.path.dirname(os.path.dirname(own))
+        for directory in mounts.directories_of(self.layout.live):
+            if directory != own and directory.startswith(f"{private}/"):
                 raise RepositoryError(
                     "a transaction is at work in it",
                     object=directory,
