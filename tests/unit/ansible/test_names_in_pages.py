@@ -222,6 +222,7 @@ ELSEWHERE = {
     "end_host": "ansible.builtin.meta",
     "tasks_from": "ansible.builtin.import_role",
     "filesystem_limit": "OpenZFS",
+    "make_writable": "docs/crash-table.md, of a system call",
     "put_beneath": "docs/crash-table.md, of a system call",
     "snapshot_limit": "OpenZFS",
 }

@@ -211,7 +211,7 @@ class Walk:
 
 DECISIVE = {
     "cloned": Fault("zfs clone live@sN stage", KILL_AFTER),
-    "staged": Fault("mount(2) stage work", KILL_AFTER),
+    "staged": Fault("make_writable(2) stage work", KILL_AFTER),
     "prepared": Fault("zfs snapshot stage@sN", KILL_AFTER),
     "committed": Fault("zfs set commit record", KILL_AFTER),
     "renamed once": Fault("zfs rename live old", KILL_AFTER),

@@ -85,7 +85,7 @@ class Tape:
             return str(self._step(label, changes, lambda: run(runner, command, *arguments), fail))
 
         Runner.run = recorded  # type: ignore[method-assign]
-        for name in ("mount", "unmount", "put_beneath"):
+        for name in ("mount", "make_writable", "unmount", "put_beneath"):
             setattr(mounts, name, self._call(name, getattr(mounts, name)))
         ask = Delegated._ask
 
