@@ -160,7 +160,8 @@ class TestDurable:
         with pytest.raises(OSError):
             durable.replace(str(path), chunks())
         assert path.read_text() == "old"
-        durable.replace(str(path), [b"new", b"er"])  # the failed attempt is not in the way
+        assert os.listdir(tmp_path) == ["file"]  # nothing stays behind on a disk that is full
+        durable.replace(str(path), [b"new", b"er"])
         assert path.read_bytes() == b"newer"
         assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 

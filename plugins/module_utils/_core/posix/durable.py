@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
@@ -39,8 +39,13 @@ def replace(path: str, chunks: Iterable[bytes], *, mode: int = 0o644) -> None:
     """Write ``path`` anew, durably: a sibling is written, synced and renamed over it."""
     temporary = path + ".new"
     discard(temporary)
-    write_new(temporary, chunks, mode=mode)
-    os.rename(temporary, path)
+    try:
+        write_new(temporary, chunks, mode=mode)
+        os.rename(temporary, path)
+    except BaseException:
+        with suppress(OSError):  # what it holds is what a full disk lacks
+            discard(temporary)
+        raise
     sync_directory(os.path.dirname(path))
 
 

@@ -24,8 +24,6 @@ _PATCH = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _LARGE = 1 << 22
 _QUEUED = 16
 
-Digest = Callable[[], str]
-
 
 class Receiver:
     """Takes file contents from a stream's payloads.

@@ -22,7 +22,6 @@ from ..errors import (
     capped,
     telling,
 )
-from ..manifest.codec import Manifest
 from ..manifest.entry import DIRECTORY, FILE, Entry
 from ..manifest.hashing import Identity, hash_paths, identity_of
 from ..manifest.header import check_line, check_message
@@ -233,11 +232,3 @@ def _link(reading: Beneath, writing: Beneath, entry: Entry) -> None:
     source_fd, name = reading.at(entry.path)
     target_fd, _unused = writing.at(entry.path, make_parents=True)
     tree.link_entry(source_fd, target_fd, name, entry)
-
-
-def snapshot_entries(manifest: Manifest, selection: Selection) -> list[Entry]:
-    """Return the entries of a snapshot that are selected; raises where a part of it means nothing."""
-    selection.require_all(
-        (entry.path for entry in manifest.entries), f"snapshot s{manifest.header.snapshot}"
-    )
-    return [entry for entry in manifest.entries if selection.covers(entry.path)]
