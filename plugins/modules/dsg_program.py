@@ -175,10 +175,18 @@ def change(path: str, program: bytes) -> None:
     if not program:
         os.unlink(path)
         return
-    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+    _make_directories(os.path.dirname(path))
     replace(path, [program], mode=_MODE)
     os.chmod(path, _MODE)
     os.chown(path, 0, 0)
+
+
+def _make_directories(path: str) -> None:
+    """Make what is missing of a directory; service users run what is in it, whatever root's umask is."""
+    if not os.path.isdir(path):
+        _make_directories(os.path.dirname(path))
+        os.mkdir(path, _MODE)
+        os.chmod(path, _MODE)
 
 
 def main() -> None:

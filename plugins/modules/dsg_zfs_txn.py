@@ -81,7 +81,9 @@ options:
     type: str
   lease:
     description:
-      - How many seconds the open transaction is left alone by others, with O(state=begun).
+      - How many seconds the open transaction is left alone by others, with O(state=begun). Of one that
+        is open already they count from now, too, unless it was to be left alone for longer; that does
+        not count as a change.
       - When it has ended, the next run of anybody on the repository throws the transaction away.
         Until then it can still be committed.
     type: int

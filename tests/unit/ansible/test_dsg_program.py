@@ -54,6 +54,20 @@ def test_it_runs_compiled_code_and_another_python_its_sources(program: Path):
     assert b"dsg-storage recover" in run(program).stderr
 
 
+def test_whoever_is_to_run_it_may_pass_whatever_root_s_umask_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(os, "chown", lambda *_unused: None)  # these tests need not be root's
+    path = tmp_path / "local" / "libexec" / "dsg-storage"
+    umask = os.umask(0o077)
+    try:
+        dsg_program.change(str(path), b"x")
+    finally:
+        os.umask(umask)
+    for one in (path, path.parent, path.parent.parent):
+        assert one.stat().st_mode & 0o7777 == 0o755
+
+
 def test_an_interpreter_that_does_not_run_is_named():
     with pytest.raises(ArgumentError, match="/nowhere/python3"):
         _program.build("/nowhere/python3")

@@ -32,7 +32,7 @@ def write(disk: str, offset: int, content: bytes = b"x") -> None:
 
 def test_nothing_is_blank(disk: str) -> None:
     assert disks.is_blank(disk)
-    assert disks.has_blank_ends(disk)
+    assert disks.labelled(disk) == []
 
 
 def test_erased_flash_is_blank(disk: str) -> None:
@@ -44,14 +44,14 @@ def test_erased_flash_is_blank(disk: str) -> None:
 def test_ends_are_read_whole(disk: str, offset: int) -> None:
     write(disk, offset)
     assert not disks.is_blank(disk)
-    assert not disks.has_blank_ends(disk)
+    assert disks.labelled(disk) == [disk]
 
 
 @pytest.mark.parametrize("offset", [GIB // 100 * percent + 4711 for percent in range(1, 99, 7)])
 def test_data_without_a_label_is_met_wherever_it_lies(disk: str, offset: int) -> None:
     write(disk, offset, b"somebody's database" * (1 << 20 >> 4))  # 0.1% of the disk
     assert not disks.is_blank(disk)
-    assert disks.has_blank_ends(disk)
+    assert disks.labelled(disk) == []
 
 
 @pytest.mark.parametrize("size", [1, 512, 1 << 20, (1 << 20) + 1])

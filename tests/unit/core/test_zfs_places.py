@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import os
 from itertools import permutations
+from pathlib import Path
 
 import pytest
+from _core.backends.zfs import places
 from _core.backends.zfs.layout import Layout
 
 NAMES = ("web", "web.mounts", "web.lock", "web.init.x", "dsg", "web.dsg", "we")
@@ -23,3 +26,22 @@ def test_no_two_repositories_share_a_place(one: str, other: str) -> None:
         second.parent_lock,
     }
     assert second.parse_work(first.work("stage", "t")) is None
+
+
+@pytest.mark.parametrize("there", ["", "run", "run/mnt"])
+def test_everybody_may_pass_below_run_whatever_root_s_umask_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str
+) -> None:
+    """Service users open their locks there; an earlier run may have closed it to them."""
+    run = tmp_path / "run"
+    monkeypatch.setattr(places, "RUN", str(run))
+    if there:
+        os.makedirs(tmp_path / there)
+        for directory in {run, tmp_path / there}:
+            directory.chmod(0o700)
+    umask = os.umask(0o077)
+    try:
+        places.ensure_run()
+    finally:
+        os.umask(umask)
+    assert [path.stat().st_mode & 0o7777 for path in (run, run / "mnt")] == [0o755, 0o755]

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
@@ -36,9 +36,10 @@ def locked() -> AbstractContextManager[None]:
     raise DiskError("another program keeps this disk locked", object="/dev/sdx")
 
 
-def failed(runner: Runner, *steps: Step) -> DsgError:
+def failed(runner: Runner, *steps: Step, left: Sequence[Step] | None = None) -> DsgError:
+    """Return the error of steps of which, behind it, ``left`` differ still: as a rule all."""
     with pytest.raises(DsgError) as caught:
-        carry_out(runner, list, list(steps))
+        carry_out(runner, lambda: list(steps if left is None else left), list(steps))
     return caught.value
 
 
@@ -60,6 +61,17 @@ def test_what_was_done_before_is_told():
 def test_what_was_started_may_have_left_traces():
     error = failed(Recorded("zpool"), Step(("zpool",), CHANGE, "They may carry partitions."))
     assert error.changed and error.unchanged == "They may carry partitions."
+
+
+def test_what_took_effect_although_it_failed_is_told():
+    """OpenZFS makes a dataset, cannot mount it, and ends with an error."""
+    made, properties = Change("dataset t/x", "", "filesystem"), Change("t/x atime", "on", "off")
+    create = Step(("zfs", "create", "t/x"), (made, properties))
+    error = failed(Recorded("zfs"), create, left=[Step(("zfs", "set"), (properties,))])
+    assert error.changed
+    assert error.unchanged == "`zfs create t/x` has taken effect all the same: dataset t/x."
+    error = failed(Recorded("zfs"), create)
+    assert (error.changed, error.unchanged) == (False, UNCHANGED)
 
 
 def test_it_is_guarded_until_the_last_attempt():

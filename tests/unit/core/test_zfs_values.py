@@ -21,6 +21,8 @@ from hypothesis import strategies as st
         ("recordsize", "1MiB", "1048576"),
         ("recordsize", "131072B", "131072"),
         ("quota", "1.5G", "1610612736"),
+        ("quota", "1.2T", "1319413953331"),
+        ("quota", ".5G", "536870912"),
         ("quota", "none", "0"),
         ("refquota", "0", "0"),
         ("userquota@alice", "none", "0"),

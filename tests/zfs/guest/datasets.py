@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable
 from functools import partial
 
@@ -16,7 +17,7 @@ from _core.zfs import dataset_state, pool_state
 from _core.zfs.command import Runner, ZfsError
 from _core.zfs.dataset_state import DatasetRequest
 from _core.zfs.pool_state import PoolRequest
-from _core.zfs.steps import carry_out
+from _core.zfs.steps import Plan, carry_out
 from guest.lab import sh
 from guest.provisioning import absent, dataset, hold, refused
 
@@ -56,6 +57,7 @@ def creation_and_values() -> None:
         f"zfs set compression=on quota=10485760 {ROOT}"
     ]
     sh("zfs", "set", "userquota@dsg=1M", "filesystem_limit=none", "copies=2", ROOT)
+    assert len(hold(dataset(ROOT, properties={"quota": "0.1G"}))) == 1, "107374182.4 bytes"
     limits = {"userquota@dsg": "1024K", "filesystem_limit": "none", "copies": 2}
     assert hold(dataset(ROOT, properties=limits)) == []
     assert hold(dataset(ROOT, properties={"userquota@dsg": 0})) != []
@@ -139,6 +141,8 @@ def volumes() -> None:
     name = f"{ROOT}/vol"
     sparse = {"volsize": "8M", "volblocksize": "16K", "refreservation": "none"}
     refused(dataset(name, kind="volume"), "DSG-DATASET", "volsize")
+    for uneven in ({**sparse, "volsize": 8_000_000}, {"volsize": "8008K"}):
+        refused(dataset(name, kind="volume", properties=uneven), "DSG-DATASET", "multiple of 16384")
     hold(dataset(name, kind="volume", properties=sparse))
     grown = {**sparse, "volsize": "16M"}
     assert hold(dataset(name, kind="volume", properties=grown)) == [f"zfs set volsize=16M {name}"]
@@ -239,6 +243,30 @@ def _without_device(plan: Callable[[], object]) -> None:
             os._exit(status)
     _pid, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+def what_is_made_and_cannot_be_mounted() -> None:
+    """OpenZFS ends with an error, and the dataset is there: nobody is told that nothing was changed."""
+    _cleared()
+    with tempfile.TemporaryDirectory() as folder:
+        closed = {"mountpoint": f"{folder}/closed", "readonly": True}
+        hold(dataset(ROOT, properties=closed))
+        within = dataset(f"{ROOT}/in", properties={"mountpoint": f"{folder}/closed/in"})
+        _fails_and_tells(within, "has taken effect all the same", f"dataset {ROOT}/in")
+        assert within() == [] and _value(f"{ROOT}/in", "mounted") == "no"
+        moved = dataset(f"{ROOT}/in", properties={"mountpoint": f"{folder}/closed/on"})
+        sh("zfs", "set", "canmount=on", f"{ROOT}/in")
+        _fails_and_tells(moved, "has taken effect", f"{ROOT}/in mountpoint")
+        _cleared()
+
+
+def _fails_and_tells(plan: Plan, *said: str) -> None:
+    try:
+        carry_out(Runner(), plan, plan())
+    except DsgError as error:
+        assert error.changed and all(text in error.unchanged for text in said), error.unchanged
+    else:
+        raise AssertionError("it can be mounted nowhere")
 
 
 def a_later_step_that_fails() -> None:

@@ -295,7 +295,14 @@ def a_lease_is_respected() -> None:
     case.refused("DSG-REPOSITORY", "no open transaction", step=case.commit)
     assert not case.rollback().changed
 
-    case.begin(lease=3600)
+    case.begin(lease=1)
+    again = case.begin(lease=3600, txn_id=case.txn_id)
+    assert not again.changed and again.work_path == case.work
+    time.sleep(1.1)
+    assert lab.recover() == [] and case.is_open(), "who goes on is left alone for as long as said"
+    case.begin(lease=1, txn_id=case.txn_id)
+    time.sleep(1.1)
+    assert lab.recover() == [] and case.is_open(), "nobody shortens it"
     done = case.recover(txn_id="")
     assert any(case.txn_id in line for line in done.recovered), "asked for, it is undone at once"
     assert not case.recover(txn_id="").changed

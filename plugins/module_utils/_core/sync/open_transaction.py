@@ -117,10 +117,17 @@ class _Step:
             if present is None:
                 self.result.changed = True
                 self._open(transaction)
-            elif not present.is_mounted():
-                self.result.changed = True
-                self._mount(present)
+            else:
+                self._go_on(present)
         return self.result
+
+    def _go_on(self, present: OpenTransaction) -> None:
+        """Have the work path there, and left alone for as long as that of a new transaction."""
+        if not present.is_mounted():
+            self.result.changed = True
+            self._mount(present)
+        if not self.request.check:
+            present.renew(self.request.lease)
 
     def _open(self, transaction: OpenTransaction) -> None:
         if self.request.check:

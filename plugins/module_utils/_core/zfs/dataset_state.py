@@ -16,6 +16,9 @@ from .steps import Change, DatasetError, Step
 
 VOLUME = "volume"
 
+_DEFAULT_BLOCK = "16K"
+"""Of volumes; older versions take 8K, of which what fits this is a multiple as well."""
+
 # Only a creation can set these.
 CREATION_ONLY = (
     "casesensitivity", "encryption", "keyformat", "normalization", "pbkdf2iters", "utf8only",
@@ -165,8 +168,8 @@ def _creation(
             object=name,
             next_step="Declare the parent first, or say `create_parents: true`.",
         )
-    if request.kind == VOLUME and "volsize" not in wanted:
-        raise DatasetError("a volume needs the property volsize", object=name)
+    if request.kind == VOLUME:
+        _check_size(name, wanted)
     steps = [
         Step(("zfs", "create", parent), (Change(f"dataset {parent}", "", "filesystem"),))
         for parent in missing
@@ -177,6 +180,20 @@ def _creation(
     changes = [Change(f"dataset {name}", "", request.kind)]
     changes += [Change(f"{name} {key}", "", f"{text} (local)") for key, text in wanted.items()]
     return [*steps, Step(("zfs", "create", *size, *arguments, name), tuple(changes))]
+
+
+def _check_size(volume: str, wanted: values.Values) -> None:
+    """Refuse a size that OpenZFS would round up: a later run would find another one than is declared."""
+    if "volsize" not in wanted:
+        raise DatasetError("a volume needs the property volsize", object=volume)
+    size = values.number(wanted["volsize"])
+    block = values.number(wanted.get("volblocksize", _DEFAULT_BLOCK))
+    if size and block and size % block:
+        raise DatasetError(
+            f"volsize is no multiple of {int(block)} bytes, the volume's block size (volblocksize)",
+            object=volume,
+            next_step=f"Declare {int(-(-size // block) * block)} bytes.",
+        )
 
 
 def _held(name: str, found: Value) -> bool:

@@ -12,6 +12,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ..errors import from_oserror
 from . import labels
@@ -91,20 +92,19 @@ def contents(runner: Runner, whole: str) -> list[str]:
     Blank is one whose first and last MiB are, where every label, table and superblock lies, and likewise
     a thousand places evenly spread between them: data may have outlived its label.
     """
-    try:
+    with _looking():
         return [line for node in nodes(whole) for line in _contents(runner, node, whole)]
-    except OSError as error:
-        raise from_oserror(error, "looking at the disk (this needs root)") from None
+
+
+def labelled(whole: str) -> list[str]:
+    """Return a device and its partitions without those that hold no label: their ends are blank."""
+    with _looking():
+        return [node for node in nodes(whole) if not _hold_nothing(node, _ends)]
 
 
 def is_blank(node: str) -> bool:
     """Tell whether a device holds nothing, as far as its ends and samples between them tell."""
     return _hold_nothing(node, _ends) and _hold_nothing(node, _between)
-
-
-def has_blank_ends(node: str) -> bool:
-    """Tell whether the first and the last MiB of a device hold nothing: then no label does."""
-    return _hold_nothing(node, _ends)
 
 
 def _hold_nothing(node: str, places: Callable[[int], list[tuple[int, int]]]) -> bool:
@@ -169,13 +169,23 @@ def _signatures(runner: Runner, node: str) -> list[str]:
 
 
 def _is_claimed(node: str) -> bool:
-    try:
-        os.close(os.open(node, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
-    except OSError as error:
-        if error.errno == errno.EBUSY:
-            return True
-        raise from_oserror(error, "looking at the disk (this needs root)") from None
+    with _looking():
+        try:
+            os.close(os.open(node, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                return True
+            raise
     return False
+
+
+@contextmanager
+def _looking() -> Iterator[None]:
+    """Tell whose disk cannot be read, and by whom it can."""
+    try:
+        yield
+    except OSError as error:
+        raise from_oserror(error, "looking at the disk (this needs root)") from None
 
 
 def _mountpoints(node: str) -> list[str]:

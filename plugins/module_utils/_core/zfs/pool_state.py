@@ -202,8 +202,7 @@ def _require_whole(request: PoolRequest, wanted: list[Vdev], guid: str, on: set[
 
 
 def _labels(runner: Runner, device: str) -> list[labels.Label]:
-    written = [node for node in disks.nodes(device) if not disks.has_blank_ends(node)]
-    found = [labels.read(runner, node) for node in written]
+    found = [labels.read(runner, node) for node in disks.labelled(device)]
     return [label for label in found if label is not None]
 
 

@@ -83,7 +83,8 @@ def carry_out(runner: Runner, plan: Plan, steps: Sequence[Step]) -> list[Step]:
             try:
                 _run(runner, step)
             except DsgError as error:
-                raise _with_progress(error, done, step.traces) from None
+                traces = _taken_effect(error, plan, step) or step.traces
+                raise _with_progress(error, done, traces) from None
             done.append(step)
         try:
             steps = plan() if steps else []
@@ -113,6 +114,18 @@ def _run(runner: Runner, step: Step) -> None:
                 if not left or not any(text in error.output for text in step.passing):
                     raise
                 runner.run("udevadm", "settle")
+
+
+def _taken_effect(error: DsgError, plan: Plan, step: Step) -> str:
+    """Tell what a command has done although it failed: made a dataset, say, and not mounted it."""
+    if not isinstance(error, ZfsError):
+        return ""
+    try:
+        left = {change.subject for one in plan() for change in one.changes}
+    except DsgError:
+        return ""
+    made = [change.subject for change in step.changes if change.subject not in left]
+    return f"`{step}` has taken effect all the same: {', '.join(made)}." if made else ""
 
 
 def _with_progress(error: DsgError, done: Sequence[Step], traces: str = "") -> DsgError:

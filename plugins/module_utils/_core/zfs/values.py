@@ -14,7 +14,7 @@ from ..errors import ArgumentError
 _NATIVE = re.compile(r"[a-z][a-z0-9_]*([@][A-Za-z0-9_.:-]+)?")
 _USER = re.compile(r"(?=[^:]*:)[a-z0-9][a-z0-9:+._-]*")
 _MAX_VALUE = 8191
-_NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kmgtpez]?)(?:i?b)?", re.IGNORECASE)
+_NUMBER = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([kmgtpez]?)(?:i?b)?", re.IGNORECASE)
 _UNITS = "_kmgtpez"
 
 # Zero is no limit in these; a limit of zero in others (filesystem_limit).
@@ -96,13 +96,18 @@ def same(name: str, wanted: str, found: str, version: tuple[int, int] = (2, 3)) 
 
 
 def number(text: str) -> float | None:
-    """Return what ``1M``, ``1.5GiB``, ``80%`` or ``1048576`` stand for, ``None`` for no number."""
+    """Return what ``1M``, ``1.5GiB``, ``80%`` or ``1048576`` stand for, ``None`` for no number.
+
+    OpenZFS cuts a fraction of a byte off, so ``1.2T`` is a whole number.
+    """
     match = _NUMBER.fullmatch(text[:-1] if text.endswith("%") else text)
     if match is None:
         return None
     digits, unit = match.groups()
     shift = 10 * (_UNITS.index(unit.lower()) if unit else 0)
-    return int(digits) << shift if digits.isdigit() else float(digits) * (1 << shift)
+    if digits.isdigit():
+        return int(digits) << shift
+    return int(float(digits) * (1 << shift)) if shift else float(digits)
 
 
 def _zero_is_none(name: str) -> bool:

@@ -68,6 +68,13 @@ class OpenTransaction(ZfsTransaction):
         )
         lease.write(self.runner, self.dataset, self.mark)
 
+    def renew(self, seconds: int) -> None:
+        """Keep the work dataset for that long from now, or for as long as it already is to be kept."""
+        ends = int(time.time()) + seconds
+        if ends > self.mark.ends:
+            self.mark = self.mark._replace(ends=ends)
+            lease.write(self.runner, self.dataset, self.mark)
+
     def is_mounted(self) -> bool:
         """Tell whether the work dataset can be written to."""
         if mounts.mounted_at(self.work) != self.dataset:

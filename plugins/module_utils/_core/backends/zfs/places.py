@@ -9,19 +9,25 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 
 from ...errors import RepositoryError
 from ...posix import mounted
 from ...zfs import mounts
 from .layout import RUN
 
+_PASSABLE = 0o755
 _IN_THE_MAKING = 0o500
 """The mode of a mountpoint's directory until nothing can go wrong any more."""
 
 
 def ensure_run() -> None:
-    """Make ``/run/dsg``; everybody may pass, only root may write."""
-    os.makedirs(os.path.join(RUN, "mnt"), 0o755, exist_ok=True)
+    """Make ``/run/dsg``; everybody may pass, only root may write, whatever root's umask is."""
+    for directory in (RUN, os.path.join(RUN, "mnt")):
+        with suppress(FileExistsError):
+            os.mkdir(directory, _PASSABLE)
+        if stat.S_IMODE(os.lstat(directory).st_mode) != _PASSABLE:
+            os.chmod(directory, _PASSABLE)
 
 
 def make_private(directory: str, gid: int) -> None:
