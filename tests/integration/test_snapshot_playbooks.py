@@ -58,6 +58,13 @@ def test_restoring_to_a_directory(ground: Ground) -> None:
     ground.play("restore", dsg_snapshot=1, dsg_dest=str(dest)).failed("DSG-ARGUMENT")
 
 
+def test_hosts_that_publish_the_same_bring_it_to_one_directory(ground: Ground) -> None:
+    dest = ground.root / "old"
+    both = ground.play("restore", who="all", dsg_snapshot=1, dsg_dest=str(dest)).succeeded()
+    assert both.changed() == 1  # who comes second finds all of it there
+    assert content(dest).keys() == {"a.txt", "b.txt", "sub/c.txt", "sub/d.txt"}
+
+
 def test_one_repository_and_one_snapshot_have_to_be_named(ground: Ground) -> None:
     assert ground.play("restore").result.rc == 2
     other = {**ground.definition, "name": "other", "src": f"{ground.root}/other"}

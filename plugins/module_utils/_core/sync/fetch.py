@@ -372,7 +372,11 @@ def _own(path: str, dest: str) -> int:
         except (DsgError, OSError) as exc:
             os.close(fd)
             if isinstance(exc, OSError) and exc.errno == errno.EWOULDBLOCK:
-                raise LockedError("another process fetches to it", object=dest) from None
+                raise LockedError(
+                    "another process fetches to it",
+                    object=dest,
+                    next_step="Wait for the other process, then run again.",
+                ) from None
             raise
         os.close(fd)
 
