@@ -17,6 +17,7 @@ import pytest
 from _core.backends import published
 from _core.backends.base import LocalRepository
 from _core.backends.registry import open_repository
+from _core.errors import DriftError
 from _core.upkeep import verification
 from _core.upkeep.verify import verify
 
@@ -234,3 +235,16 @@ def give_up_capabilities() -> None:
     """Let permissions count for this process, also where it is root."""
     header = struct.pack("Ii", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
     assert ctypes.CDLL(None, use_errno=True).capset(header, bytes(24)) == 0
+
+
+def test_what_only_openzfs_shows_is_somebodys_here(site, source):
+    """Readers would see it, and no manifest vouches for it."""
+    put(source, "f", "x")
+    publish(site.repository, source, 1)
+    manifest = site.repository.manifest()
+    put(site.live, ".zfs/f", "by somebody")
+    found = verify(here(site))
+    assert {(one["path"], one["what"]) for one in found["problems"]} == {(".zfs/f", "added")}
+    with pytest.raises(DriftError) as caught:
+        site.repository.require_unchanged(manifest)
+    assert any(line.startswith(".zfs: not in") for line in caught.value.details), caught.value

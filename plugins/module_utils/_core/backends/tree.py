@@ -21,7 +21,9 @@ from ..posix.modes import change_mode
 from ..posix.parallel import fork_map
 from .base import Upload
 
-NEVER_CONTENT = frozenset((".dsg", ".zfs"))
+_RECORDS, _CONTROL = ".dsg", ".zfs"
+_CONTROL_INODE = 0xFFFFFFFFFFFF
+"""Of the directory of snapshots that OpenZFS shows at a file system's root, and of nothing else."""
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -72,14 +74,13 @@ def _drift_of_directory(
     prefix = directory + "/" if directory else ""
     try:
         fd = tree.directory(directory)
-        names = os.listdir(fd)
+        present = content_of(fd, directory)
     except FileNotFoundError:
         return [f"{directory}: the directory is gone"]
     except OSError as exc:
         if exc.errno not in (errno.ENOTDIR, errno.ELOOP):
             raise
         return [f"{directory}: is not a directory any more"]
-    present = set(names) - NEVER_CONTENT if not directory else set(names)
     added = [prefix + name for name in sorted(present - expected.keys())]
     found = [f"{path if path.isprintable() else show(path)}: not in the manifest" for path in added]
     for name, entry in expected.items():
@@ -90,6 +91,21 @@ def _drift_of_directory(
             if difference:
                 found.append(f"{prefix}{name}: {difference}")
     return found
+
+
+def content_of(fd: int, directory: str) -> set[str]:
+    """List a directory of a published tree, without what is none of its content at the root.
+
+    These are our records, and what OpenZFS shows of its snapshots; anything else of that name is
+    somebody's.
+    """
+    names = set(os.listdir(fd))
+    if not directory:
+        names.discard(_RECORDS)
+        if _CONTROL in names:
+            found = os.stat(_CONTROL, dir_fd=fd, follow_symlinks=False)
+            names -= {_CONTROL} if found.st_ino == _CONTROL_INODE else set()
+    return names
 
 
 def difference_at(tree: Beneath, entry: Entry) -> str:

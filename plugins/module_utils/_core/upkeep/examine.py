@@ -21,7 +21,7 @@ from functools import partial
 from hashlib import sha256
 from typing import NamedTuple
 
-from ..backends.tree import NEVER_CONTENT, by_directory
+from ..backends.tree import by_directory, content_of
 from ..manifest.entry import DIRECTORY, FILE, LINK, Entry
 from ..manifest.hashing import BLOCK, digest_blocks
 from ..posix.beneath import Beneath
@@ -189,14 +189,12 @@ class _Examiner:
 
     def _compare_names(self, fd: int, directory: str, names: dict[str, Entry | None]) -> None:
         try:
-            present = set(os.listdir(fd))
+            present = content_of(fd, directory)
         except OSError as exc:
             self._add(directory, UNREADABLE, describe(exc))
             return
         prefix = f"{directory}/" if directory else ""
-        for name in present - names.keys():
-            if directory or name not in NEVER_CONTENT:
-                self._strangers.append(prefix + name)
+        self._strangers += [prefix + name for name in present - names.keys()]
         for name, entry in names.items():
             if entry is not None and entry.kind == DIRECTORY and name not in present:
                 self._add(entry.path, MISSING)
