@@ -26,6 +26,7 @@ if [ "$purpose" = test ]; then
     mkfs.ext4:e2fsprogs
     mkfs.xfs:xfsprogs
     mount:mount
+    msmtp:msmtp
     mtree:mtree-netbsd
     rclone:rclone
     rsync:rsync
