@@ -119,6 +119,44 @@ def test_every_line_arrives_as_it_is(host: Host, server: Server, subjects: list[
     assert lines_of(mail) == [head, *(line for subject in subjects for line in ("", subject))]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "nas\nX-Told: yes",
+        "nas\r\n\r\nAll is well.",
+        "nas\r\n.\r\nMAIL FROM:<x@example.org>\r\nRCPT TO:<evil@example.org>\r\nDATA\r\n",
+        "=?utf-8?q?nas=0aX-Told:_yes?=",
+        "=?utf-8?q?nas=0d=0aX-Told:_yes=0d=0a=0d=0aAll_is_well.?=",
+        "=?utf-8?b?bmFzClgtVG9sZDogeWVz?=",
+        "nas, evil@example.org; <evil@example.org>",
+        "nas\u2028X-Told: yes\x85\x0b\x0c\x00\udc0a",
+        "ü " * 30_000,
+        "nas" + " " * 40 + "ü",
+        "x" * 30_000,
+    ],
+    ids=["a header", "a body", "a mail", "encoded", "an encoded body", "in base64", "addresses",
+         "other ends of lines", "long", "blank", "one word"],
+)  # fmt: skip
+def test_nothing_that_was_found_becomes_a_header_or_a_mail(
+    host: Host, server: Server, said: str
+) -> None:
+    error = {"code": said, "message": said, "details": [said], "next_step": said}
+    result = {"subject": said, "status": 1, "findings": [said], "done": [said], "error": error}
+    report(host.state, result, host=said, task=said, time=said)
+    route(host, server.port)
+    tell(host)
+    (mail,) = server.mails()
+    assert (mail.sender, mail.recipients) == (ROOT_SENDS_AS, [TEAM])
+    assert addresses(mail, "To") == [TEAM]
+    lines = lines_of(mail)
+    assert lines[0].startswith("Unit dsg-verify, ") and lines[1] == ""
+    assert len(lines) == 2 + len(("subject", "findings", "done", "message", "details", "next_step"))
+    # Nothing that has to be encoded: Python 3.13 never ends over some of that.
+    name = r"[A-Za-z0-9_.?-]{1,64}"
+    subject = rf"dsg\.storage on {name}: {name}: 1 with findings"
+    assert re.fullmatch(subject, subject_of(mail))
+
+
 def check_told_later(host: Host, server: Server) -> None:
     """Assert that who was not reached is told behind the next run, once."""
     for count in (1, 0):

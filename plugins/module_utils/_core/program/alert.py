@@ -32,6 +32,8 @@ MAIL, COMMAND = "mail", "command"
 _UNIT = re.compile(r"dsg-[a-z]+(-[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 _SECONDS = 60.0
 _TOLD = "told.json"
+_NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
+_LONGEST = 64  # characters in the name of a host
 
 
 def alert(configuration: Configuration, unit: str) -> list[str]:
@@ -120,7 +122,7 @@ def _start(argv: Sequence[str], content: bytes, what: str) -> list[str]:
 def mail_of(alerts: Alerts, message: dict[str, Any]) -> EmailMessage:
     """Return a message as a mail."""
     mail = EmailMessage()
-    mail["Subject"] = f"dsg.storage on {_line(message['host'])}: {_summary(message)}"
+    mail["Subject"] = f"dsg.storage on {_name(message['host'])}: {_summary(message)}"
     mail["To"] = ", ".join(alerts.mail_to)
     mail["From"] = alerts.mail_from or "root"
     mail["Auto-Submitted"] = "auto-generated"
@@ -132,7 +134,7 @@ def _summary(message: dict[str, Any]) -> str:
     if message["unit"] == TEST:
         return "a test"
     count = len(message["results"])
-    return f"{_line(message['task'])}: " + (f"{count} with findings" if count else "did not end")
+    return f"{_name(message['task'])}: " + (f"{count} with findings" if count else "did not end")
 
 
 def _body(message: dict[str, Any]) -> list[str]:
@@ -157,6 +159,15 @@ def _body(message: dict[str, Any]) -> list[str]:
 def _line(value: object) -> str:
     text = str(value)
     return text if text.isprintable() else ascii(text)
+
+
+def _name(value: object) -> str:
+    """Return a name for a header, with a question mark for what is in no name.
+
+    A report may say anything: of what Python's email decodes, encodes or folds in a header some of its
+    versions make further headers, and others never come to an end.
+    """
+    return _NO_NAME.sub("?", str(value)[:_LONGEST])
 
 
 class _Found(NamedTuple):
