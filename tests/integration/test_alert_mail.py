@@ -100,6 +100,16 @@ def test_everybody_gets_the_findings_as_they_are(host: Host, server: Server) -> 
     assert mail.message["Date"].datetime.tzinfo is not None
 
 
+def test_the_sender_is_the_configured_one(host: Host, server: Server) -> None:
+    """Also the one that the server is told, and answers to: many take none but those they know."""
+    route(host, server.port, mail_from="storage@example.org")
+    assert host.run("alert", "test").returncode == 0
+    (mail,) = server.mails()
+    assert mail.sender == "storage@example.org"
+    assert addresses(mail, "From") == ["storage@example.org"]
+    assert lines_of(mail) == ["This message shows that alerts arrive."]
+
+
 @pytest.mark.parametrize(
     "subjects",
     [

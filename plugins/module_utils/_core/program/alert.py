@@ -95,7 +95,8 @@ def send(alerts: Alerts, message: dict[str, Any], way: str) -> list[str]:
     """Send a message in one way; return what failed."""
     if way == MAIL:
         mail = mail_of(alerts, message).as_bytes()
-        return _start([alerts.sendmail, "-i", "--", *alerts.mail_to], mail, "sendmail")
+        sender = ["-f", alerts.mail_from] if alerts.mail_from else []
+        return _start([alerts.sendmail, "-i", *sender, "--", *alerts.mail_to], mail, "sendmail")
     text = json.dumps(message, sort_keys=True).encode() + b"\n"
     return _start(alerts.command, text, "the command")
 
