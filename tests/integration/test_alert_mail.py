@@ -96,6 +96,7 @@ def test_everybody_gets_the_findings_as_they_are(host: Host, server: Server) -> 
     name = os.uname().nodename
     assert subject_of(mail) == f"dsg.storage on {name}: verify: 1 with findings"
     assert addresses(mail, "To") == [TEAM, ON_CALL, "root"]
+    assert addresses(mail, "From") == [ROOT_SENDS_AS]
     assert mail.message["Auto-Submitted"] == "auto-generated"
     assert mail.message["Date"].datetime.tzinfo is not None
 
@@ -158,6 +159,7 @@ def test_nothing_that_was_found_becomes_a_header_or_a_mail(
     (mail,) = server.mails()
     assert (mail.sender, mail.recipients) == (ROOT_SENDS_AS, [TEAM])
     assert addresses(mail, "To") == [TEAM]
+    assert addresses(mail, "From") == [ROOT_SENDS_AS]
     lines = lines_of(mail)
     assert lines[0].startswith("Unit dsg-verify, ") and lines[1] == ""
     assert len(lines) == 2 + len(("subject", "findings", "done", "message", "details", "next_step"))

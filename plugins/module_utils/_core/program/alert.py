@@ -125,7 +125,8 @@ def mail_of(alerts: Alerts, message: dict[str, Any]) -> EmailMessage:
     mail = EmailMessage()
     mail["Subject"] = f"dsg.storage on {_name(message['host'])}: {_summary(message)}"
     mail["To"] = ", ".join(alerts.mail_to)
-    mail["From"] = alerts.mail_from or "root"
+    if alerts.mail_from:  # otherwise sendmail says who root is outside of this host
+        mail["From"] = alerts.mail_from
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content("\n".join(_body(message)) + "\n")
     return mail
