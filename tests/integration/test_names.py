@@ -193,6 +193,50 @@ def test_ignored_files_are_in_nobodys_way(site: Site) -> None:
     ]
 
 
+@pytest.mark.parametrize("check", [True, False])
+def test_nothing_ignored_is_published_by_a_new_name(site: Site, check: bool) -> None:
+    """It moves along with its directory, and a pattern that has the directory's name matches no more."""
+    patterns = "/r: 1/drafts/\n/r: 1/sub:/*.key\n/a:/only\n"
+    tree: Tree = {
+        ".dsgignore": patterns,
+        "a:/only": "ignored, and alone there",
+        "k:/left": "ignored by any name",
+        "r: 1/drafts/secret": "ignored",
+        "r: 1/page": "1",
+        "r: 1/sub:/a.key": "ignored",
+        "r: 1/sub:/page": "2",
+    }
+    src = site.copy("wc", tree)
+    error = site.refused("DSG-PATH", src, names=NORMALISE, check=check, ignore=["left"])
+    assert error.details == [
+        "'a:/only': ignored by '/a:/only', and would not be as 'a_/only'",
+        "'r: 1/drafts': ignored by '/r: 1/drafts/', and would not be as 'r_ 1/drafts'",
+        "'r: 1/sub:/a.key': ignored by '/r: 1/sub:/*.key', and would not be as 'r_ 1/sub_/a.key'",
+    ]
+    assert ".dsgignore" in error.next_step
+    put(src, ".dsgignore", patterns + patterns.replace(":", "_"))
+    for _once_more in range(2):
+        site.sync(src, names=NORMALISE, ignore=["left"])
+        assert sorted(site.remote()) == [".dsgignore", "r_ 1/page", "r_ 1/sub_/page"]
+
+
+def test_nothing_published_is_ignored_by_a_new_name(site: Site) -> None:
+    """It would be deleted there, as everything that is ignored from some day on."""
+    src = site.copy("wc", {"b:/page": "1", "b:/deep/page": "2", "k": "k"})
+    error = site.refused("DSG-PATH", src, names=NORMALISE, ignore=["/b?/deep", "!/b:/deep"])
+    assert error.details == ["'b:/deep': not ignored, and would be by '/b?/deep' as 'b_/deep'"]
+
+
+def test_the_ignore_file_keeps_its_name(site: Site) -> None:
+    src = site.copy("wc", {".DSGIGNORE": "", ".dsgignore": "secret", "secret": "ignored"})
+    error = site.refused("DSG-PATH", src, names=NORMALISE)
+    assert error.details == [
+        "'.dsgignore': would be '.dsgignore-2', and .dsgignore says what is ignored"
+    ]
+    src = site.copy("other", {".dsgignore.": "k", "k": "k"})
+    site.refused("DSG-PATH", src, names=NORMALISE)
+
+
 def test_what_is_not_renamed_is_not_read_again(site: Site) -> None:
     """The index of the old names serves the next scan under the new ones."""
     src = site.copy("wc", {"d:/sub/a": "1", "d:/sub/b": "2", "e/c": "3", "x:": "4"})

@@ -42,6 +42,15 @@ def test_the_last_pattern_that_matches_decides() -> None:
     assert ignore.match("old/important.log", False)
 
 
+def test_the_pattern_that_decides_is_told() -> None:
+    ignore = Ignore(["*.log", "build/", "!important.log", "/old"])
+    assert ignore.reason("a.log", False) == "*.log"
+    assert ignore.reason("x/build", True) == "build/"
+    assert ignore.reason("x/build", False) == ""
+    assert ignore.reason("old/build/important.log", False) == "/old"
+    assert ignore.reason("x/important.log", False) == ""
+
+
 def test_one_element_may_hold_several_lines() -> None:
     ignore = Ignore(["*.o\n# note\n*.tmp\n"])
     assert ignore.match("a.o", False)

@@ -42,6 +42,7 @@ class Ignore:
         self.invalid: tuple[str, ...] = tuple(r.text for r in rules if r.glob.tokens is None)
         """Patterns that can match nothing (an open ``[``, a lone ``\\`` at the end), as in git."""
         usable = [rule for rule in rules if rule.glob.tokens is not None]
+        self._rules = usable
         self.texts: tuple[bytes, ...] = tuple(longest_text(r.glob) for r in usable if r.ignored)
         """Whatever path is excluded holds one of these, in itself or in a directory that holds it."""
         self._for_files = _compile([rule for rule in usable if not rule.only_directories])
@@ -68,6 +69,16 @@ class Ignore:
         What lies in an ignored directory cannot be included again.
         """
         return self._in_ignored(path.rpartition("/")[0]) or self.match(path, is_dir)
+
+    def reason(self, path: str, is_dir: bool) -> str:
+        """Return the pattern by which ``path`` or the topmost such directory is ignored; '' for none."""
+        parent = path.rpartition("/")[0]
+        if self._in_ignored(parent):
+            return self.reason(parent, True)
+        for rule in reversed(self._rules):
+            if (is_dir or not rule.only_directories) and _compile_run([rule]).matches(path):
+                return rule.text if rule.ignored else ""
+        return ""
 
     def _in_ignored(self, directory: str) -> bool:
         known = self._directories.get(directory)
