@@ -272,6 +272,37 @@ def test_old_names_that_are_taken(site: Site) -> None:
     assert read(src) == {"a:/x:": "1", "b:": "2", "l": Link("elsewhere")}
 
 
+def test_another_kind_under_a_new_name_is_left_alone(site: Site) -> None:
+    """A file that was saved anew is its user's file as ever; a directory was never renamed there."""
+    src = site.copy(
+        "wc",
+        {
+            "a:": "1",
+            "b:": "2",
+            "c:/x": "3",
+            "d:": Link("k"),
+            "e:": EMPTY,
+            "k": "k",
+            "to a": Link("a:"),
+            "to b": Link("b:"),
+        },
+    )
+    site.sync(src, names=NORMALISE)
+    put(src, "a_", "saved by an editor, which makes a file anew")
+    make(src, {"b_": None, "b_/new": "another", "c_": "another", "d_": "another"})
+    assert undo(site, src) == [("e_", "e:"), ("a_", "a:")]
+    assert read(src) == {
+        "a:": "saved by an editor, which makes a file anew",
+        "b_/new": "another",
+        "c_": "another",
+        "d_": "another",
+        "e:": EMPTY,
+        "k": "k",
+        "to a": Link("a:"),
+        "to b": Link("b_"),
+    }
+
+
 def test_undoing_goes_back_step_by_step(site: Site) -> None:
     src = site.copy("wc", {"a:": "1"})
     site.sync(src, names=NORMALISE)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from _core.client import names
 from _core.client.working_copy import WorkingCopy
-from _core.manifest.portable import Rename
+from _core.manifest.portable import Rename, Retarget
 
 
 @pytest.mark.parametrize("later", ["20260101T000000Z-00", "20250101T000000Z-ff"])
@@ -21,7 +21,19 @@ def test_the_newest_record_is_the_last_one_written_whatever_the_clock_says(tmp_p
     for txn, renamed in (("20260101T000000Z-ff", "first"), (later, "second")):
         path = Path(copy.root, names.new_path(copy, txn))
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(names.encode([Rename(renamed, "new")], []))
+        path.write_bytes(names.encode([Rename(renamed, "new")], [], {"new": "file"}))
     newest = names.newest(copy)
     assert newest.renames == [Rename("second", "new")]
+    assert newest.kinds == {"new": "file"}
     assert Path(copy.root, newest.path) == path
+
+
+def test_a_record_of_before_kinds_were_written_is_read(tmp_path):
+    copy = WorkingCopy(str(tmp_path))
+    path = Path(copy.root, names.new_path(copy, "20260101T000000Z-ff"))
+    path.parent.mkdir(parents=True)
+    path.write_text('{"format": 1, "renames": [["a:", "a_"]], "links": [["l", "a:", "a_"]]}\n')
+    newest = names.newest(copy)
+    assert newest.renames == [Rename("a:", "a_")]
+    assert newest.retargets == [Retarget("l", "a:", "a_")]
+    assert newest.kinds == {}

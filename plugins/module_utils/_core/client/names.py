@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ..errors import WorkingCopyError
@@ -29,12 +29,14 @@ _NAME = re.compile(r"[0-9]{8,}-.*\.json")
 class Record(NamedTuple):
     """One transaction's renamings, in their order, and the links that followed them.
 
-    ``path`` is where the record is, relative to the working copy.
+    ``path`` is where the record is, relative to the working copy. ``kinds`` tells what was renamed (file,
+    symlink, directory) by its new path; records of before kinds were written down have none.
     """
 
     path: str
     renames: Sequence[Rename]
     retargets: Sequence[Retarget]
+    kinds: Mapping[str, str]
 
 
 def new_path(working_copy: WorkingCopy, txn_id: str) -> str:
@@ -43,9 +45,16 @@ def new_path(working_copy: WorkingCopy, txn_id: str) -> str:
     return f"{_FOLDER}/{number:08d}-{txn_id}{_ENDING}"
 
 
-def encode(renames: Sequence[Rename], retargets: Sequence[Retarget]) -> bytes:
+def encode(
+    renames: Sequence[Rename], retargets: Sequence[Retarget], kinds: Mapping[str, str]
+) -> bytes:
     """Return the bytes of a record; names that are not UTF-8 are kept as they are."""
-    content = {"format": FORMAT, "renames": list(renames), "links": list(retargets)}
+    content = {
+        "format": FORMAT,
+        "renames": list(renames),
+        "links": list(retargets),
+        "kinds": dict(kinds),
+    }
     return json.dumps(content, indent=1).encode() + b"\n"
 
 
@@ -86,4 +95,5 @@ def _decode(path: str, content: bytes) -> Record:
         path,
         [Rename(*one) for one in data["renames"]],
         [Retarget(*one) for one in data["links"]],
+        dict(data.get("kinds", {})),
     )

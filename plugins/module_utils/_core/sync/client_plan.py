@@ -59,7 +59,8 @@ def _renamings(plan: Plan, view: View, client: ClientTransaction, slot: int) -> 
         seen = Seen(*_size_mtime_ino(view, one.path))
         operations.append(Operation(INSTALL, one.path, slot=slot, ino=ino, seen=seen))
         slot += 1
-    ino = client.stage_names(slot, records.encode(view.names.renames, links))
+    kinds = {new: _kind(view, new) for _old, new in view.names.renames}
+    ino = client.stage_names(slot, records.encode(view.names.renames, links, kinds))
     path = records.new_path(view.working_copy, client.txn_id)
     return [*operations, Operation(INSTALL, path, slot=slot, ino=ino)]
 
@@ -70,6 +71,12 @@ def _inode(view: View, scan: Scan, path: str) -> int:
         return scan.identity(path).ino
     except KeyError:  # a directory
         return os.lstat(os.path.join(view.working_copy.root, path)).st_ino
+
+
+def _kind(view: View, path: str) -> str:
+    """Return what is renamed; a directory is an entry of its own only where it is empty."""
+    entry = view.local.get(path)
+    return DIRECTORY if entry is None else entry.kind
 
 
 def _size_mtime_ino(view: View, path: str) -> tuple[int, int, int]:

@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Collection, Iterator
 
 from ..backends.origin import new_txn_id
 from ..client import names as records
@@ -16,6 +17,7 @@ from ..client.names import Record
 from ..client.transaction import ClientTransaction, clean_staging, pending
 from ..client.working_copy import WorkingCopy
 from ..errors import PathError, Unfinished, WorkingCopyError, capped, from_oserror
+from ..manifest.entry import DIRECTORY, FILE, LINK
 from ..manifest.paths import show
 from ..manifest.portable import Names, Rename, Retarget, unchanged
 from ..posix.beneath import Beneath
@@ -24,13 +26,16 @@ from .request import SyncRequest, SyncResult
 
 UNDO_NAMES = "undo_names"
 """What the operation is called."""
+_KINDS = {stat.S_IFREG: FILE, stat.S_IFLNK: LINK, stat.S_IFDIR: DIRECTORY}
 
 
 def undo_names(request: SyncRequest) -> SyncResult:
     """Undo the newest renaming that a sync did; its ``names`` tell which (in check mode: would be).
 
-    Only names and links change that are still as the sync left them. Nothing is published: the next sync
-    sees the old names. Raises :class:`PathError`, with nothing changed, where an old name is taken.
+    A name is put back where it still belongs to a file, link or directory, as the sync left it. Whether
+    that is the same one nobody can tell: an editor that saves makes a file anew, and inode numbers are
+    used again. A link is put back where its text is the sync's. Nothing is published: the next sync sees
+    the old names. Raises :class:`PathError`, with nothing changed, where an old name is taken.
     """
     request.validate()
     working_copy = WorkingCopy(request.src)
@@ -113,11 +118,12 @@ def _look(working_copy: WorkingCopy) -> tuple[Record | None, Names]:
     if record is None:
         return None, unchanged()
     with Beneath(working_copy.root) as tree:
-        renames = list(_renames(tree, record))
+        stranger = {new for _old, new in record.renames if _is_stranger(tree, record, new)}
+        renames = list(_renames(tree, record, stranger))
         retargets = [
             Retarget(one.path, one.new, one.old)
             for one in record.retargets
-            if _target(tree, one.path) == one.new
+            if _target(tree, one.path) == one.new and not _leads_to(one, stranger)
         ]
         taken = [new for _old, new in renames if tree.lstat(_beside(_old, new)) is not None]
     if taken:
@@ -132,10 +138,24 @@ def _look(working_copy: WorkingCopy) -> tuple[Record | None, Names]:
     return record, names
 
 
-def _renames(tree: Beneath, record: Record) -> Iterator[Rename]:
+def _is_stranger(tree: Beneath, record: Record, path: str) -> bool:
+    """Tell whether a new name is that of another kind by now: nothing that was renamed has become that."""
+    found, kind = tree.lstat(path), record.kinds.get(path)
+    return found is not None and kind is not None and kind != _KINDS.get(stat.S_IFMT(found.st_mode))
+
+
+def _leads_to(link: Retarget, paths: Collection[str]) -> bool:
+    """Tell whether a link's present text leads to one of the paths, or through it."""
+    node = os.path.normpath(os.path.join(os.path.dirname(link.path), link.new))
+    while node and node not in paths:
+        node = node.rpartition("/")[0]
+    return bool(node)
+
+
+def _renames(tree: Beneath, record: Record, left: Collection[str]) -> Iterator[Rename]:
     """Yield what is still there under its new name, the deepest first: parents have new names then."""
     for old, new in reversed(record.renames):
-        if tree.lstat(new) is not None:
+        if new not in left and tree.lstat(new) is not None:
             yield Rename(new, old)
 
 
