@@ -129,6 +129,59 @@ def check_versions(site: AnySite) -> None:
         told(site, "versions", path="nowhere")
 
 
+def test_a_pattern_for_directories_goes_by_what_was_deleted(site):
+    """A deletion names a path alone; what it was is told by the step that had put it."""
+    publish_all(
+        site,
+        [
+            {"gone": EMPTY, "filled": EMPTY, "turned": "a file", "k": "1"},
+            {"filled/x": "x", "turned": EMPTY, "k": "1"},
+            {"filled/x": "x", "turned": "a file", "k": "2"},
+            {"filled/x": "x", "k": "3"},
+            {"filled/x": "x", "gone": "a file", "k": "3"},
+            {"filled/x": "x", "k": "3"},
+        ],
+    )
+
+    def blamed(*paths: str, deleted: bool = False) -> list[tuple[str, str, int]]:
+        found = told(site, "blame", paths=list(paths), deleted=deleted)["paths"]
+        return [(one["path"], one["change"], one["snapshot"]) for one in found]
+
+    def logged(*paths: str, **options: Any) -> list[tuple[int, list[tuple[str, str]]]]:
+        steps = told(site, "log", paths=list(paths), with_paths=True, **options)["steps"]
+        counted = told(site, "log", paths=list(paths), counts=False, **options)["steps"]
+        assert [step["snapshot"] for step in counted] == [step["snapshot"] for step in steps]
+        return [
+            (step["snapshot"], [(one["path"], one["change"]) for one in step["paths"]])
+            for step in steps
+        ]
+
+    # No older step gives life to what a newer one deleted, filled or made a file.
+    assert blamed("gone/") == blamed("turned/") == blamed("gone/", deleted=True) == []
+    assert blamed("turned/", deleted=True) == []
+    assert blamed("filled/") == [("filled/x", "added", 2)]
+    assert blamed("filled/", deleted=True) == [("filled", "deleted", 2), ("filled/x", "added", 2)]
+    assert blamed("/*", "!*/", deleted=True) == [
+        ("gone", "deleted", 6),
+        ("k", "changed", 4),
+        ("turned", "deleted", 4),
+    ]
+    # A file's deletion is none of a directory, and the other way round.
+    assert logged("gone/") == [(2, [("gone", "deleted")]), (1, [("gone", "added")])]
+    assert logged("turned/") == [(2, [("turned", "changed")])]
+    assert logged("filled/") == [
+        (2, [("filled", "deleted"), ("filled/x", "added")]),
+        (1, [("filled", "added")]),
+    ]
+    assert logged("/gone", "!gone/") == [(6, [("gone", "deleted")]), (5, [("gone", "added")])]
+    # The limit counts what is left, and tells of nothing that is not there.
+    assert logged("gone/", limit=1) == [(2, [("gone", "deleted")])]
+    assert logged("gone/", since="2") == [(2, [("gone", "deleted")])]
+    assert told(site, "log", paths=["gone/"], limit=1)["truncated"]
+    assert not told(site, "log", paths=["gone/"], limit=2)["truncated"]
+    assert not told(site, "log", paths=["turned/"], limit=1)["truncated"]
+
+
 DAMAGE: dict[str, Callable[[str], None]] = {
     "missing": os.unlink,
     "a byte of the header": lambda path: flip(path, 40),

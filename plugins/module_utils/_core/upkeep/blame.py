@@ -12,6 +12,7 @@ from typing import Any
 
 from ..backends.base import LocalRepository
 from ..errors import RepositoryError
+from ..manifest.delta import Step
 from ..manifest.entry import DIRECTORY, Entry
 from ..manifest.header import Header
 from ..manifest.paths import check_paths
@@ -47,7 +48,7 @@ def blame(
     period.require_known(newest.snapshot)
     found = [
         last
-        for last in _last_changes(History(repository.tree(), newest), selected).values()
+        for last in _last_changes(History(repository.tree(), newest), selected)
         if (deleted or last.entry is not None)
         and period.holds(last.header)
         and authors.match(last.user)
@@ -62,14 +63,18 @@ def blame(
 
 
 class _Last:
-    """The newest change of a path; ``entry`` is what was put there, None for a deletion."""
+    """The newest change of a path; ``entry`` is what was put there, None for a deletion.
 
-    __slots__ = ("change", "entry", "header", "path")
+    ``kind`` is that of what was put or deleted; the latter only the step that had put it tells.
+    """
+
+    __slots__ = ("change", "entry", "header", "kind", "path")
 
     def __init__(self, path: str, entry: Entry | None, header: Header) -> None:
         self.path = path
         self.entry = entry
         self.header = header
+        self.kind = "" if entry is None else entry.kind
         self.change = DELETED if entry is None else ""
 
     @property
@@ -89,28 +94,33 @@ class _Last:
         }
 
 
-def _last_changes(history: History, selected: Paths) -> dict[str, _Last]:
-    """Return path → its newest change. All of the history is read: a path may be as old as that."""
+def _last_changes(history: History, selected: Paths) -> list[_Last]:
+    """Return the newest change of each path. All of the history is read: a path may be as old as that.
+
+    What a path is by its newest change decides whether it is selected, not what it was before.
+    """
     found: dict[str, _Last] = {}
     for step in history.steps():
-        if not selected.may_be_in(step.body):
-            continue
-        header = step.header
-        puts, deletes = step.changes()
-        for entry in puts:
-            path = entry.path
-            last = found.get(path)
-            if last is not None:
-                last.change = last.change or CHANGED
-            elif selected.match(path, entry.kind == DIRECTORY):
-                found[path] = _Last(path, entry, header)
-        for path in deletes:
-            last = found.get(path)
-            if last is not None:
-                last.change = last.change or ADDED
-            elif selected.match(path):
-                found[path] = _Last(path, None, header)
-    return found
+        if selected.may_be_in(step.body):
+            _take(step, selected, found)
+    return [last for last in found.values() if selected.match(last.path, last.kind == DIRECTORY)]
+
+
+def _take(step: Step, selected: Paths, found: dict[str, _Last]) -> None:
+    puts, deletes = step.changes()
+    for entry in puts:
+        last = found.get(entry.path)
+        if last is not None:
+            last.change = last.change or CHANGED
+            last.kind = last.kind or entry.kind
+        elif selected.may_match(entry.path):
+            found[entry.path] = _Last(entry.path, entry, step.header)
+    for path in deletes:
+        last = found.get(path)
+        if last is not None:
+            last.change = last.change or ADDED
+        elif selected.may_match(path):
+            found[path] = _Last(path, None, step.header)
 
 
 def versions(repository: LocalRepository, *, path: str) -> dict[str, Any]:

@@ -133,6 +133,14 @@ class Paths:
         """Tell whether that is such a path."""
         return not self or self._patterns.covers(path, is_directory)
 
+    def may_match(self, path: str) -> bool:
+        """Tell whether it is one as a file or as a directory: a deletion does not say what it was."""
+        return self.match(path) or self.match(path, True)
+
+    def must_match(self, path: str) -> bool:
+        """Tell whether it is one whatever it is."""
+        return self.match(path) and self.match(path, True)
+
 
 def needle(text: bytes) -> bytes:
     """Return a part of a name as lines of JSON spell it."""

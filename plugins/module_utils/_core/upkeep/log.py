@@ -77,6 +77,9 @@ class _Log:
         self._totals = {0: 0}  # snapshot: entries in its tree
         # Whether what was put is new is told by the step before that has the path.
         self._undecided: dict[str, dict[str, Any]] = {}
+        # And so is what a deleted path was. Till then its row may be one that nobody asks for.
+        self._deleted: dict[str, tuple[dict[str, Any], Header]] = {}
+        self._sure: set[int] = set()  # snapshots whose rows stay
         self.rows: list[dict[str, Any]] = []
         self.truncated = False
 
@@ -90,6 +93,7 @@ class _Log:
                 break  # the step before may be damaged without anybody's needing it
         for change in self._undecided.values():
             change["change"] = ADDED
+        self._choose()
         if self._counts:
             for row in self.rows:
                 self._split_puts(row)
@@ -101,42 +105,77 @@ class _Log:
 
     def _is_done(self, number: int) -> bool:
         """Tell whether this step and older ones add nothing; the counts need one more than is shown."""
-        return (self.truncated or number < self._period.first) and not self._undecided
+        return (self.truncated or number < self._period.first) and not self._is_open()
+
+    def _is_open(self) -> bool:
+        return bool(self._undecided or self._deleted)
 
     def _take(self, step: Step) -> None:
         is_wanted = self._period.holds(step.header) and self._authors.match(step.header.created_by)
-        if not is_wanted and not self._undecided:
+        if not is_wanted and not self._is_open():
             return
         touched: list[_Touched] = []
-        if self._paths or self._with_paths:
-            touched = self._touched(step)
-            self._decide(touched)
-            is_wanted = is_wanted and (bool(touched) or not self._paths)
-        if not is_wanted:
-            return
-        if self._limit and len(self.rows) >= self._limit:
+        doubtful: list[str] = []
+        if (self._paths or self._with_paths) and self._paths.may_be_in(step.body):
+            puts, deletes = step.changes()
+            self._decide(puts, deletes)
+            touched, doubtful = self._touched(puts, deletes), self._doubtful(deletes)
+        if is_wanted and not self.truncated and (touched or doubtful or not self._paths):
+            self._add(step, touched, doubtful)
+
+    def _add(self, step: Step, touched: Sequence[_Touched], doubtful: Sequence[str]) -> None:
+        is_sure = bool(touched) or not self._paths
+        if is_sure and self._limit and len(self._sure) >= self._limit:
             self.truncated = True
             return
-        self.rows.append(self._row(step, touched))
+        row = self._row(step, touched)
+        self.rows.append(row)
+        if is_sure:
+            self._sure.add(step.header.snapshot)
+        if self._with_paths or not is_sure:
+            self._deleted.update((path, (row, step.header)) for path in doubtful)
 
-    def _touched(self, step: Step) -> list[_Touched]:
-        """Return the paths that a step changed and that are asked for."""
-        if not self._paths.may_be_in(step.body):
-            return []
-        puts, deletes = step.changes()
+    def _touched(self, puts: Sequence[Entry], deletes: Sequence[str]) -> list[_Touched]:
+        """Return what of a step's changes is asked for, whatever was deleted."""
         found: list[_Touched] = [
             (one.path, one) for one in puts if self._paths.match(one.path, one.kind == DIRECTORY)
         ]
-        found += [(path, None) for path in deletes if self._paths.match(path)]
+        found += [(path, None) for path in deletes if self._paths.must_match(path)]
         return sorted(found, key=_path_of)
 
-    def _decide(self, touched: Sequence[_Touched]) -> None:
-        if not self._undecided:
+    def _doubtful(self, deletes: Sequence[str]) -> list[str]:
+        """Return the deletions that are asked for if what was deleted is of the right kind."""
+        paths = self._paths
+        return [path for path in deletes if paths.may_match(path) and not paths.must_match(path)]
+
+    def _decide(self, puts: Sequence[Entry], deletes: Sequence[str]) -> None:
+        """Settle what newer steps left open about the paths of this one."""
+        if not self._is_open():
             return
-        for path, entry in touched:
+        for one in puts:
+            change = self._undecided.pop(one.path, None)
+            if change is not None:
+                change["change"] = CHANGED
+            deleted = self._deleted.pop(one.path, None)
+            if deleted is not None and self._paths.match(one.path, one.kind == DIRECTORY):
+                self._add_deletion(one.path, *deleted)
+        for path in deletes:
             change = self._undecided.pop(path, None)
             if change is not None:
-                change["change"] = ADDED if entry is None else CHANGED
+                change["change"] = ADDED
+
+    def _add_deletion(self, path: str, row: dict[str, Any], header: Header) -> None:
+        self._sure.add(row["snapshot"])
+        if self._with_paths:
+            row["paths"].append(self._change(header, path, None))
+            row["paths"].sort(key=itemgetter("path"))
+
+    def _choose(self) -> None:
+        """Leave the rows that are asked for, as far as the limit goes."""
+        self.rows = [row for row in self.rows if row["snapshot"] in self._sure]
+        if self._limit and len(self.rows) > self._limit:
+            self.truncated = True
+            del self.rows[self._limit :]
 
     def _row(self, step: Step, touched: Sequence[_Touched]) -> dict[str, Any]:
         row = _facts(step.header)
