@@ -71,6 +71,8 @@ options:
     description:
       - Who published (O(query=log)), or who changed the path (O(query=blame)), as a pattern with C(*),
         C(?) and C([...]). It may match C(user@host) or the user alone.
+      - Where somebody changed a path and another one published that, which a restore or new names do, the
+        host of the first is not recorded, and only the user is compared.
     type: str
     default: ""
   limit:

@@ -107,6 +107,9 @@ def check_blame(site: AnySite, expected: dict[int, dict[str, str]]) -> None:
     present = told(site, "blame")
     assert [one["path"] for one in present["paths"]] == sorted(STEPS[-1])
     assert {one["user"] for one in blame["paths"]} == {"ann"}
+    for author in ("ann", "a*", "ann@here", "*@*"):
+        assert told(site, "blame", deleted=True, author=author) == blame, author
+    assert told(site, "blame", deleted=True, author="ann@elsewhere")["paths"] == []
     some = told(site, "blame", paths=["new/", "/f"], since="3")
     assert [(one["path"], one["snapshot"]) for one in some["paths"]] == [("new/n", 3)]
     assert told(site, "blame", limit=2)["total"] == len(STEPS[-1])

@@ -38,7 +38,8 @@ def blame(
     changed the path. ``limit`` is how many paths are wanted (0: all). The answer has ``snapshot`` (the
     newest one), ``total`` (paths found) and ``paths``, each with ``path``, ``change`` (added, changed,
     deleted), ``snapshot``, ``created_at``, ``user`` (who changed it), ``created_by`` (who published
-    that), ``message`` and ``size``.
+    that), ``message`` and ``size``. The author may be asked for as ``user@host`` where the same one
+    changed and published it: nothing tells the host of another one.
 
     Raises :class:`ManifestError` that names the step where the history cannot be read, and
     :class:`ArgumentError`.
@@ -51,7 +52,7 @@ def blame(
         for last in _last_changes(History(repository.tree(), newest), selected)
         if (deleted or last.entry is not None)
         and period.holds(last.header)
-        and authors.match(last.user)
+        and authors.match(_who(last.header, last.entry))
     ]
     found.sort(key=lambda last: last.path)
     shown = found[:limit] if limit else found
@@ -77,21 +78,28 @@ class _Last:
         self.kind = "" if entry is None else entry.kind
         self.change = DELETED if entry is None else ""
 
-    @property
-    def user(self) -> str:
-        return user_of(self.header.created_by) if self.entry is None else self.entry.user
-
     def as_dict(self) -> dict[str, Any]:
         return {
             "path": self.path,
             "change": self.change or ADDED,
             "snapshot": self.header.snapshot,
             "created_at": self.header.created_at,
-            "user": self.user,
+            "user": _user(self.header, self.entry),
             "created_by": self.header.created_by,
             "message": self.header.message,
             "size": 0 if self.entry is None else self.entry.size,
         }
+
+
+def _user(header: Header, entry: Entry | None) -> str:
+    """Return who changed a path; a deletion is of who published it."""
+    return user_of(header.created_by) if entry is None else entry.user
+
+
+def _who(header: Header, entry: Entry | None) -> str:
+    """Return who changed a path as ``user@host``, or the user alone where another one published it."""
+    user = _user(header, entry)
+    return header.created_by if user == user_of(header.created_by) else user
 
 
 def _last_changes(history: History, selected: Paths) -> list[_Last]:
@@ -178,7 +186,7 @@ def _version(
         "created_at": header.created_at,
         "created_by": header.created_by,
         "message": header.message,
-        "user": user_of(header.created_by) if entry is None else entry.user,
+        "user": _user(header, entry),
         "change": DELETED if entry is None else "",
         "until": until,
         "kept": header.snapshot in kept,
