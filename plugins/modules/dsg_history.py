@@ -37,14 +37,15 @@ options:
     default: log
   path:
     description:
-      - The one path that O(query=versions) is about, relative to the tree.
+      - The one path that O(query=versions) is about, relative to the tree. It goes with that query alone.
     type: str
   paths:
     description:
       - Paths that the log or the blame is about, each as a line of C(.gitignore) would name it. V(docs)
         or V(docs/) is a directory of that name anywhere with all below it, V(/docs) the one at the top,
         V(*.md) every such name, V(docs/**/*.md) those below V(docs). Without any, all paths are.
-      - For O(query=log) the publications that changed at least one of them are listed.
+      - For O(query=log) the publications that changed at least one of them are listed. It does not go with
+        O(query=versions).
     type: list
     elements: str
     default: []
@@ -53,7 +54,8 @@ options:
       - The first snapshot to tell of (V(12) or V(s12)), or the time in UTC from which on
         (V(2026-11-20) or V(2026-11-20T22:41:00Z)). A number is always a snapshot, and refused where the
         repository has not come that far, so that neither V(2026) nor V(20261120) is taken for a time.
-      - For O(query=blame) this and O(until) ask when the path was changed last.
+      - For O(query=blame) this and O(until) ask when the path was changed last, for O(query=versions) when
+        the version was published.
       - Times are those of the clock of who published.
     type: str
     default: ""
@@ -69,26 +71,28 @@ options:
     default: ""
   author:
     description:
-      - Who published (O(query=log)), or who changed the path (O(query=blame)), as a pattern with C(*),
-        C(?) and C([...]). It may match C(user@host) or the user alone.
+      - Who published (O(query=log)), or who changed the path (O(query=blame), O(query=versions)), as a
+        pattern with C(*), C(?) and C([...]). It may match C(user@host) or the user alone.
       - Where somebody changed a path and another one published that, which a restore or new names do, the
         host of the first is not recorded, and only the user is compared.
     type: str
     default: ""
   limit:
     description:
-      - How many publications or paths to tell of, 0 for all. The newest publications are told first,
-        paths in their order.
+      - How many publications, paths or versions to tell of, 0 for all. The newest publications and versions
+        are told first, paths in their order.
     type: int
     default: 100
   with_paths:
     description:
-      - For O(query=log), whether to list the paths that each publication changed.
+      - For O(query=log), whether to list the paths that each publication changed. It goes with that query
+        alone.
     type: bool
     default: false
   deleted:
     description:
-      - For O(query=blame), whether paths that are not published any more are told of as well.
+      - For O(query=blame), whether paths that are not published any more are told of as well. It goes with
+        that query alone.
     type: bool
     default: false
   paths_limit:
@@ -353,11 +357,32 @@ def argument_spec() -> dict[str, Any]:
     }
 
 
+ONLY = {
+    "path": ("versions",),
+    "paths": ("log", "blame"),
+    "with_paths": ("log",),
+    "deleted": ("blame",),
+}
+"""Options that do not go with every query."""
+
+
+def check(params: dict[str, Any]) -> None:
+    """Refuse options that would have no effect."""
+    if params["limit"] < 0:
+        raise ArgumentError("limit must not be negative")
+    for option, queries in ONLY.items():
+        if params[option] and params["query"] not in queries:
+            raise ArgumentError(
+                f"{option} does not go with query={params['query']}",
+                next_step=f"Leave it out (dsg_{option} in the playbook log), or ask with "
+                f"query={' or query='.join(queries)}.",
+            )
+
+
 def look(module: _shell.Invocation) -> _shell.Result:
     """Read the history and shape the result."""
     params = module.params
-    if params["limit"] < 0:
-        raise ArgumentError("limit must not be negative")
+    check(params)
     try:
         answer = ANSWERS[params["query"]](params)
     except OSError as exc:
@@ -415,7 +440,13 @@ def blamed(params: dict[str, Any]) -> _shell.Result:
 
 def all_versions(params: dict[str, Any]) -> _shell.Result:
     """Return every version of one path."""
-    found = versions(open_repository(params["backend"], params["repository"]), path=params["path"])
+    found = versions(
+        open_repository(params["backend"], params["repository"]),
+        path=params["path"],
+        since=params["since"],
+        until=params["until"],
+        author=params["author"],
+    )
     limit = params["limit"] or len(found["versions"])
     shown = found["versions"][:limit]
     return {

@@ -126,6 +126,15 @@ def check_versions(site: AnySite) -> None:
     assert [one["restorable_from"] for one in found] == [4, 0, 1]
     assert found[0]["sha256"] == site.remote()["gone"].sha256
     assert (found[0]["type"], found[0]["mode"], found[0]["size"]) == ("file", "0644", 4)
+    for selected, snapshots in (
+        ({"since": "2"}, [4, 2]),
+        ({"since": "2", "until": "3"}, [2]),
+        ({"until": "2025-12-31"}, []),
+        ({"author": "ann@*"}, [4, 2, 1]),
+        ({"author": "bob"}, []),
+    ):
+        some = told(site, "versions", path="gone", **selected)["versions"]
+        assert some == [one for one in found if one["snapshot"] in snapshots], selected
     (only,) = told(site, "versions", path='q"uote\\d')["versions"][1:]
     assert (only["snapshot"], only["change"]) == (3, "added")
     with pytest.raises(DsgError, match="never published"):

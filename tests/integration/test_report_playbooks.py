@@ -182,6 +182,11 @@ def test_log_prints_every_host_with_author_message_and_paths(told: Ground) -> No
     ]
 
 
+def test_log_answers_one_question_at_a_time(told: Ground) -> None:
+    failed = told.play("log", dsg_blame=True, dsg_path="a.txt").failed("DSG-ARGUMENT")
+    assert "dsg_path" in failed["error"]["next_step"]
+
+
 def test_log_reports_the_others_where_a_host_fails(fleet: FleetGround) -> None:
     (fleet.live_of("h1") / ".dsg" / "history" / "s1.jsonl").unlink()
     play = fleet.run("log")

@@ -106,6 +106,7 @@ ASKED: list[tuple[dict[str, Any], list[tuple[str, ...]]]] = [
         {"dsg_path": ODD},
         [(ODD, "s2-s3", "ben", "deleted", NOTE), (ODD, "s1", "ann", "added", "")],
     ),
+    ({"dsg_path": ODD, "dsg_until": 1}, [(ODD, "s1", "ann", "added", "")]),
 ]
 """What ``log`` is asked, and what its rows say beside times, sizes and hashes."""
 COLUMNS = ({"path"}, {"snapshot", "snapshots"}, {"user"}, {"change"}, {"message"})

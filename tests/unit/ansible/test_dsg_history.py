@@ -88,6 +88,8 @@ def test_blame_and_versions(options: dict[str, Any]) -> None:
     assert [row["snapshots"] for row in versions["table"]] == ["s2-s3", "s1"]
     assert [row["restore_from"] for row in versions["table"]] == ["s3", "s1"]
     assert run_module(dsg_history, query="versions", path="a", limit=1, **options)["truncated"]
+    older = run_module(dsg_history, query="versions", path="a", up_to="1", author="ann", **options)
+    assert older["versions"] == versions["versions"][1:]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +117,15 @@ def test_the_table_says_where_the_limit_left_something_out(
         ({"since": "yesterday"}, "DSG-ARGUMENT"),
         ({"since": "4"}, "newest one is s3"),
         ({"until": "20261120", "query": "blame"}, "newest one is s3"),
+        ({"query": "versions", "path": "a", "since": "4"}, "newest one is s3"),
         ({"paths": ["[a"]}, "DSG-ARGUMENT"),
+        ({"path": "a"}, r"query=log\n.*\n.*\(dsg_path .* query=versions"),
+        ({"path": "a", "query": "blame"}, "path does not go with query=blame"),
+        ({"query": "versions", "path": "a", "paths": ["d/"]}, "paths does not go with query=vers"),
+        ({"query": "versions", "path": "a", "with_paths": True}, "with_paths does not go"),
+        ({"query": "versions", "path": "a", "deleted": True}, "deleted does not go"),
+        ({"query": "blame", "with_paths": True}, "with_paths does not go with query=blame"),
+        ({"deleted": True}, "deleted does not go with query=log"),
         ({"limit": -1}, "DSG-ARGUMENT"),
         ({"repository": "other"}, "DSG-REPOSITORY"),
     ],

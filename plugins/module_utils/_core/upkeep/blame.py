@@ -131,10 +131,13 @@ def _take(step: Step, selected: Paths, found: dict[str, _Last]) -> None:
             found[path] = _Last(path, None, step.header)
 
 
-def versions(repository: LocalRepository, *, path: str) -> dict[str, Any]:
+def versions(
+    repository: LocalRepository, *, path: str, since: str = "", until: str = "", author: str = ""
+) -> dict[str, Any]:
     """Return every version of one path, the newest first.
 
-    The answer has ``snapshot`` (the newest one) and ``versions``, each with ``snapshot``,
+    ``since``, ``until`` and ``author`` select versions by when they were published and by who changed the
+    path. The answer has ``snapshot`` (the newest one) and ``versions``, each with ``snapshot``,
     ``created_at``, ``created_by``, ``message``, ``user``, ``change`` (added, changed, deleted), ``type``
     ('' for a deletion, as the rest), ``size``, ``sha256``, ``mode`` (octal text), ``target``; ``until``
     (the last snapshot that had this version), ``kept`` (whether this very snapshot's tree is there) and
@@ -143,23 +146,37 @@ def versions(repository: LocalRepository, *, path: str) -> dict[str, Any]:
     Raises :class:`RepositoryError` for a path that was never published.
     """
     check_paths([path])
+    period, authors = Period(since, until), Authors(author)
     newest = newest_header(repository)
-    kept = repository.snapshots()
-    found: list[dict[str, Any]] = []
-    until = newest.snapshot
-    for header, entry in _changes_of(History(repository.tree(), newest), path):
-        if found and not found[-1]["change"]:
-            found[-1]["change"] = ADDED if entry is None else CHANGED
-        found.append(_version(header, entry, until, kept))
-        until = header.snapshot - 1
+    period.require_known(newest.snapshot)
+    found = list(_changes_of(History(repository.tree(), newest), path))
     if not found:
         raise RepositoryError(
             "this path was never published",
             object=path,
             next_step="Correct it; a blame of the whole tree, deleted paths included, names all.",
         )
+    told = _versions(found, newest.snapshot, repository.snapshots())
+    shown = [
+        version
+        for (header, entry), version in zip(found, told)
+        if period.holds(header) and authors.match(_who(header, entry))
+    ]
+    return {"snapshot": newest.snapshot, "versions": shown}
+
+
+def _versions(
+    changes: Sequence[tuple[Header, Entry | None]], newest: int, kept: Sequence[int]
+) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    last = newest
+    for header, entry in changes:
+        if found and not found[-1]["change"]:
+            found[-1]["change"] = ADDED if entry is None else CHANGED
+        found.append(_version(header, entry, last, kept))
+        last = header.snapshot - 1
     found[-1]["change"] = found[-1]["change"] or ADDED
-    return {"snapshot": newest.snapshot, "versions": found}
+    return found
 
 
 def _changes_of(history: History, path: str) -> Iterator[tuple[Header, Entry | None]]:
