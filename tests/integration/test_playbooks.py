@@ -120,6 +120,10 @@ def test_a_conflict_is_shown_path_by_path_and_decided_on_the_command_line(ground
         assert untouched(ground.base, ground.ann, ground.ben) == before
     decisions = {"dsg_conflict": "local", "dsg_conflict_paths": {"b.txt": "remote"}}
     announced = ground.play("sync", "--check", "--diff", who="ben", **decisions).succeeded()
+    status = ground.play("status", who="ben", dsg_checksum=True, **decisions).succeeded()
+    (planned,) = [item["plan"] for item in announced.items() if "plan" in item]
+    (looked,) = [item for item in status.items() if "summary" in item]
+    assert looked["plan"] == planned
     done = ground.play("sync", "--diff", who="ben", **decisions).succeeded()
     assert done.differences() == announced.differences()
     assert [line.partition("conflict, ")[2] for line in done.differences()] == [
@@ -248,8 +252,10 @@ def test_options_of_a_definition_reach_the_module(ground: Ground) -> None:
     (item,) = [item for item in play.items() if "plan" in item]
     assert item["plan"]["paths"] == {"held": ["a.txt"]}
     assert play.changed() == 0
-    status = ground.play("sync status", dsg_direction="push").succeeded()
-    assert [item["message"] for item in status.items() if "summary" in item] == ["Nightly"]
+    status = ground.play("status sync status", dsg_direction="push").succeeded()
+    before, behind = [item for item in status.items() if "summary" in item]
+    assert before["plan"]["paths"] == {"upload": ["a.txt"]}
+    assert behind["message"] == "Nightly"
     assert "x.tmp" not in content(ground.live)
 
 
