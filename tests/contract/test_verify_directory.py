@@ -157,6 +157,39 @@ def test_what_is_read_is_the_tree_that_was_published_at_the_beginning(site, sour
     assert [(tree["snapshot"], tree["gone"]) for tree in found["trees"]] == [(1, True), (3, False)]
 
 
+@pytest.mark.parametrize("damage", ["", "missing", "content"])
+def test_a_history_that_was_pruned_meanwhile_is_no_damage(site, source, monkeypatch, damage):
+    """What took its place has every step; one that is missing there as well was never there."""
+    for number in (1, 2, 3):
+        put(source, "f", f"version {number}")
+        publish(site.repository, source, number)
+    step = os.path.join(site.live, ".dsg/history/s2.jsonl")
+    if damage == "missing":
+        os.unlink(step)
+    real = verification.examine
+    met: list[str] = []
+
+    def examine(root, entries, known, *, learn):
+        found = real(root, entries, known, learn=learn)
+        met.append(root)
+        if len(met) == (2 if damage == "content" else 1):
+            put(source, "f", "version 4")
+            publish(site.repository, source, 4)
+            for number in (1, 2, 3):
+                shutil.rmtree(site.kept(number))
+        return found
+
+    monkeypatch.setattr(verification, "examine", examine)
+    if damage == "content":
+        with open(step, "ab") as stream:
+            stream.write(b"more")
+    found = verify(here(site), snapshots=["all"])
+    assert [tree["snapshot"] for tree in found["trees"] if tree["gone"]][-1] == 3
+    history = {(one["snapshot"], one["what"]) for one in found["problems"]}
+    assert history == ({(2, "history")} if damage else set())
+    assert found["sound"] is not bool(damage)
+
+
 class Apart:
     """A repository whose newest snapshot lies beside what is published, and was destroyed by somebody.
 

@@ -11,11 +11,13 @@ have the hash that its header has, so there is no need to parse them.
 
 from __future__ import annotations
 
+import os
 import re
 from hashlib import sha256
 from json import loads
 from typing import NamedTuple
 
+from ..backends import published
 from ..errors import ManifestError
 from ..manifest.codec import Manifest, read_lines
 from ..manifest.delta import Step
@@ -38,7 +40,8 @@ class Broken(NamedTuple):
 class Chain:
     """Goes through the steps in their order; ``problems`` grows meanwhile.
 
-    ``headers`` has those of the steps that could be read.
+    ``headers`` has those of the steps that could be read, ``missing`` the numbers of those that were not
+    there: all of them are missing where the tree is removed meanwhile.
     """
 
     def __init__(self, root: str) -> None:
@@ -48,6 +51,7 @@ class Chain:
         # A name as it is spelled → the line of its entry; None where a step before is not sound.
         self._lines: dict[bytes, bytes] | None = {}
         self.headers: dict[int, Header] = {}
+        self.missing: set[int] = set()
         self.problems: list[Broken] = []
 
     def go_to(self, number: int) -> None:
@@ -83,6 +87,8 @@ class Chain:
             step = read_step(self._root, number)
         except ManifestError as exc:
             self._report(number, exc.message)
+            if not os.path.lexists(published.history_path(self._root, number)):
+                self.missing.add(number)
             self._parent = self._lines = None
             return
         header = step.header

@@ -17,8 +17,9 @@ from ..backends.base import LocalRepository
 from ..errors import DsgError, ManifestError, RepositoryError, from_oserror
 from ..manifest.codec import Manifest
 from ..manifest.header import Header
-from .chain import Chain
+from .chain import Broken, Chain
 from .examine import MISSING, UNREADABLE, Known, describe, examine
+from .history import read_step
 from .records import examine_records
 
 MANIFEST, HISTORY, SNAPSHOT = "manifest", "history", "snapshot"
@@ -115,10 +116,31 @@ class Verification:
         if self._header is not None and newest is not None and newest.id != self._header.id:
             detail = "it is not the one in the history"
             self._add(_Tree(self._newest, True), _MANIFEST, MANIFEST, detail)
-        for broken in self._chain.problems:
+        for broken in self._broken():
             path = published.history_path("", broken.snapshot)
             self._add(_Tree(broken.snapshot, True), path, HISTORY, broken.detail)
         return self
+
+    def _broken(self) -> list[Broken]:
+        """Return what is wrong with the history.
+
+        The tree that it is read from may be removed meanwhile, once another one has taken its place: that
+        one has the steps as well. One that it lacks is missing indeed.
+        """
+        found, missing = self._chain.problems, self._chain.missing
+        if not missing or not self._is_gone(_Tree(self._newest, True)):
+            return found
+        return [one for one in found if one.snapshot not in missing or self._is_lacking(one)]
+
+    def _is_lacking(self, broken: Broken) -> bool:
+        # While it is looked for another one may be published, and this one removed.
+        return not any(self._is_carried_on(broken.snapshot) for _unused in range(2))
+
+    def _is_carried_on(self, number: int) -> bool:
+        try:
+            return read_step(self._repository.tree(), number).header.snapshot == number
+        except ManifestError:
+            return False
 
     def _check(self, tree: _Tree) -> None:
         before = len(self._problems)
