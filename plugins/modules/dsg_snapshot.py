@@ -121,7 +121,8 @@ options:
         description:
           - >-
             Those with one of these words in their message, where it is written with a C(#) in front.
-            The message V(Second edition #release) has the tag V(release).
+            The message V(Second edition #release) has the tag V(release). Punctuation around it does not
+            count (V((#release\)), V(#release,)); what stands within a word or behind a slash is no tag.
         type: list
         elements: str
         default: []

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -135,6 +136,32 @@ def test_tags_are_words_of_the_message():
     found = [one[0], one[1]._replace(number=2)]
     assert kept(found, Keep(tags=["release"])) == [1, 2]
     assert kept(found, Keep(tags=["rel"])) == [2]
+
+
+@pytest.mark.parametrize(
+    ("message", "found"),
+    [
+        ("Published (#release)", {"release"}),
+        ("#release, with #lts.", {"release", "lts", "lts."}),
+        ('the "#release": #v2.0-rc.1!', {"release", "v2.0-rc.1"}),
+        ("#one/#two,#three;#four", {"one", "three", "four"}),
+        ("#release\u2026 \u201e#final\u201c", {"release", "final"}),
+        ("*#bold* #v2.0.", {"bold", "v2.0", "v2.0."}),
+        ("https://tracker/wiki#top https://tracker/#top &#35; #caf\u00e9 #1\u0661", set()),
+        (f"#{'x' * 65}, #{'x' * 64}.", {"x" * 64}),
+    ],
+)
+def test_tags_are_found_as_people_write_them(message, found):
+    assert tags(message) == found
+
+
+@given(st.text(st.sampled_from("#ab1._-,() /\t\u00e9&"), max_size=12))
+def test_what_was_a_tag_between_spaces_still_is_one(message):
+    """Whoever tagged snapshots before punctuation was left out keeps them all."""
+    words = (word[1:] for word in message.split() if word.startswith("#"))
+    assert tags(message) >= {
+        word for word in words if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", word)
+    }
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ REGEX = "re:"
 
 _WITHIN = re.compile(r"(?=.)(?:(\d{1,4})y)?(?:(\d{1,4})m)?(?:(\d{1,5})d)?(?:(\d{1,6})h)?", re.ASCII)
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# Not within a word, nor the fragment of an address.
+_HASHED = re.compile(r"(?<![\w#&/])#([\w.-]+)")
 
 
 class Keep(NamedTuple):
@@ -37,7 +39,7 @@ class Keep(NamedTuple):
 
     ``within`` is a time as ``1y6m7d12h``. ``messages`` are patterns for the whole message (globs), or
     for a part of it (``re:`` and a regular expression). ``tags`` are words that stand in the message
-    with a ``#`` in front.
+    with a ``#`` in front, as :func:`tags` finds them.
     """
 
     last: int = 0
@@ -121,9 +123,14 @@ def _said(
 
 
 def tags(message: str) -> set[str]:
-    """Return the words of a message that have a ``#`` in front."""
-    words = (word[1:] for word in message.split() if word.startswith("#"))
-    return {word for word in words if _TAG.fullmatch(word)}
+    """Return the words of a message that have a ``#`` in front.
+
+    Punctuation around them is none of theirs: ``(#release)``, ``#release,``. A word that ends with some
+    that tags may hold is found with it and without (``#v2.``), as both may be meant.
+    """
+    words = _HASHED.findall(message)
+    found = {*words, *(word.rstrip("._-") for word in words)}
+    return {word for word in found if _TAG.fullmatch(word)}
 
 
 Period = Callable[[datetime], tuple[int, ...]]
