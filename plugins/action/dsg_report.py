@@ -40,7 +40,8 @@ class ActionModule(ActionBase):
         command = dsg_report.COMMAND
         checked = ArgumentSpecValidator(command.options, **command.rules).validate(args)
         if checked.error_messages:
-            result.update(failed=True, msg="; ".join(checked.error_messages))
+            msg = "; ".join(checked.error_messages)
+            result.update(_shell.told({"failed": True, "msg": msg}))
             return result
         params = checked.validated_parameters
         invocation = _Invocation(params, bool(self._play_context.check_mode))

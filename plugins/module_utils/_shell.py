@@ -9,7 +9,7 @@ Private to the collection: it may change at any time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from ansible.module_utils.basic import AnsibleModule
@@ -42,11 +42,37 @@ def result_of(invocation: Invocation, command: Command) -> Result:
     before it and stays so, such as a transaction that committed and could not be finished yet.
     """
     try:
-        return command.action(invocation)
+        return told(command.action(invocation))
     except DsgError as error:
         failure: Result = command.explain(invocation, error) if command.explain else {}
         failure["changed"] = error.changed and not invocation.check_mode
-        return {"failed": True, "msg": str(error), "error": error.as_dict(), **failure}
+        return told({**failed(error), **failure})
+
+
+def failed(error: DsgError) -> Result:
+    """Return the result of a run that ended with an error."""
+    return told({"failed": True, "msg": str(error), "error": error.as_dict()})
+
+
+def told(result: Result) -> Result:
+    """Return a result as Ansible takes it, which refuses all of it for one name that is no UTF-8."""
+    found: Result = _told(result)
+    return found
+
+
+def in_utf8(text: str) -> str:
+    """Return a text that is UTF-8: bytes that are none are told by number, ``\\udcff`` for ff."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, str):
+        return in_utf8(value)
+    if isinstance(value, Mapping):
+        return {_told(key): _told(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_told(one) for one in value]
+    return value
 
 
 def run_module(

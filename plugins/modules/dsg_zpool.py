@@ -301,7 +301,7 @@ def run(module: AnsibleModule) -> _shell.Result:
     result = _provisioning.hold(runner, lambda: plan(runner, request), check=module.check_mode)
     result.update(describe(runner, request))
     for line in result["drift"]:
-        module.warn(f"pool {request.name}: {line}")
+        module.warn(_shell.in_utf8(f"pool {request.name}: {line}"))
     return result
 
 

@@ -57,7 +57,7 @@ class WorkingCopyAction(ActionBase):
         try:
             result.update(self._run(dict(self._task.args), task_vars or {}))
         except DsgError as error:
-            result.update(failed=True, msg=str(error), error=error.as_dict())
+            result.update(_shell.failed(error))
         return result
 
     def _run(self, args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class WorkingCopyAction(ActionBase):
         command = self.module()
         checked = ArgumentSpecValidator(command.options, **command.rules).validate(args)
         if checked.error_messages:
-            return {"failed": True, "msg": "; ".join(checked.error_messages)}
+            return _shell.told({"failed": True, "msg": "; ".join(checked.error_messages)})
         params = checked.validated_parameters
         invocation = Invocation(params, bool(self._play_context.check_mode), self._meter(params))
         return _shell.result_of(invocation, command)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,20 @@ def test_pruning_shows_a_table_and_does_what_it_says(ground: Ground) -> None:
     assert ground.play("prune", dsg_keep={"last": 1}).succeeded().changed() == 0
     ground.play("sync verify status", who="all").succeeded()
     ground.play("restore", dsg_snapshot=1).failed("DSG-REPOSITORY")
+
+
+def test_a_name_that_is_no_utf8_is_told_as_any_other(ground: Ground) -> None:
+    """Ansible itself refuses the whole result for it: what was removed would not be told."""
+    stray, foreign = (os.fsencode(path) for path in (ground.live, ground.base / ".dsg" / "docs"))
+    Path(os.fsdecode(stray + b"/\xff\n")).write_text("stray\n")
+    os.mkdir(foreign + b"/old\xff")
+    found = ground.play("verify").failed("DSG-VERIFY")
+    assert found["differences"]["added"] == ["\\udcff\n"]
+    assert found["problems"][0]["path"] == "\\udcff\n"
+    os.unlink(stray + b"/\xff\n")
+    play = ground.play("prune", dsg_keep={"last": 1}).succeeded()
+    assert play.changed() == 1
+    (told,) = [one["snapshots"] for one in play.items() if "snapshots" in one]
+    assert {one["name"]: one["action"] for one in told}["old\\udcff"] == "foreign"
+    assert "old" in play.said
+    assert os.listdir(foreign) == [b"old\xff"]
