@@ -10,6 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.validation import check_type_dict
+from ansible_collections.dsg.storage.plugins.module_utils import _options
+from ansible_collections.dsg.storage.plugins.module_utils._core.errors import DsgError
+from ansible_collections.dsg.storage.plugins.module_utils._core.program import configuration
+from ansible_collections.dsg.storage.plugins.module_utils._core.upkeep.verify import chosen
 
 ROOT = "root"
 SCRUB = "scrub"
@@ -22,18 +28,20 @@ def maintained(
     snapshots: Sequence[str] = ("newest",),
 ) -> list[dict[str, Any]]:
     """Return each repository with whom it is looked after as: who publishes it."""
-    users = {parent: str(user["name"]) for user in service_users for parent in user["parents"]}
+    users = {
+        parent: str(user["name"]) for user in service_users for parent in _words(user["parents"])
+    }
     found: list[dict[str, Any]] = []
     for one in definitions:
         backend = {key: value for key, value in one["backend"].items() if value is not None}
         backend.setdefault("type", "directory")
         user = users.get(backend["dataset"]) if "dataset" in backend else one.get("owner")
         repository = {
-            "name": one["name"],
+            "name": str(one["name"]),
             "backend": backend,
-            "user": user or ROOT,
-            "keep": _rules(keep if one.get("keep") is None else one["keep"]),
-            "snapshots": [str(snapshot) for snapshot in snapshots],
+            "user": str(user or ROOT),
+            "keep": _rules(keep if one.get("keep") is None else one["keep"], str(one["name"])),
+            "snapshots": _words(snapshots),
         }
         if repository not in found:
             found.append(repository)
@@ -41,13 +49,44 @@ def maintained(
     return found
 
 
-def _rules(keep: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return rules of retention as the module dsg_snapshot reads them: a word is a list of one."""
-    found = dict(keep or {})
-    for name in ("messages", "tags"):
-        if isinstance(found.get(name), str):
-            found[name] = [word.strip() for word in found[name].split(",")]
-    return found
+def _words(given: Any) -> Any:
+    """Return a list as Ansible reads it where one of strings is wanted: a word is a list of one.
+
+    A role's argument spec takes a word and does not write back what it made of it.
+    """
+    if isinstance(given, str):
+        return [word.strip() for word in given.split(",") if word.strip()]
+    if given is None:
+        return []
+    if isinstance(given, (int, float)):
+        return [str(given)]
+    if not isinstance(given, (list, tuple)):
+        return given  # refused by who takes it
+    return [str(word) if isinstance(word, (int, float)) else word for word in given]
+
+
+def _rules(keep: Any, name: str) -> dict[str, Any]:
+    """Return rules of retention as the module dsg_snapshot reads them, without those of no value."""
+    try:
+        given = {} if keep is None else check_type_dict(keep)
+    except TypeError as exc:
+        raise _refused(f"`keep` of the repository {name} is no rules of retention: {exc}") from None
+    given = {rule: value for rule, value in given.items() if value is not None}
+    for rule in ("messages", "tags"):
+        if rule in given:
+            given[rule] = _words(given[rule])
+    read = ArgumentSpecValidator({"keep": _options.KEEP}).validate({"keep": given})
+    if read.error_messages:
+        said = "; ".join(read.error_messages)
+        raise _refused(f"`keep` of the repository {name} is no rules of retention: {said}")
+    rules = read.validated_parameters["keep"]
+    return {rule: rules[rule] for rule in given}
+
+
+def _refused(said: str) -> AnsibleFilterError:
+    return AnsibleFilterError(
+        f"{said}. Nothing was changed. Next step: correct that and run again."
+    )
 
 
 def _refuse_two_sets_of_rules(repositories: Sequence[Mapping[str, Any]]) -> None:
@@ -62,6 +101,47 @@ def _refuse_two_sets_of_rules(repositories: Sequence[Mapping[str, Any]]) -> None
                 f"{seen[name]} and {one['keep']}. What the one keeps the other would remove. "
                 "Nothing was changed. Give both definitions the same rules."
             )
+
+
+def maintenance_content(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of ``dsg-storage``, in which every value is of the type that it takes.
+
+    What the program would refuse is refused here: on the host it ends every task with it, and so the
+    alert that would tell of that.
+    """
+    alerts = given["alerts"]
+    found = {
+        **given,
+        "scrub_after_days": _number("maintenance_scrub_after_days", given["scrub_after_days"]),
+        "alerts": {
+            **alerts,
+            "mail_to": _words(alerts["mail_to"]),
+            "mail_from": alerts["mail_from"] or "",
+            "command": _words(alerts["command"]),
+            "repeat_hours": _number("maintenance_alert_repeat_hours", alerts["repeat_hours"]),
+        },
+    }
+    try:
+        for one in configuration.parse(found).repositories:
+            chosen(one.snapshots)
+    except DsgError as exc:
+        raise _refused(
+            f"The program dsg-storage takes no such configuration: {exc.brief()}"
+        ) from None
+    except (ValueError, TypeError) as exc:
+        raise _refused(f"The program dsg-storage takes no such configuration: {exc}") from None
+    return found
+
+
+def _number(name: str, given: Any) -> Any:
+    """Return a number as Ansible reads it where one is wanted: ``-e`` gives strings."""
+    if not isinstance(given, str):
+        return given
+    try:
+        found = float(given)
+    except ValueError:
+        raise _refused(f"`{name}` is {given!r}, no number") from None
+    return int(found) if found.is_integer() else found
 
 
 def maintenance_units(
@@ -109,4 +189,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return name to function."""
-        return {"maintained": maintained, "maintenance_units": maintenance_units}
+        return {
+            "maintained": maintained,
+            "maintenance_content": maintenance_content,
+            "maintenance_units": maintenance_units,
+        }

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Options that several modules have; the doc fragment ``repository`` describes each.
+"""Options that several modules have, or a module and a filter; most are in the doc fragment ``repository``.
 
 Private to the collection: it may change at any time.
 """
@@ -20,6 +20,18 @@ LOCK_TIMEOUT = {"type": "float", "default": 60.0}
 PATHS_LIMIT = {"type": "int", "default": 1000}
 PROGRESS = {"type": "str", "choices": ["auto", "none"], "default": "auto"}
 SNAPSHOT_PATHS = {"type": "list", "elements": "str", "default": []}
+
+_NUMBER = {"type": "int", "default": 0}
+_WORDS = {"type": "list", "elements": "str", "default": []}
+KEEP: dict[str, Any] = {
+    "type": "dict",
+    "options": {
+        **dict.fromkeys(("last", "hourly", "daily", "weekly", "monthly", "yearly"), _NUMBER),
+        "within": {"type": "str", "default": ""},
+        "messages": _WORDS,
+        "tags": _WORDS,
+    },
+}
 
 
 def repository_options(*, required: bool = True) -> dict[str, Any]:

@@ -343,28 +343,13 @@ REQUIRED_IF = [
 
 def argument_spec() -> dict[str, Any]:
     """Return the options of the module."""
-    number = {"type": "int", "default": 0}
-    words = {"type": "list", "elements": "str", "default": []}
     return {
         **_options.repository_options(),
         "state": {"type": "str", "choices": list(STATES), "required": True},
         "snapshot": {"type": "int"},
         "paths": _options.SNAPSHOT_PATHS,
         "path": {"type": "path"},
-        "keep": {
-            "type": "dict",
-            "options": {
-                "last": number,
-                "hourly": number,
-                "daily": number,
-                "weekly": number,
-                "monthly": number,
-                "yearly": number,
-                "within": {"type": "str", "default": ""},
-                "messages": words,
-                "tags": words,
-            },
-        },
+        "keep": _options.KEEP,
         "snapshot_message": {"type": "str", "default": ""},
         "user": {"type": "str", "default": ""},
         "lock_timeout": _options.LOCK_TIMEOUT,

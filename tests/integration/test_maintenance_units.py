@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.tools.collection import ROOT, InstalledCollection
+from tests.tools.collection import ROOT, InstalledCollection, Result
 
 ROLE = ROOT / "roles" / "maintenance"
 DEFINITIONS: list[dict[str, Any]] = [
@@ -30,6 +30,7 @@ PLAY: dict[str, Any] = {
     "gather_facts": False,
     "vars_files": [str(ROLE / "defaults" / "main.yml"), str(ROLE / "vars" / "main.yml")],
     "tasks": [
+        yaml.safe_load((ROLE / "tasks" / "present.yml").read_text())[0],
         *(
             {
                 "name": f"Write each {kind}",
@@ -59,23 +60,29 @@ PLAY: dict[str, Any] = {
 }
 
 
+VARIABLES: dict[str, Any] = {
+    "dsg_repositories": DEFINITIONS,
+    "dsg_service_users": [{"name": "daemon", "parents": ["tank/own"]}],
+    "dsg_alert_mail_to": ["root"],
+    "maintenance_program": "/bin/true",
+    "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+}
+
+
+def write(root: Path, installed: InstalledCollection, *options: str, **variables: Any) -> Result:
+    """Have Ansible write the units as the role does; ``options`` are given as a person gives them."""
+    (root / "play.yml").write_text(yaml.safe_dump([PLAY]))
+    given = json.dumps({**VARIABLES, "out": str(root), **variables})
+    play = str(root / "play.yml")
+    return installed.playbook(play, "-i", "localhost,", "-e", given, *options, cwd=root)
+
+
 @pytest.fixture(scope="module")
 def units(
     tmp_path_factory: pytest.TempPathFactory, installed_collection: InstalledCollection
 ) -> Path:
     root = tmp_path_factory.mktemp("units")
-    (root / "play.yml").write_text(yaml.safe_dump([PLAY]))
-    variables = {
-        "out": str(root),
-        "dsg_repositories": DEFINITIONS,
-        "dsg_service_users": [{"name": "daemon", "parents": ["tank/own"]}],
-        "dsg_alert_mail_to": ["root"],
-        "maintenance_program": "/bin/true",
-        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-    }
-    done = installed_collection.playbook(
-        str(root / "play.yml"), "-i", "localhost,", "-e", json.dumps(variables), cwd=root
-    )
+    done = write(root, installed_collection)
     assert done.rc == 0, done
     return root
 
@@ -125,3 +132,45 @@ def test_the_program_reads_the_configuration(units: Path) -> None:
     assert [one.user for one in found.repositories] == ["root", "daemon", "root", "daemon"]
     assert found.pools == ["tank"]
     assert found.alerts.mail_to == ["root"]
+
+
+def test_the_program_reads_what_people_write(
+    tmp_path: Path, installed_collection: InstalledCollection
+) -> None:
+    """All of it passes the role's argument spec, and none of it is of the type that it says."""
+    from _core.program.configuration import load
+    from _core.upkeep.retention import Keep
+
+    keep = {"last": "10", "daily": None, "tags": None}
+    mine = {
+        "name": 2026,
+        "src": "/wc",
+        "backend": {"base": "/srv/dsg"},
+        "owner": 1001,
+        "keep": keep,
+    }
+    words = [
+        *("-e", "maintenance_scrub_after_days=10 maintenance_alert_repeat_hours=1.5"),
+        *("-e", "maintenance_verify_snapshots=all dsg_alert_command=/usr/bin/notify"),
+    ]
+    ours = {"dsg_repositories": [mine, *DEFINITIONS], "dsg_alert_mail_to": "root"}
+    done = write(tmp_path, installed_collection, *words, **ours)
+    assert done.rc == 0, done
+    found = load(str(tmp_path / "maintenance.json"))
+    assert (found.scrub_after_days, found.alerts.repeat_hours) == (10, 1.5)
+    assert (found.alerts.mail_to, found.alerts.command) == (["root"], ["/usr/bin/notify"])
+    first = found.repositories[0]
+    assert (first.name, first.user, first.keep) == ("2026", "1001", Keep(last=10))
+    assert all(one.snapshots == ["all"] for one in found.repositories)
+    assert (tmp_path / "dsg-prune-1001.timer").exists()
+
+
+@pytest.mark.parametrize("check", [[], ["--check"]], ids=["run", "check"])
+def test_what_the_program_would_refuse_is_refused_first(
+    tmp_path: Path, installed_collection: InstalledCollection, check: list[str]
+) -> None:
+    done = write(tmp_path, installed_collection, *check, "-e", "maintenance_scrub_after_days=soon")
+    assert done.rc == 2, done
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "maintenance_scrub_after_days" in said and "Nothing was changed" in said, done
+    assert [path.name for path in tmp_path.iterdir()] == ["play.yml"]

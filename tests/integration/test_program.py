@@ -327,11 +327,23 @@ def test_a_configuration_that_others_can_write_is_refused(host: Host) -> None:
      '{"format": 1, "pools": ["-f"]}', '{"format": 1, "pools": "tank"}',
      '{"format": 1, "alerts": {"command": "rm -rf"}}', '{"format": 1, "alerts": {"command": ["rm"]}}',
      '{"format": 1, "alerts": {"mail_to": ["-Xfile"]}}',
-     '{"format": 1, "alerts": {"mail_to": ["a@b, c@d"]}}'],
+     '{"format": 1, "alerts": {"mail_to": ["a@b, c@d"]}}', '{"format": 1, "alerts": {"mail_to": [""]}}',
+     '{"format": 1, "alerts": {"repeat_hours": "12"}}', '{"format": 1, "alerts": {"repeat_hours": NaN}}',
+     '{"format": 1, "scrub_after_days": true}', '{"format": 1, "scrub_after_days": -1}'],
 )  # fmt: skip
 def test_a_configuration_that_makes_no_sense(host: Host, content: str) -> None:
     host.path.write_text(content)
     assert host.run("verify").returncode == 2
+
+
+@pytest.mark.parametrize("number", [2.0, True, "2", None])
+def test_rules_that_make_no_sense(host: Host, number: object) -> None:
+    """A number that is none would end pruning on the way, without a word of what is wrong."""
+    host.configure(keep={"last": 1, "daily": number})
+    done = host.run("prune")
+    assert done.returncode == 2
+    assert "[DSG-ARGUMENT]" in done.stderr and "keep.daily is a whole number" in done.stderr
+    assert len(os.listdir(os.path.join(host.site.base, ".dsg", host.site.name))) == 3
 
 
 def test_names_and_words(host: Host) -> None:

@@ -6,13 +6,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.dsg.storage.plugins.filter import maintenance
 from ansible_collections.dsg.storage.plugins.module_utils._core.program import configuration
 
+ROOT = Path(__file__).resolve().parents[3]
 DIRECTORY: dict[str, Any] = {"name": "d", "src": "/wc", "backend": {"base": "/srv/dsg"}}
 OWNED: dict[str, Any] = {**DIRECTORY, "name": "o", "owner": "ann", "keep": {"last": 3}}
 ZFS: dict[str, Any] = {"name": "z", "backend": {"type": "zfs", "dataset": "tank/dsg", "base": None}}
@@ -52,6 +56,146 @@ def test_rules_are_read_as_the_module_reads_them() -> None:
         damaged = {**found, "keep": {"last": 3, name: "release"}}
         with pytest.raises(ValueError, match=name):
             configuration.parse({"format": 1, "repositories": [damaged]})
+
+
+def test_rules_have_the_types_that_the_module_makes_of_them() -> None:
+    """Ansible does not write back what an argument spec makes of a value."""
+    told: dict[str, Any] = {
+        "last": "10",
+        "hourly": 2.0,
+        "daily": None,
+        "tags": None,
+        "messages": [3],
+    }
+    read = {"last": 10, "hourly": 2, "messages": ["3"]}
+    for given in (told, json.dumps(told)):
+        (found,) = maintenance.maintained([{**DIRECTORY, "keep": given}])
+        assert found["keep"] == read
+        assert type(found["keep"]["hourly"]) is int
+    configuration.parse({"format": 1, "repositories": [found]})
+    (found,) = maintenance.maintained([DIRECTORY], keep={"daily": None, "within": None})
+    assert found["keep"] == {}
+    one, other = ({**DIRECTORY, "src": src, "keep": {"last": last}} for src, last in ("a1", "b1"))
+    other["keep"]["last"] = 1
+    assert len(maintenance.maintained([one, other])) == 1, "these are the same rules"
+
+
+@pytest.mark.parametrize(
+    "keep", [{"last": 2.5}, {"last": "some"}, {"lest": 2}, "some", [2], {"tags": {"a": 1}}]
+)
+def test_rules_that_are_none_are_refused(keep: Any) -> None:
+    with pytest.raises(
+        AnsibleFilterError, match=r"`keep` of the repository d .*Nothing was changed"
+    ):
+        maintenance.maintained([{**DIRECTORY, "keep": keep}])
+
+
+def test_names_are_words_whatever_yaml_makes_of_them() -> None:
+    ours = {**OWNED, "name": 2026, "owner": 1001}
+    found = maintenance.maintained([ours, DIRECTORY], snapshots="newest, 3")  # type: ignore[arg-type]
+    assert [(one["name"], one["user"]) for one in found] == [("2026", "1001"), ("d", "root")]
+    assert found[0]["snapshots"] == ["newest", "3"]
+    configuration.parse({"format": 1, "repositories": found})
+    units = maintenance.maintenance_units(found, CALENDARS)
+    assert {one["user"] for one in units} == {"1001", "root"}
+    for snapshots in ("all", ["all"], [3], 3):
+        (one,) = maintenance.maintained([DIRECTORY], snapshots=snapshots)  # type: ignore[arg-type]
+        assert one["snapshots"] == [str(snapshots).strip("[']")]
+    users = [{"name": "publisher", "parents": "tank/dsg"}]
+    assert [one["user"] for one in maintenance.maintained([ZFS], users)] == ["publisher"]
+
+
+ALERTS = {
+    "mail_to": ["a@b"],
+    "mail_from": "",
+    "sendmail": "/usr/sbin/sendmail",
+    "command": ["/x", "-v"],
+    "repeat_hours": 24,
+}
+
+
+def content(*definitions: dict[str, Any], alerts: Any = (), **given: Any) -> dict[str, Any]:
+    return maintenance.maintenance_content(
+        {
+            "format": 1,
+            "repositories": maintenance.maintained(definitions),
+            "pools": [],
+            "scrub_after_days": 25,
+            "state": "/var/lib/dsg-storage",
+            "alerts": {**ALERTS, **dict(alerts)},
+            **given,
+        }
+    )
+
+
+def test_the_configuration_has_the_types_that_the_program_takes() -> None:
+    assert content(OWNED)["alerts"] == ALERTS
+    assert content()["scrub_after_days"] == 25
+    words = {"mail_to": "a@b, c@d", "command": "/x", "mail_from": None, "repeat_hours": "1.5"}
+    found = content(OWNED, alerts=words, scrub_after_days="10")
+    assert (found["scrub_after_days"], type(found["scrub_after_days"])) == (10, int)
+    assert found["alerts"] == {
+        **ALERTS,
+        "mail_to": ["a@b", "c@d"],
+        "command": ["/x"],
+        "repeat_hours": 1.5,
+    }
+    assert configuration.parse(found).alerts.command == ["/x"]
+    assert content(alerts={"command": ["/x", 25]})["alerts"]["command"] == ["/x", "25"]
+    for nobody in ("", None, []):
+        found = content(alerts={"mail_to": nobody, "command": nobody})
+        assert (found["alerts"]["mail_to"], found["alerts"]["command"]) == ([], [])
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"scrub_after_days": "soon"}, "maintenance_scrub_after_days"),
+    ({"scrub_after_days": True}, "scrub_after_days"),
+    ({"scrub_after_days": "nan"}, "scrub_after_days"),
+    ({"alerts": {"repeat_hours": []}}, "alerts.repeat_hours"),
+    ({"alerts": {"command": "rm"}}, "absolute path"),
+    ({"alerts": {"mail_to": [None]}}, "alerts.mail_to"),
+    ({"alerts": {"mail_to": ["a b"]}}, "'a b'"),
+    ({"alerts": {"sendmail": None}}, "alerts.sendmail"),
+    ({"pools": ["-f"]}, "-f"),
+]
+
+
+@pytest.mark.parametrize(("given", "said"), REFUSED, ids=[str(one) for one, _said in REFUSED])
+def test_what_the_program_would_refuse_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=rf"(?s){said}.*Nothing was changed"):
+        content(**given)
+
+
+@pytest.mark.parametrize(
+    "keep", [{"last": 0}, {"last": True}, {"within": 14}, {"messages": "re:("}]
+)
+def test_rules_that_the_program_would_refuse_are_refused(keep: dict[str, Any]) -> None:
+    with pytest.raises(AnsibleFilterError, match="DSG-ARGUMENT"):
+        content({**DIRECTORY, "keep": keep})
+
+
+def test_snapshots_that_verify_would_refuse_are_refused() -> None:
+    found = maintenance.maintained([DIRECTORY], snapshots=["latest"])
+    with pytest.raises(AnsibleFilterError, match="newest, all, or numbers"):
+        content(repositories=found)
+
+
+def test_what_is_converted_here_is_of_that_type_for_the_role() -> None:
+    options = yaml.safe_load((ROOT / "roles/maintenance/meta/argument_specs.yml").read_text())
+    types = {
+        name.removeprefix("maintenance_"): one["type"]
+        for name, one in options["argument_specs"]["main"]["options"].items()
+    }
+    for name in ("scrub_after_days", "alert_repeat_hours"):
+        assert types[name] == "float"
+    for name in ("mail_to", "command", "verify_snapshots"):
+        assert types[name] == "list"
+
+
+def test_the_role_looks_at_it_first() -> None:
+    first, *others = yaml.safe_load((ROOT / "roles/maintenance/tasks/present.yml").read_text())
+    assert "maintenance_content" in first["ansible.builtin.assert"]["that"]
+    assert "when" not in first and others
 
 
 def test_no_rules_of_its_own_are_rules_as_well() -> None:

@@ -172,6 +172,7 @@ def test_what_was_a_tag_between_spaces_still_is_one(message):
         *(Keep(within=" 1d"), Keep(within="١d"), Keep(messages=["re:["]), Keep(tags=["#a"])),
         *(Keep(tags=[""]), Keep(tags=["a b"])),
         *(Keep(**{name: -2}) for name in ("hourly", "daily", "weekly", "monthly", "yearly")),
+        *(Keep(last=number) for number in (2.0, "2", True, [2])),
     ],
 )
 def test_rules_that_nobody_can_mean_are_refused(keep):

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -107,8 +108,9 @@ def parse(data: Any) -> Configuration:
     for pool in found.pools:
         if not pool or pool.startswith("-") or "/" in pool:
             raise ValueError(f"pool {pool!r}")
-    if not isinstance(found.scrub_after_days, (int, float)) or not os.path.isabs(found.state):
-        raise ValueError("scrub_after_days, state")
+    _number("scrub_after_days", found.scrub_after_days)
+    if not os.path.isabs(found.state):
+        raise ValueError(f"state {found.state!r} is no absolute path")
     return found
 
 
@@ -116,9 +118,11 @@ def _looked(data: Mapping[str, Any]) -> Looked:
     keep = data.get("keep")
     one = Looked(**{**data, "keep": Keep(**keep) if keep else None})
     check_backend(one.backend)
-    _strings("name, user", [one.name, one.user])
+    _string("name", one.name)
+    _string("user", one.user)
     _strings("snapshots", one.snapshots)
     if one.keep is not None:
+        _string("keep.within", one.keep.within)
         # A string would be taken for its letters, none of which keeps anything.
         _strings("keep.messages", one.keep.messages)
         _strings("keep.tags", one.keep.tags)
@@ -129,17 +133,29 @@ def _looked(data: Mapping[str, Any]) -> Looked:
 def _check_alerts(alerts: Alerts) -> None:
     _strings("alerts.mail_to", alerts.mail_to)
     _strings("alerts.command", alerts.command)
-    _strings("alerts", [alerts.mail_from, alerts.sendmail])
+    _string("alerts.mail_from", alerts.mail_from)
+    _string("alerts.sendmail", alerts.sendmail)
+    _number("alerts.repeat_hours", alerts.repeat_hours)
     programs = [alerts.sendmail, *alerts.command[:1]]
     if not all(os.path.isabs(program) for program in programs):
         raise ValueError("alerts.sendmail and the first word of alerts.command are absolute paths")
+    if "" in alerts.mail_to:
+        raise ValueError("an address of alerts.mail_to is empty")
     for address in [*alerts.mail_to, alerts.mail_from]:
         if address.startswith("-") or any(c.isspace() or c == "," for c in address):
             raise ValueError(f"address {address!r}")
-    if not isinstance(alerts.repeat_hours, (int, float)):
-        raise ValueError("alerts.repeat_hours")
+
+
+def _string(what: str, found: object) -> None:
+    if not isinstance(found, str):
+        raise ValueError(f"{what} is {found!r}, not a string")
 
 
 def _strings(what: str, found: object) -> None:
     if not isinstance(found, (list, tuple)) or not all(isinstance(one, str) for one in found):
-        raise ValueError(what)
+        raise ValueError(f"{what} is {found!r}, not a list of strings")
+
+
+def _number(what: str, found: object) -> None:
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0 <= found < math.inf:
+        raise ValueError(f"{what} is {found!r}, not a number from 0")

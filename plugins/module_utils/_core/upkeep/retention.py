@@ -57,8 +57,12 @@ class Keep(NamedTuple):
         if not any(self):
             raise ArgumentError("no rule is given that keeps anything: give at least one")
         for name in ("last", *_CALENDAR):
-            if getattr(self, name) < ALL:
-                raise ArgumentError(f"keep.{name} is a number from 0, or -1 for all of them")
+            number: object = getattr(self, name)
+            if isinstance(number, bool) or not isinstance(number, int) or number < ALL:
+                raise ArgumentError(
+                    f"keep.{name} is a whole number from 0, or -1 for all of them",
+                    object=repr(number),
+                )
         if self.within and not _WITHIN.fullmatch(self.within):
             raise ArgumentError(
                 "keep.within is a time such as 36h, 14d, 6m or 1y6m (hours, days, months, years)",

@@ -40,12 +40,12 @@ def verify(
     What cannot be read is a problem like any other. Raises :class:`RepositoryError` where there is no
     repository or a snapshot is not kept, and :class:`ArgumentError`.
     """
-    chosen = _chosen(snapshots)
+    numbers = chosen(snapshots)
     with pinned(_root(repository)) as root:
-        return Verification(repository, root, chosen).run().answer(limit)
+        return Verification(repository, root, numbers).run().answer(limit)
 
 
-def _chosen(snapshots: Sequence[str]) -> set[int] | None:
+def chosen(snapshots: Sequence[str]) -> set[int] | None:
     """Return the numbers that are asked for, None for all."""
     words = [str(word).strip() for word in snapshots]
     if ALL in words:
