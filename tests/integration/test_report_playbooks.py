@@ -128,6 +128,19 @@ def test_status_reports_hosts_that_do_not_answer(
     assert failures == {host: int(host in hosts) for host in HOSTS}
 
 
+def test_status_of_a_host_that_is_to_hold_no_repository(fleet: FleetGround) -> None:
+    inventory = json.loads(fleet.inventory.read_text())
+    inventory["storage"]["hosts"]["h2"] = {"dsg_repositories": []}
+    fleet.inventory.write_text(json.dumps(inventory))
+    written = {form: fleet.root / f"status.{form}" for form in ("json", "prom")}
+    files = {"dsg_status_json": str(written["json"]), "dsg_metrics": str(written["prom"])}
+    play = fleet.run("status", **files).succeeded()
+    assert "3 hosts, 2 repositories: 2 in sync; no problems" in play.said
+    found = json.loads(written["json"].read_text())
+    assert [row["host"] for row in found["repositories"]] == ["h1", "h3"]
+    assert 'host="h2"' not in written["prom"].read_text()
+
+
 @pytest.fixture
 def told(tmp_path: Path, installed_collection: InstalledCollection) -> Ground:
     """A repository with publications of two people."""

@@ -68,11 +68,15 @@ class Row(NamedTuple):
 
 
 class Fleet(NamedTuple):
-    """``taken`` is when, UTC as ``2026-11-20T22:41:00Z``; a problem has ``host`` and ``repository``."""
+    """``taken`` is when, UTC as ``2026-11-20T22:41:00Z``; a problem has ``host`` and ``repository``.
+
+    ``hosts`` are all that were asked: one that is to hold no repository is among them, and has no row.
+    """
 
     taken: str
     rows: Sequence[Row]
     problems: Sequence[dict[str, Any]]
+    hosts: Sequence[str]
 
     def totals(self) -> dict[str, int]:
         """Return how many hosts and repositories there are, and repositories in each state."""
@@ -80,7 +84,7 @@ class Fleet(NamedTuple):
         for row in self.rows:
             counts[row.state.replace(" ", "_")] += 1
         return {
-            "hosts": len({row.host for row in self.rows}),
+            "hosts": len(self.hosts),
             "repositories": sum(bool(row.repository) for row in self.rows),
             **counts,
             "errors": self.count(ERROR),
@@ -129,7 +133,8 @@ class Fleet(NamedTuple):
         ]
         hosts = _plural(totals["hosts"], "host", "hosts")
         repositories = _plural(totals["repositories"], "repository", "repositories")
-        told = f"{hosts}, {repositories}: {', '.join(parts)}" if parts else "no hosts"
+        told = f"{hosts}, {repositories}" if self.hosts else "no hosts"
+        told += f": {', '.join(parts)}" if parts else ""
         return f"{told}; {', '.join(worries) or 'no problems'}"
 
 
@@ -146,12 +151,15 @@ def fleet(results: Mapping[str, Result], taken: str) -> Fleet:
         for one in _problems(row)
     ]
     rank = {ERROR: 0, WARNING: 1, NOTE: 2}
-    return Fleet(taken, rows, sorted(problems, key=lambda one: rank[one["severity"]]))
+    worst_first = sorted(problems, key=lambda one: rank[one["severity"]])
+    return Fleet(taken, rows, worst_first, list(results))
 
 
 def _rows(host: str, result: Result) -> Iterator[Row]:
     """Yield a row for each repository; a host that got nowhere has one without a name."""
     items = result.get("results")
+    if items == [] and not (result.get("failed") or result.get("unreachable")):
+        return  # it was asked for nothing, as its list of repositories is empty
     for one in items if items else [result]:
         yield Row(host, _name(one), _location(one), _state(one), one)
 

@@ -69,6 +69,35 @@ def test_states(result: dict[str, Any], state: str) -> None:
     assert bool(fleet({"h": result}, TAKEN).problems) == (state in ("failed", "unreachable"))
 
 
+NONE = {"changed": False, "results": [], "skipped": True, "skipped_reason": "No items in the list"}
+
+
+def test_a_host_without_repositories_is_fine() -> None:
+    """An empty list is: it is counted as a host, and there is nothing to tell of it anywhere."""
+    without, found = (fleet({**results(), **more}, TAKEN) for more in ({}, {"new": NONE}))
+    assert found.totals() == {**without.totals(), "hosts": 6}
+    assert (found.rows, found.problems) == (without.rows, without.problems)
+    assert text.table_lines(found) == text.table_lines(without)
+    assert "6 hosts, 5 repositories: 1 in sync" in text.sentence(found)
+    assert metrics.metrics(found) == metrics.metrics(without)
+    page = html.page(found, "t")
+    assert page.replace("6 hosts", "5 hosts").replace("<b>6</b>", "<b>5</b>", 1) == html.page(
+        without, "t"
+    )
+    assert found.data()["repositories"] == without.data()["repositories"]
+
+
+def test_hosts_without_repositories_alone_are_fine() -> None:
+    found = fleet({"one": NONE, "two": NONE}, TAKEN)
+    assert found.sentence() == "2 hosts, 0 repositories; no problems"
+    assert not found.rows and not found.problems
+    assert list(samples(metrics.metrics(found))) == [("dsg_status_time_seconds", ())]
+    assert "Nothing needs attention" in html.page(found, "t")
+    for failed in ({"failed": True}, {"unreachable": True}):
+        (row,) = fleet({"one": {**NONE, **failed}}, TAKEN).rows
+        assert not row.looked_at
+
+
 def test_the_table_fits_a_terminal_and_says_how_everybody_stands() -> None:
     lines = text.table_lines(fleet(results(), TAKEN))
     assert max(map(len, lines)) <= 120
