@@ -50,6 +50,13 @@ PLAY: dict[str, Any] = {
             },
         },
         {
+            "name": "Write the unit that recovers",
+            "ansible.builtin.template": {
+                "src": str(ROOT / "roles/repository/templates/dsg-recover.service.j2"),
+                "dest": "{{ out }}/dsg-recover.service",
+            },
+        },
+        {
             "name": "Write the configuration",
             "ansible.builtin.copy": {
                 "dest": "{{ out }}/maintenance.json",
@@ -65,6 +72,7 @@ VARIABLES: dict[str, Any] = {
     "dsg_service_users": [{"name": "daemon", "parents": ["tank/own"]}],
     "dsg_alert_mail_to": ["root"],
     "maintenance_program": "/bin/true",
+    "repository_program": "/bin/true",
     "ansible_python_interpreter": "{{ ansible_playbook_python }}",
 }
 
@@ -93,11 +101,12 @@ def test_there_is_one_for_each_task_and_user(units: Path) -> None:
         *("dsg-verify", "dsg-verify-daemon", "dsg-collect", "dsg-collect-daemon"),
         *("dsg-prune", "dsg-prune-daemon", "dsg-scrub"),
     }
-    assert {path.stem for path in units.glob("*.service")} == names | {"dsg-alert@"}
+    others = {"dsg-alert@", "dsg-recover"}
+    assert {path.stem for path in units.glob("*.service")} == names | others
 
 
-def test_systemd_understands_every_line(units: Path) -> None:
-    """Nothing is said of our units: no unknown key, no value that makes no sense."""
+def complaints(units: Path) -> list[str]:
+    """Return what systemd says of our units: an unknown key, a value that makes no sense."""
     paths = sorted(str(path) for path in [*units.glob("*.timer"), *units.glob("*.service")])
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *paths],
@@ -105,8 +114,61 @@ def test_systemd_understands_every_line(units: Path) -> None:
         text=True,
         check=False,
     )
-    said = [line for line in (done.stdout + done.stderr).splitlines() if "dsg-" in line]
-    assert said == []
+    return [line for line in (done.stdout + done.stderr).splitlines() if "dsg-" in line]
+
+
+def test_systemd_understands_every_line(units: Path) -> None:
+    assert complaints(units) == []
+
+
+ODD = [
+    "my data",
+    '"quoted" it\'s',
+    "100%n",
+    "back\\slash\\",
+    "\\x41 $HOME",
+    ";",
+    "n\u00e4me",
+    " x ",
+]
+
+
+def test_systemd_reads_any_path_as_it_is(
+    tmp_path: Path, installed_collection: InstalledCollection
+) -> None:
+    programs = [tmp_path / "bin" / name for name in ("my dsg 100%n", "its $HOME")]
+    programs[0].parent.mkdir()
+    for program in programs:
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+    odd = [
+        {"name": "d", "src": "/wc", "backend": {"base": f"/srv/{name}"}, "keep": {"last": 1}}
+        for name in ODD
+    ]
+    given = {"maintenance_program": str(programs[0]), "repository_program": str(programs[1])}
+    done = write(tmp_path, installed_collection, **given, dsg_repositories=odd)
+    assert done.rc == 0, done
+    assert complaints(tmp_path) == []
+    # Of what is no absolute path it tells how it has read it.
+    for path in tmp_path.glob("dsg-*.service"):
+        path.write_text(path.read_text().replace("/srv/", "of-"))
+    marks = ("RequiresMountsFor=", "ReadWritePaths=")
+    wanted = {f"of-{name}" for name in ODD}
+    told = {mark: [one for one in complaints(tmp_path) if mark in one] for mark in marks}
+    read = {mark: [one.split("ignoring: ")[1] for one in told[mark]] for mark in marks}
+    assert {mark: set(read[mark]) for mark in marks} == dict.fromkeys(marks, wanted)
+    # One for each of them in verify, prune and collect; the last two write.
+    assert [len(read[mark]) for mark in marks] == [3 * len(ODD), 2 * len(ODD)]
+
+
+def test_a_path_that_no_unit_can_name_is_refused(
+    tmp_path: Path, installed_collection: InstalledCollection
+) -> None:
+    odd = {"name": "d", "src": "/wc", "backend": {"base": "/srv/a\nUser=root"}}
+    done = write(tmp_path, installed_collection, dsg_repositories=[odd])
+    assert done.rc == 2, done
+    assert "control characters" in done.stdout + done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["play.yml"]
 
 
 def test_who_may_do_what(units: Path) -> None:

@@ -194,7 +194,8 @@ def test_what_is_converted_here_is_of_that_type_for_the_role() -> None:
 
 def test_the_role_looks_at_it_first() -> None:
     first, *others = yaml.safe_load((ROOT / "roles/maintenance/tasks/present.yml").read_text())
-    assert "maintenance_content" in first["ansible.builtin.assert"]["that"]
+    content, paths = first["ansible.builtin.assert"]["that"]
+    assert "maintenance_content" in content and "unit_path" in paths
     assert "when" not in first and others
 
 
