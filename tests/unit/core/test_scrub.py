@@ -63,3 +63,31 @@ def test_when_the_last_one_ended() -> None:
     assert scrub.ended_ago(NEVER, ended) is None
     assert scrub.ended_ago(RUNNING, ended) is None
     assert [scrub.is_running(one) for one in (GOOD, NEVER, RUNNING)] == [False, False, True]
+
+
+class Asked:
+    """``zpool`` with a status, which keeps what else it is asked for."""
+
+    def __init__(self, ended: float) -> None:
+        when = time.strftime("%a %b %d %H:%M:%S %Y", time.localtime(ended))
+        self.status = GOOD.replace("Sun Nov  9 00:24:02 2025", when)
+        self.calls: list[tuple[str, ...]] = []
+
+    def run(self, *argv: str) -> str:
+        if argv[1] != "status":
+            self.calls.append(argv)
+        return self.status
+
+
+@pytest.mark.parametrize(
+    ("days_ago", "scrubbed"), [(1, False), (24, False), (26, True), (-1, True), (-4000, True)]
+)
+def test_a_pool_is_scrubbed_unless_it_was_lately(
+    days_ago: int, scrubbed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that ended in the future, by a clock that was ahead, is not waited for until then."""
+    zpool = Asked(time.time() - days_ago * 86400)
+    monkeypatch.setattr(scrub, "Runner", lambda: zpool)
+    done = scrub.run("tank", 25)
+    assert zpool.calls == ([("zpool", "scrub", "-w", "tank")] if scrubbed else [])
+    assert done.status == 0
