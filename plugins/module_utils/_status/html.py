@@ -195,7 +195,7 @@ def _free(row: Row) -> str:
 
 def _details(row: Row) -> str:
     pairs = [(term, value) for term, value in _facts(row) if value]
-    inner = "".join(f"<dt>{term}</dt><dd>{value}</dd>" for term, value in pairs)
+    inner = "".join(f"<dt>{_text(term)}</dt><dd>{value}</dd>" for term, value in pairs)
     head = f"{_where(row.host, row.repository)} {_state(row)}"
     return f"<details><summary>{head}</summary><div><dl>{inner}</dl></div></details>"
 
@@ -216,9 +216,9 @@ def _facts(row: Row) -> list[tuple[str, str]]:
         ("Digest", f"<code>{_text(found['manifest_digest'])}</code>" if kept else ""),
         ("Published by", _text(found["created_by"])),
         ("Message", _text(found["message"])),
-        ("Files", f"{found['files']:,} files, {_report.size(found['bytes'])}" if kept else ""),
+        ("Files", _text(f"{found['files']:,} files, {_report.size(found['bytes'])}") if kept else ""),
         ("Snapshots kept", _text(_ranges(kept))),
-        ("Last sync", f"s{found['last_sync']}" if found.get("last_sync") else ""),
+        ("Last sync", _text(f"s{found['last_sync']}") if found.get("last_sync") else ""),
         ("States of paths", _list(f"{n} × {state}" for state, n in (found.get("states") or {}).items())),
         *((action.replace("_", " ").capitalize(), _list(paths, mono=True)) for action, paths in plan.items()),
         ("Drift", _list((found.get("drift") or {}).get("paths") or [], mono=True)),

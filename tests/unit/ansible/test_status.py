@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,25 @@ def test_what_would_steer_a_terminal_is_shown_as_text() -> None:
     assert "\x1b" not in told
     assert "\u202e" not in told
     assert r"\x1b[2Jh" in told
+
+
+class Tags(HTMLParser):
+    """Collects the tags of a page, and what events they would answer."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found |= {tag, *(name for name, _value in attrs if name.startswith("on"))}
+
+
+def test_whatever_a_host_says_is_only_text_in_the_page() -> None:
+    """Also the names of what it says: a page of it has no tag that another has not."""
+    page = html.page(fleet({"h": hostile()}, TAKEN), "t")
+    assert Tags(page).found - {"bdi"} <= Tags(html.page(fleet(results(), TAKEN), "t")).found
+    assert "\x1b" not in page
 
 
 def test_metrics_are_what_prometheus_reads() -> None:
