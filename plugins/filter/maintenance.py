@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -174,7 +175,7 @@ def _unit(
     on_zfs = any(one["backend"]["type"] == "zfs" for one in repositories)
     bases = {one["backend"]["base"] for one in repositories if "base" in one["backend"]}
     return {
-        "name": f"dsg-{task}" if user == ROOT else f"dsg-{task}-{user}",
+        "name": f"dsg-{task}" if user == ROOT else f"dsg-{task}-{_in_a_name(user)}",
         "task": task,
         "user": user,
         "calendar": calendar,
@@ -182,6 +183,11 @@ def _unit(
         "sudo": on_zfs and user != ROOT,
         "bases": sorted(bases),
     }
+
+
+def _in_a_name(user: str) -> str:
+    """Return a user as names of units have it: ``svc@example.org`` would be an instance of a template."""
+    return re.sub(r"[^A-Za-z0-9_.-]", lambda found: f"_{ord(found[0]):02x}", user)
 
 
 class FilterModule:

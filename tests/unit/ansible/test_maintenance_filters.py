@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.dsg.storage.plugins.filter import maintenance
-from ansible_collections.dsg.storage.plugins.module_utils._core.program import configuration
+from ansible_collections.dsg.storage.plugins.module_utils._core.program import alert, configuration
 
 ROOT = Path(__file__).resolve().parents[3]
 DIRECTORY: dict[str, Any] = {"name": "d", "src": "/wc", "backend": {"base": "/srv/dsg"}}
@@ -220,6 +221,16 @@ def test_units() -> None:
     assert names(ZFS, keep={"last": 1}) == ["dsg-verify", "dsg-prune", "dsg-scrub"]
     assert names(ZFS, service_users=USERS) == ["dsg-verify-publisher", "dsg-scrub"]
     assert names() == []
+
+
+def test_units_of_users_of_a_domain_are_no_instances_of_a_template() -> None:
+    """The alert and the removal know the names of units by their form."""
+    pattern = yaml.safe_load((ROOT / "roles/maintenance/vars/main.yml").read_text())[
+        "maintenance_unit_pattern"
+    ]
+    for name in names({**OWNED, "owner": "svc@example.org"}):
+        assert re.fullmatch(pattern, f"{name}.timer"), name
+        assert alert._UNIT.fullmatch(name), name
 
 
 def test_what_a_unit_has_to_be_able_to() -> None:
