@@ -115,11 +115,12 @@ def test_the_sender_is_the_configured_one(host: Host, server: Server) -> None:
     "subjects",
     [
         [".", "..", ". .", "From root", "QUIT", "# %s \\ `id` $(id) ${HOME}"],
+        [".", "ü", "..", "=C3=BC"],
         [".", "x" * 5000, "..", "y " * 5000 + "."],
         [".", "ü", "..", "=C3=BC", "ü" * 5000],
         [".", "\N{SNOWMAN}" * 5000, ".."],
     ],
-    ids=["short", "long", "long, not ASCII", "hardly any ASCII"],
+    ids=["short", "short, not ASCII", "long", "long, not ASCII", "hardly any ASCII"],
 )
 def test_every_line_arrives_as_it_is(host: Host, server: Server, subjects: list[str]) -> None:
     report(host.state, *({"subject": subject, "status": 1} for subject in subjects))

@@ -16,6 +16,7 @@ import re
 import subprocess
 import time
 from collections.abc import Sequence
+from email import policy
 from email.message import EmailMessage
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -32,6 +33,7 @@ MAIL, COMMAND = "mail", "command"
 _UNIT = re.compile(r"dsg-[a-z]+(-[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 _SECONDS = 60.0
 _TOLD = "told.json"
+_ASCII = policy.default.clone(cte_type="7bit")  # no server has to take anything else
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 _LONGEST = 64  # characters in the name of a host
 
@@ -122,7 +124,7 @@ def _start(argv: Sequence[str], content: bytes, what: str) -> list[str]:
 
 def mail_of(alerts: Alerts, message: dict[str, Any]) -> EmailMessage:
     """Return a message as a mail."""
-    mail = EmailMessage()
+    mail = EmailMessage(_ASCII)
     mail["Subject"] = f"dsg.storage on {_name(message['host'])}: {_summary(message)}"
     mail["To"] = ", ".join(alerts.mail_to)
     if alerts.mail_from:  # otherwise sendmail says who root is outside of this host
