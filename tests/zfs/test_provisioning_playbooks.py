@@ -160,6 +160,26 @@ def test_a_delegation_is_taken_back(site: Site) -> None:
         host.run("zfs", "unallow", "-u", "dsg", dataset)
 
 
+def test_a_user_that_is_there_is_left_as_it_is(site: Site) -> None:
+    """One that may not log in gets the rights, and nothing else; one that is not there is made."""
+    host = site.guest.host
+    (site.root / "delegate.yml").write_text(DELEGATE, encoding="utf-8")
+    before = host.run("getent", "passwd", "games").stdout
+    assert before.endswith("/nologin\n")
+    for name, made in (("games", False), ("messenger", True)):
+        users = [{"name": name, "parents": ["tank/dsg"], "shell": "/bin/bash"}]
+        announced = site.play("delegate.yml", "--check", delegation_users=users).succeeded()
+        done = site.play("delegate.yml", delegation_users=users).succeeded()
+        for play in (announced, done):
+            changed = [task["task"] for task in play.result.tasks if task["result"].get("changed")]
+            assert any("Create the service users" in task for task in changed) is made, changed
+        undo = site.play("delegate.yml", delegation_users=users, delegation_state="absent")
+        assert undo.succeeded().changed(host.name) > 0
+    assert host.run("getent", "passwd", "games").stdout == before
+    assert host.run("getent", "passwd", "messenger").stdout.endswith("/bin/bash\n")
+    host.run("userdel", "--remove", "messenger", check=False)
+
+
 def _swap_the_container(site: Site) -> None:
     """Who may rename puts a dataset that would be mounted, and all below it, into the container's place."""
     host = site.guest.host
