@@ -136,6 +136,15 @@ permissions:
       description: Permissions on what is below it.
       type: list
       elements: str
+unknown_users:
+  description: >-
+    Ids of users that have grants on this very dataset and no name on this host, as C(zfs allow)
+    shows them in C((unknown: 998)). Usually such a user was deleted, and keeps the grants.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - "998"
 commands:
   description: The commands that were started to change something (in check mode, would be).
   returned: success
@@ -157,6 +166,7 @@ from ansible_collections.dsg.storage.plugins.module_utils._core.zfs.command impo
 from ansible_collections.dsg.storage.plugins.module_utils._core.zfs.grant_state import (
     GrantRequest,
     describe,
+    nameless,
     plan,
 )
 
@@ -194,6 +204,7 @@ def run(module: AnsibleModule) -> _shell.Result:
     runner = Runner()
     result = _provisioning.hold(runner, lambda: plan(runner, request), check=module.check_mode)
     result["permissions"] = describe(runner, request)
+    result["unknown_users"] = nameless(runner, request.dataset)
     return result
 
 

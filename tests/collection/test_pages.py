@@ -65,6 +65,11 @@ CLAIMS = {
     "docs/provisioning.md": dict.fromkeys(
         ("# pools.yml", "# datasets.yml", "# grants.yml"), PROVISIONING
     ),
+    "docs/security.md": {
+        "# former.yml": (
+            f"{ZFS}test_provisioning_playbooks.py::test_a_user_that_is_there_is_left_as_it_is"
+        ),
+    },
     "docs/testbed.md": {
         "tests/testbed/testbed": f"{TESTBED}test_the_page_does_what_it_says",
         "ansible-playbook": f"{TESTBED}test_the_page_does_what_it_says",

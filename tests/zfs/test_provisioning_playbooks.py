@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from _core.backends.zfs.rights import REQUIRED
 
+from tests.integration.pages import Page
 from tests.integration.playbooks import Play
 from tests.tools.collection import ROOT, InstalledCollection
 from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
@@ -173,13 +174,13 @@ def test_a_user_that_is_there_is_left_as_it_is(site: Site) -> None:
         for play in (announced, done):
             changed = [task["task"] for task in play.result.tasks if task["result"].get("changed")]
             assert any("Create the service users" in task for task in changed) is made, changed
-        if not made:
+        if made:
+            assert host.run("getent", "passwd", name).stdout.endswith("/bin/bash\n")
+            _deleted_before_it_is_taken_back(site, users)
+        else:
             _the_last_one_is_taken_off_the_list(site)
-        undo = site.play("delegate.yml", delegation_users=users, delegation_state="absent")
-        assert undo.succeeded().changed(host.name) > 0
+            _a_former_user(site, name)
     assert host.run("getent", "passwd", "games").stdout == before
-    assert host.run("getent", "passwd", "messenger").stdout.endswith("/bin/bash\n")
-    host.run("userdel", "--remove", "messenger", check=False)
 
 
 def _the_last_one_is_taken_off_the_list(site: Site) -> None:
@@ -194,6 +195,33 @@ def _the_last_one_is_taken_off_the_list(site: Site) -> None:
     kept = host.run("ls", "/etc/dsg/helper.json", "/etc/sudoers.d/dsg-storage", check=False)
     assert kept.stdout == ""
     assert host.run("zfs", "allow", "tank/dsg").stdout == granted != ""
+
+
+def _a_former_user(site: Site, name: str) -> None:
+    """What docs/security.md shows revokes all of it, and does nothing the second time."""
+    host = site.guest.host
+    block = Page("docs/security.md", site.root, {"publisher": name}).yaml("# former.yml")
+    (site.root / "former.yml").write_text(block, encoding="utf-8")
+    commands = site.held("former.yml", 1)
+    assert {command.rpartition(" ")[2] for command in commands} == {"tank/dsg", "tank/dsg/.dsg"}
+    assert host.run("zfs", "allow", "tank/dsg/.dsg").stdout == ""
+
+
+def _deleted_before_it_is_taken_back(site: Site, users: list[dict[str, Any]]) -> None:
+    """OpenZFS knows the number alone: it is not said that all was taken back, but what to do."""
+    host = site.guest.host
+    host.run("userdel", "--remove", users[0]["name"], check=False)
+    undo = {"delegation_users": users, "delegation_state": "absent"}
+    said = [site.play("delegate.yml", *options, **undo).failed() for options in (["--check"], [])]
+    assert said[0]["msg"] == said[1]["msg"]
+    kept = host.run("ls", "/etc/dsg/helper.json", "/etc/sudoers.d/dsg-storage", check=False)
+    assert kept.stdout == "", "all else is taken back"
+    assert "(unknown: " in host.run("zfs", "allow", "tank/dsg").stdout
+    commands = re.findall(r"`(zfs unallow [^`]*)`", said[0]["msg"])
+    assert [command.split()[-1] for command in commands] == ["tank/dsg", "tank/dsg/.dsg"]
+    host.run("sh", "-ec", "\n".join(commands))
+    assert host.run("zfs", "allow", "tank/dsg/.dsg").stdout == ""
+    assert site.play("delegate.yml", **undo).succeeded().changed(host.name) == 0
 
 
 def _swap_the_container(site: Site) -> None:

@@ -95,7 +95,10 @@ def a_user_that_is_gone() -> None:
     hold(grant(ROOT, "user", "1999", ["clone", "hold"]))
     assert any("user gone clone,hold" in line for line in _lines(ROOT))
     assert hold(grant(ROOT, "user", "gone", ["clone", "hold"])) == []
+    assert grant_state.nameless(Runner(), ROOT) == []
     sh("userdel", "gone")
+    assert grant_state.nameless(Runner(), ROOT) == ["1999"]
+    assert grant_state.nameless(Runner(), CHILD) == [], "it was granted further up"
     assert hold(grant(ROOT, "user", "gone", ["clone"], state="absent")) == []
     assert hold(grant(ROOT, "user", "1999", ["clone"], state="absent")) == [
         f"zfs unallow -u 1999 clone {ROOT}"

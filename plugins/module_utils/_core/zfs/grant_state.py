@@ -65,6 +65,12 @@ def describe(runner: Runner, request: GrantRequest) -> dict[str, list[str]]:
     return {scope: grants.permissions_of(have, scope) for scope in (LOCAL, DESCENDANTS)}
 
 
+def nameless(runner: Runner, dataset: str) -> list[str]:
+    """Return the ids of users with grants on this very dataset that have no name (any more)."""
+    found = grants.parse(runner.zfs("allow", dataset), dataset)
+    return sorted((who.name for who in found if who.kind == "user" and who.name.isdigit()), key=int)
+
+
 def _read(runner: Runner, dataset: str, who: Who) -> Atoms:
     return grants.parse(runner.zfs("allow", dataset), dataset).get(who, frozenset())
 
