@@ -202,6 +202,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "foreign": ({"dataset": "tank/foreign"}, "is not marked as a publish parent"),
     "moved": ({"dataset": "tank/dsg", "mountpoint": "/elsewhere"}, "is mounted at /srv/dsg"),
     "hides": ({"dataset": "tank/new", "mountpoint": "/etc"}, "/etc is not an empty directory"),
+    "slash": ({"dataset": "tank/new", "mountpoint": "/srv/new/"}, "without a slash at its end"),
+    "link": ({"dataset": "tank/new", "mountpoint": "/bin/dsg"}, "it leads to /usr/bin/dsg"),
+    "twice": (
+        {"dataset": "tank/new", "mountpoint": "/srv/one", "beside": "tank/newer"},
+        "tank/new, tank/newer cannot all be mounted at /srv/one",
+    ),
+    "mounted": ({"dataset": "tank/new", "mountpoint": "/mnt"}, "other is mounted at /mnt"),
+    "covered": ({"dataset": "tank/covered"}, "other is mounted at /srv/covered"),
+    "beside": ({"dataset": "tank/new", "beside": "tank/foreign"}, "is not marked as"),
     "file": ({"dataset": "tank/new", "mountpoint": "/etc/passwd"}, "is not an empty directory"),
     "owner": ({"dataset": "tank/new", "owner": "dsg"}, "have no owner, group or mode"),
     "both": ({"dataset": "tank/new", "base": "/srv"}, "mutually exclusive"),
@@ -211,6 +220,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_cannot_be_a_publish_parent_is_refused(ground: StorageGround) -> None:
     """Each case is a host of its own to Ansible, so that one run refuses them all."""
     ground.zfs("create", "-u", "tank/foreign")
+    ground.zfs("create", "-o", "mountpoint=/srv/covered", "-o", "dsg:parent=1", "tank/covered")
+    for place in ("/mnt", "/srv/covered"):  # another file system that is empty
+        ground.host.run("mount", "-t", "tmpfs", "other", place)
     before = ground.zfs("get", "-Hp", "-s", "local", "all")
     ground.define(hosts={case: definition_of(given) for case, (given, _text) in REFUSED.items()})
     for options in (["--check"], []):
@@ -223,12 +235,19 @@ def test_what_cannot_be_a_publish_parent_is_refused(ground: StorageGround) -> No
         }
         assert lacking == {}
     assert ground.zfs("get", "-Hp", "-s", "local", "all") == before
+    ground.host.run("umount", "/mnt", "/srv/covered")
+    for dataset in ("tank/covered", "tank/foreign"):
+        ground.zfs("destroy", dataset)
 
 
 def definition_of(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the variables of a host with one repository on OpenZFS."""
+    """Return the variables of a host with one repository on OpenZFS, or one in each of two parents."""
+    more = {key: value for key, value in given.items() if key not in ("dataset", "base", "beside")}
     backend = {key: value for key, value in given.items() if key in ("dataset", "base")}
-    more = {key: value for key, value in given.items() if key not in backend}
+    backends = [backend, *({"dataset": given[key]} for key in ("beside",) if key in given)]
     return {
-        "dsg_repositories": [{"name": "docs", "backend": {"type": "zfs", **backend}, **more}],
+        "dsg_repositories": [
+            {"name": f"docs{number}", "backend": {"type": "zfs", **backend}, **more}
+            for number, backend in enumerate(backends)
+        ],
     }
