@@ -72,3 +72,9 @@ def test_no_two_have_one_mountpoint(ground: Ground) -> None:
         *["tank/a, tank/b cannot all be mounted at /srv/x"] * 2,
         *["tank/c, tank/d cannot all be mounted at /tank/c"] * 2,
     ]
+
+
+def test_none_lies_within_another(ground: Ground) -> None:
+    parents = [(name, "") for name in ("tank/a", "tank/a/b/c", "tank/a-b", "tank/ab/c", "tank/b")]
+    (message,) = refused(ground, *parents)
+    assert "tank/a/b/c would lie within tank/a, a publish parent as well" in message

@@ -202,6 +202,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "foreign": ({"dataset": "tank/foreign"}, "is not marked as a publish parent"),
     "moved": ({"dataset": "tank/dsg", "mountpoint": "/elsewhere"}, "is mounted at /srv/dsg"),
     "hides": ({"dataset": "tank/new", "mountpoint": "/etc"}, "/etc is not an empty directory"),
+    "within": (
+        {"dataset": "tank/covered/deep/new"},
+        "tank/covered/deep/new lies within tank/covered",
+    ),
+    "around": ({"dataset": "tank/around"}, "tank/around/inner within tank/around is marked"),
+    "nested": (
+        {"dataset": "tank/new", "beside": "tank/new/inner"},
+        "tank/new/inner would lie within tank/new",
+    ),
     "slash": ({"dataset": "tank/new", "mountpoint": "/srv/new/"}, "without a slash at its end"),
     "link": ({"dataset": "tank/new", "mountpoint": "/bin/dsg"}, "it leads to /usr/bin/dsg"),
     "twice": (
@@ -221,6 +230,9 @@ def test_what_cannot_be_a_publish_parent_is_refused(ground: StorageGround) -> No
     """Each case is a host of its own to Ansible, so that one run refuses them all."""
     ground.zfs("create", "-u", "tank/foreign")
     ground.zfs("create", "-o", "mountpoint=/srv/covered", "-o", "dsg:parent=1", "tank/covered")
+    ground.zfs("create", "-u", "tank/covered/deep")
+    for dataset in ("tank/around", "tank/around/inner"):
+        ground.zfs("create", "-u", "-o", "mountpoint=none", "-o", "dsg:parent=1", dataset)
     for place in ("/mnt", "/srv/covered"):  # another file system that is empty
         ground.host.run("mount", "-t", "tmpfs", "other", place)
     before = ground.zfs("get", "-Hp", "-s", "local", "all")
@@ -236,8 +248,8 @@ def test_what_cannot_be_a_publish_parent_is_refused(ground: StorageGround) -> No
         assert lacking == {}
     assert ground.zfs("get", "-Hp", "-s", "local", "all") == before
     ground.host.run("umount", "/mnt", "/srv/covered")
-    for dataset in ("tank/covered", "tank/foreign"):
-        ground.zfs("destroy", dataset)
+    for dataset in ("tank/covered", "tank/foreign", "tank/around"):
+        ground.zfs("destroy", "-r", dataset)
 
 
 def definition_of(given: dict[str, Any]) -> dict[str, Any]:
