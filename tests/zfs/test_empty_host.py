@@ -67,3 +67,20 @@ def test_all_of_it_is_announced_and_then_done(
     assert "user courier" in host.run("zfs", "allow", "depot/dsg").stdout
     for options in (["--check"], []):
         assert ground.play("provision", *options).succeeded().changed() == 0
+
+    # What is on a pool that is only imported is known once it is: a dry run announces nothing of it.
+    host.run("zpool", "export", "depot")
+    announced = ground.play("provision", "--check", "--diff").succeeded()
+    assert "depot/dsg will be created" not in announced.said
+    assert announced.said.count("is not known before") == 2, announced.said
+    done = ground.play("provision", "--diff").succeeded()
+    assert changes(done) == changes(announced)
+    assert [name.rpartition(" : ")[2] for name in changes(done)] == ["Hold the pool"]
+    # Where the parent is gone from it, the run makes it.
+    ground.zfs("destroy", "-r", "depot/dsg")
+    host.run("zpool", "export", "depot")
+    announced = ground.play("provision", "--check", "--diff").succeeded()
+    assert changes(announced) == changes(done)
+    ground.play("provision").succeeded()
+    assert "user courier" in host.run("zfs", "allow", "depot/dsg").stdout
+    assert ground.play("provision").succeeded().changed() == 0
