@@ -13,8 +13,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.integration.playbooks import Play
 from tests.tools.collection import InstalledCollection
 
@@ -45,20 +43,33 @@ class Delegated:
         return sorted(path.name for path in self.root.iterdir() if path.name != "base")
 
 
-@pytest.mark.parametrize("given", [{}, {"dsg_service_users": []}], ids=["not defined", "empty"])
+NOBODY: dict[str, Any] = {"dsg_service_users": []}
+
+
+def test_where_none_are_declared_they_are_somebody_else_s_business(
+    tmp_path: Path, installed_collection: InstalledCollection
+) -> None:
+    """A play of its own may have delegated."""
+    (tmp_path / "host").mkdir()
+    host = Delegated(tmp_path / "host", installed_collection)
+    before = host.left()
+    host.play()
+    assert host.left() == before
+
+
 def test_the_last_one_leaves_no_helper(
-    tmp_path: Path, installed_collection: InstalledCollection, given: dict[str, Any]
+    tmp_path: Path, installed_collection: InstalledCollection
 ) -> None:
     """The rule and the configuration go, nothing else; a host without them has nothing to do."""
     (tmp_path / "host").mkdir()
     host = Delegated(tmp_path / "host", installed_collection)
     before = host.left()
-    announced = host.play("--check", **given).changed("localhost")
+    announced = host.play("--check", **NOBODY).changed("localhost")
     assert host.left() == before
-    assert host.play(**given).changed("localhost") == announced
+    assert host.play(**NOBODY).changed("localhost") == announced
     assert host.left() == ["other", "program"]
     for options in (["--check"], []):
-        assert host.play(*options, **given).changed("localhost") == 0
+        assert host.play(*options, **NOBODY).changed("localhost") == 0
 
 
 def test_it_is_undone_whoever_is_on_the_list(
@@ -66,7 +77,11 @@ def test_it_is_undone_whoever_is_on_the_list(
 ) -> None:
     (tmp_path / "host").mkdir()
     host = Delegated(tmp_path / "host", installed_collection)
-    undone = {"delegation_state": "absent", "delegation_others": [str(tmp_path / "host" / "other")]}
+    undone = {
+        **NOBODY,
+        "delegation_state": "absent",
+        "delegation_others": [str(tmp_path / "host" / "other")],
+    }
     announced = host.play("--check", **undone).changed("localhost")
     assert host.play(**undone).changed("localhost") == announced
     assert host.left() == ["other", "program"], "somebody else needs the program"
