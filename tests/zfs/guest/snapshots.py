@@ -175,13 +175,15 @@ def _using(lab: Lab) -> Iterator[tuple[int, int, int]]:
         (["unshare", "--mount", "sh", "-c", mounting], "/"),
     ]
     started = [
-        subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, bufsize=0)
+        subprocess.Popen(
+            command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+        )
         for command, directory in commands
     ]
     try:
         for one in started:
-            assert one.stdout is not None
-            assert one.stdout.read(1), "it did not begin"
+            assert one.stdout is not None and one.stderr is not None
+            assert one.stdout.read(1), f"it did not begin: {one.args}: {one.stderr.read()!r}"
         yield started[0].pid, started[1].pid, started[2].pid
     finally:
         for one in started:
