@@ -72,7 +72,7 @@ def test_rules_have_the_types_that_the_module_makes_of_them() -> None:
     for given in (told, json.dumps(told)):
         (found,) = maintenance.maintained([{**DIRECTORY, "keep": given}])
         assert found["keep"] == read
-        assert type(found["keep"]["hourly"]) is int
+        assert isinstance(found["keep"]["hourly"], int)
     configuration.parse({"format": 1, "repositories": [found]})
     (found,) = maintenance.maintained([DIRECTORY], keep={"daily": None, "within": None})
     assert found["keep"] == {}

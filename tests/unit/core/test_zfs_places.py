@@ -37,7 +37,7 @@ def test_everybody_may_pass_below_run_whatever_root_s_umask_is(
     monkeypatch.setattr(places, "RUN", str(run))
     if there:
         os.makedirs(tmp_path / there)
-        for directory in {run, tmp_path / there}:
+        for directory in (run, tmp_path / there):
             directory.chmod(0o700)
     umask = os.umask(0o077)
     try:
