@@ -6,13 +6,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.tools.collection import InstalledCollection
+from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
 from tests.zfs.link import ROOT, Guest
 from tests.zfs.table import Row
+
+__all__ = ["clean_copy", "installed_collection", "shared_tmp"]
 
 Say = Callable[[object], None]
 Add = Callable[[list[Row]], None]
@@ -91,12 +97,29 @@ def test_what_others_do_meanwhile(guest: Guest, table: Add) -> None:
     table(guest.do("surroundings.matrix"))
 
 
-def test_power_cuts(guest: Guest, table: Add, say: Say, stride: int) -> None:
+@pytest.fixture
+def boot_unit(tmp_path: Path, installed_collection: InstalledCollection) -> str:
+    """The boot unit as the role ``repository`` installs it."""
+    unit = tmp_path / "unit"
+    template = ROOT / "roles/repository/templates/dsg-recover.service.j2"
+    task = {"ansible.builtin.template": {"src": str(template), "dest": str(unit), "mode": "0644"}}
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]}
+    variables = {
+        "repository_program": "/usr/local/sbin/dsg-storage",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+    }
+    (tmp_path / "play.yml").write_text(json.dumps([{**play, "vars": variables}]), encoding="utf-8")
+    done = installed_collection.playbook("play.yml", "-i", "localhost,", cwd=tmp_path)
+    done.must_succeed()
+    return unit.read_text(encoding="utf-8")
+
+
+def test_power_cuts(guest: Guest, table: Add, say: Say, stride: int, boot_unit: str) -> None:
     """The host goes down in the middle of everything, and once more while everything recovers."""
     began = guest.do("power.first", workers=WORKERS, stride=stride)
     say(began)
     _cut(guest)
-    again = guest.do("power.second", workers=WORKERS, unit=_unit())
+    again = guest.do("power.second", workers=WORKERS, unit=boot_unit)
     say({key: again[key] for key in ("stopped", "seconds")})
     assert again["failures"] == [], "\n".join(again["failures"])
     assert again["stopped"] > began["points"] // 8
@@ -105,15 +128,6 @@ def test_power_cuts(guest: Guest, table: Add, say: Say, stride: int) -> None:
     check(done, table, say)
     assert {row[-1] for row in done["rows"]} == {"old", "new"}
     assert len(done["rows"]) == began["points"] - 1
-
-
-def _unit() -> str:
-    """Return the boot unit as the role ``repository`` installs it."""
-    text = (ROOT / "roles/repository/templates/dsg-recover.service.j2").read_text(encoding="utf-8")
-    text = text.replace("{{ ansible_managed | comment }}\n", "")
-    text = text.replace("{{ repository_program }}", "/usr/local/sbin/dsg-storage")
-    assert "{{" not in text
-    return text
 
 
 def _cut(guest: Guest) -> None:
