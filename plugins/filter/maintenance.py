@@ -186,8 +186,11 @@ def _unit(
 
 
 def _in_a_name(user: str) -> str:
-    """Return a user as names of units have it: ``svc@example.org`` would be an instance of a template."""
-    return re.sub(r"[^A-Za-z0-9_.-]", lambda found: f"_{ord(found[0]):02x}", user)
+    """Return a user as names of units have it: ``svc@example.org`` would be an instance of a template.
+
+    What no name of a user has marks what was replaced, so that no two of them meet in one unit.
+    """
+    return re.sub(r"[^A-Za-z0-9_.-]", lambda found: f":{ord(found[0]):02x}", user)
 
 
 class FilterModule:

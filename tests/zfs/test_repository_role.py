@@ -73,6 +73,22 @@ def test_a_publish_parent_is_announced_made_kept_and_mended(ground: StorageGroun
     assert properties(ground, "tank/made", list(PARENT)) == PARENT
 
 
+def test_a_publish_parent_that_is_there_and_not_mounted(ground: StorageGround) -> None:
+    """It is mounted, but hides nothing that came to lie at its place."""
+    ground.play("provision").succeeded()
+    ground.zfs("unmount", "tank/made")
+    ground.host.run("touch", "/srv/made/in-the-way")
+    for options in (["--check"], []):
+        refused = ground.play("provision", *options)
+        assert refused.result.rc != 0 and "/srv/made is not an empty directory" in refused.said
+    ground.host.run("rm", "/srv/made/in-the-way")
+    for options in (["--check"], []):
+        assert ground.zfs("get", "-H", "-o", "value", "mounted", "tank/made").strip() == "no"
+        assert ground.play("provision", *options).succeeded().changed() == 1
+    assert ground.zfs("get", "-H", "-o", "value", "mounted", "tank/made").strip() == "yes"
+    assert ground.play("provision").succeeded().changed() == 0
+
+
 def test_what_a_crash_left_is_gone_after_the_next_boot(ground: StorageGround, guest: Guest) -> None:
     ground.play("provision").succeeded()
     ground.zfs("create", "-u", "tank/made/.dsg/docs.init.dead-1")

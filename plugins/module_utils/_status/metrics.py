@@ -85,7 +85,7 @@ def _value(get: Callable[[Mapping[str, Any]], Any]) -> Callable[[Row], Iterator[
 def _counts(label: str, get: Callable[[Mapping[str, Any]], Any]) -> Callable[[Row], Iterator[Any]]:
     def samples(row: Row) -> Iterator[tuple[Labels, Number]]:
         for key, number in (get(row.result) or {}).items() if row.looked_at else ():
-            yield {label: str(key)}, number
+            yield {label: str(key)}, int(number)
 
     return samples
 
