@@ -22,7 +22,13 @@ from tests.integration.support import Site, put, read, site
 __all__ = ["site"]
 
 CORE = Path(__file__).resolve().parents[2] / "plugins" / "module_utils"
-START = "import sys; from _core.program.main import main; sys.exit(main(sys.argv[1:]))"
+START = """
+import os, sys
+from _core.program import tasks
+from _core.program.main import main
+tasks._LOCK_SECONDS = float(os.environ.get("LOCK_SECONDS", tasks._LOCK_SECONDS))
+sys.exit(main(sys.argv[1:]))
+"""
 SECRET = "s3cr3t-t0k3n"
 
 
@@ -394,6 +400,33 @@ def test_pruning_by_rules(host: Host) -> None:
     assert host.run("verify").returncode == 0
     host.configure(keep={"daily": -7})
     assert host.run("prune").returncode == 2
+
+
+def test_what_somebody_works_on_is_left_for_the_next_run(host: Host) -> None:
+    """A long sync is no failure; a repository that is never free is a finding, and told once."""
+    host.configure(keep={"last": 1})
+    report = host.state / "dsg-prune" / "report.json"
+    with host.site.repository.lock(0):
+        assert host.run("prune", STATE_DIRECTORY="", LOCK_SECONDS="0").returncode == 2
+        for _again in range(2):
+            done = host.run("prune", LOCK_SECONDS="0")
+            assert (done.returncode, done.stderr) == (0, ""), done
+            assert f"another process works on it (pid {os.getpid()}" in done.stdout
+        kept = json.loads(report.read_text())
+        (result,) = kept["results"]
+        assert (result["status"], kept["sound_runs"]) == (0, 0)
+        result["busy_since"] = "2026-01-01T00:00:00Z"
+        report.write_text(json.dumps(kept))
+        for count in (1, 0):
+            assert host.run("prune", LOCK_SECONDS="0").returncode == 1
+            assert host.run("alert", "dsg-prune").returncode == 0
+            texts = host.messages()
+            assert len(texts) == count
+            assert all("at every run since 2026-01-01T00:00:00Z" in text for text in texts)
+        assert host.site.repository.snapshots() == [1, 2, 3, 4]
+    assert host.run("prune").returncode == 0
+    assert host.site.repository.snapshots() == [4]
+    assert json.loads(report.read_text())["results"][0]["busy_since"] == ""
 
 
 def test_collecting_what_a_crash_left(host: Host) -> None:

@@ -173,6 +173,13 @@ class HeldError(DsgError):
     )
 
 
+class MissingRight(DsgError):
+    """The user who runs lacks a right that a transaction needs."""
+
+    code = "DSG-RIGHTS"
+    next_step = "Run the role dsg.storage.delegation for this user and this parent, or become root."
+
+
 class SystemCallError(DsgError):
     """A system call failed: disk full, no permission, I/O error."""
 

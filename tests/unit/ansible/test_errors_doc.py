@@ -13,7 +13,6 @@ from pathlib import Path
 import yaml
 from ansible_collections.dsg.storage.plugins.module_utils import _verification
 from ansible_collections.dsg.storage.plugins.module_utils._core import errors
-from ansible_collections.dsg.storage.plugins.module_utils._core.backends.zfs import rights
 from ansible_collections.dsg.storage.plugins.module_utils._core.zfs import command, steps
 from ansible_collections.dsg.storage.plugins.modules import dsg_sync
 
@@ -28,7 +27,6 @@ def _family(error: type[errors.DsgError]) -> Iterator[type[errors.DsgError]]:
 
 def _codes() -> list[str]:
     assert issubclass(_verification.VerificationError, errors.DsgError)
-    assert issubclass(rights.MissingRight, errors.DsgError)
     assert issubclass(command.ZfsError, errors.DsgError)
     assert issubclass(steps.DiskError, errors.DsgError)
     return sorted({error.code for error in _family(errors.DsgError)})

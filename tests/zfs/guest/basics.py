@@ -23,6 +23,9 @@ from guest.before import Before
 from guest.fleet_crash import FLEET
 from guest.lab import COUNTS, MOUNTPOINT, PARENT, Lab, listing, sh
 
+_GATHERING = "/sys/module/zfs/parameters/zfs_txg_timeout"
+"""For how many seconds OpenZFS gathers writes before it writes them out by itself."""
+
 
 def init_sync_and_nothing_to_do() -> None:
     """Every kind of change arrives; a second run does nothing."""
@@ -324,6 +327,19 @@ def what_would_stop_the_commit_later_stops_it() -> None:
     done = lab.sync()
     assert (done.snapshot, done.pending_cleanup) == (4, [])
     lab.clean()
+    sh("zfs", "set", "snapshot_limit=none", lab.live)
+    long = f"{lab.live}@{'x' * (254 - len(lab.live))}"
+    sh("zfs", "snapshot", long)
+    lab.put("a", "55555")
+    published, local = lab.published(), lab.local()
+    for check in (True, False):
+        lab.refused("DSG-REPOSITORY", f"zfs rename {long}", check=check)
+    assert (lab.published(), lab.local(), lab.left()) == (published, local, [])
+    sh("zfs", "rename", long, f"{lab.live}@{'x' * 150}")
+    done = lab.sync()
+    assert (done.snapshot, done.pending_cleanup) == (5, [])
+    sh("zfs", "destroy", f"{lab.live}@{'x' * 150}")
+    lab.clean()
     lab.destroy()
 
 
@@ -406,6 +422,25 @@ def writes_behind_our_back() -> None:
     with Before(write):
         lab.refused("DSG-DRIFT", "added")
     assert os.path.exists(f"{lab.path}/added"), "what somebody wrote is not ours to remove"
+    assert lab.left() == []
+    sh("zfs", "rollback", f"{lab.live}@s2")
+
+    def write_on() -> None:
+        """Nothing of it is on disk, and OpenZFS counts nothing, for as long as it may gather writes."""
+        with open(_GATHERING, "w", encoding="ascii") as stream:
+            stream.write("3600")
+        sh("mount", "-o", "remount,rw", lab.path)
+        with open(f"{lab.path}/later", "w", encoding="utf-8"):
+            pass
+
+    with open(_GATHERING, encoding="ascii") as stream:
+        usual = stream.read()
+    try:
+        with Before(write_on):
+            lab.refused("DSG-DRIFT", "later")
+    finally:
+        sh("sh", "-c", f"echo {usual.strip()} > {_GATHERING}")
+    assert os.path.exists(f"{lab.path}/later")
     assert lab.left() == []
     lab.destroy()
 

@@ -19,9 +19,12 @@ from typing import Any
 
 from _core.backends.zfs.delegated import Delegated
 from _core.backends.zfs.layout import Layout
+from _core.backends.zfs.repository import ZfsRepository
 from _core.backends.zfs.rights import REQUIRED
 from _core.backends.zfs.transaction import ZfsTransaction
 from _core.errors import DsgError
+from _core.upkeep.prune import prune
+from _core.upkeep.retention import Keep
 from _core.zfs import mounts
 from _core.zfs.command import Runner
 from guest.as_user import as_user
@@ -180,7 +183,20 @@ def a_missing_grant_is_named() -> None:
     after = (lab.facts(), lab.published(), lab.local())
     assert after == before, {"before": before, "after": after}
     assert lab.sync().snapshot == 2
+    _refuses_to_prune(lab)
     lab.destroy()
+
+
+def _refuses_to_prune(lab: Lab) -> None:
+    """What the run is refused for the dry run is, and neither removes anything."""
+    repository = ZfsRepository(lab.parent, lab.name)
+    sh("zfs", "unallow", "-u", USER, "destroy", PARENT)
+    for check in (True, False):
+        said = str(_fails(lambda check=check: prune(repository, Keep(last=1), check=check)))  # type: ignore[misc]
+        assert "[DSG-RIGHTS]" in said and "destroy" in said, said
+    _grant()
+    assert lab.snapshots() == ["s1", "s2"]
+    assert lab.acting(lambda: prune(repository, Keep(last=1))).removed == ["s1"]
 
 
 def a_grant_to_a_group_or_everyone_counts() -> None:
@@ -283,7 +299,7 @@ def _fails(work: Callable[[], Any]) -> Exception:
     def tried() -> str:
         try:
             work()
-        except OSError as exc:
+        except (DsgError, OSError) as exc:
             return str(exc)
         raise AssertionError("it was allowed")
 

@@ -15,6 +15,7 @@ from _core.upkeep.retention import Keep
 from guest import delegation
 from guest.lab import PARENT, Lab, listing, provision, sh
 
+_DISK = "/var/tmp/unwritable.img"
 _KEY = "/root/vault.key"
 _RECORDS_OF_OURS = 256 * 1024
 """What manifest, history and the file system's own blocks may take."""
@@ -125,3 +126,28 @@ def records_of_every_size() -> None:
         assert written <= 3 * record + _RECORDS_OF_OURS, (record, written)
         lab.clean()
         lab.destroy()
+
+
+def a_pool_that_takes_no_writes() -> None:
+    """A snapshot that cannot be destroyed for any other reason than its use is an error."""
+    sh("truncate", "-s", "256M", _DISK)
+    sh("zpool", "create", "-m", "none", "unwritable", _DISK)
+    try:
+        provision("unwritable/dsg", "/srv/unwritable")
+        lab = _lab("kept", "unwritable/dsg", "/srv/unwritable")
+        for number in (1, 2):
+            lab.put("a", str(number))
+            lab.sync()
+        lab.clean()
+        sh("zpool", "export", "unwritable")
+        sh("zpool", "import", "-o", "readonly=on", "-d", _DISK, "unwritable")
+        try:
+            lab.acting(lambda: prune(ZfsRepository(lab.parent, "kept"), Keep(last=1)))
+        except DsgError as exc:
+            assert "destroy" in str(exc) and exc.unchanged == "No snapshot was removed.", exc
+        else:
+            raise AssertionError("pruned where nothing can be written")
+        assert lab.snapshots() == ["s1", "s2"]
+    finally:
+        sh("zpool", "destroy", "unwritable")
+        os.unlink(_DISK)

@@ -138,7 +138,9 @@ def reader_of_another_repository() -> None:
     with _reader(lab) as reader, _reader(other) as foreign:
         for one in (lab, other):
             one.put("a", "22")
-            one.sync()
+            (waits,) = one.sync().pending_cleanup
+            mine = reader if one is lab else foreign
+            assert f"(in use by pid {mine.pid} (sleep))" in waits, (waits, reader.pid, foreign.pid)
         (cleanup,) = _look(lab).cleanups
         assert [h["pid"] for h in cleanup["holders"]] == [reader.pid], (cleanup, foreign.pid)
     _end(lab)

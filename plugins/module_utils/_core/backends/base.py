@@ -252,5 +252,8 @@ class LocalRepository(Repository, Protocol):
     def space(self, *, history: bool) -> Space:
         """Return what it takes and what is left; ``history`` may have to walk through it all."""
 
+    def require_rights(self) -> None:
+        """Raise :class:`MissingRight` where this user could not publish."""
+
     def missing_rights(self) -> list[Missing]:
         """Return what this user lacks to publish."""

@@ -57,7 +57,12 @@ def _results(verb: str, configuration: Configuration, names: Sequence[str]) -> l
             f"nothing is looked after as {_running_user()}, only as {', '.join(users)}",
             next_step="Run it as one of those, as its timers do.",
         )
-    return [tasks.run(verb, one) for one in _chosen(ours, names)]
+    return [tasks.run(verb, one, _directory()) for one in _chosen(ours, names)]
+
+
+def _directory() -> str:
+    """Return where systemd keeps the reports of this unit, '' where a person runs it."""
+    return os.environ.get("STATE_DIRECTORY", "")
 
 
 def _is_us(user: str) -> bool:
@@ -97,7 +102,7 @@ def _told(report: Report, as_json: bool) -> int:
             stream.write("".join(f"{_line(line)}\n" for line in result.lines()))
     sys.stdout.flush()
     try:
-        keep(report, os.environ.get("STATE_DIRECTORY", ""))
+        keep(report, _directory())
     except OSError as exc:
         sys.stderr.write(f"the report could not be kept: {exc.strerror}\n")
         return FAILED

@@ -6,17 +6,23 @@
 
 from __future__ import annotations
 
+import calendar
 import json
+import math
 import os
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import DsgError, capped, from_oserror
+from ..errors import DsgError, LockedError, capped, from_oserror
 from ..posix import durable
 
 SOUND, FINDING, FAILED = 0, 1, 2
 """Exit statuses: all is well; something was found; it could not be looked at, or not understood."""
+
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+_BUSY_HOURS = 20
+"""Twice in a row at a time of the day when somebody always works on it is too often."""
 
 _SOUND_RUNS = "sound_runs"
 _LARGEST = 4 << 20
@@ -32,6 +38,8 @@ class Result:
     done: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     error: dict[str, object] | None = None
+    busy_since: str = ""
+    """Since when somebody else worked on it at every run, '' where it could be looked at."""
 
     def lines(self) -> list[str]:
         """Return it for a person."""
@@ -87,12 +95,13 @@ def _plain(result: Result) -> dict[str, Any]:
         "done": capped(result.done, _LISTED),
         "findings": capped(result.findings, _LISTED),
         "error": result.error,
+        "busy_since": result.busy_since,
     }
 
 
 def begin(task: str) -> Report:
     """Return an empty report of a run that begins now."""
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    now = time.strftime(_TIME, time.gmtime())
     return Report(task, os.uname().nodename, now, os.environ.get("INVOCATION_ID", ""))
 
 
@@ -102,13 +111,45 @@ def failed(subject: str, error: DsgError | OSError) -> Result:
     return Result(subject, FAILED, error=told.as_dict())
 
 
+def busy(subject: str, error: LockedError, directory: str) -> Result:
+    """Return the result of what somebody works on: it is for the next run, unless it was so for long.
+
+    ``directory`` is where the report of the last run is; a person who runs it ('') is told at once.
+    """
+    if not directory:
+        return failed(subject, error)
+    now = time.strftime(_TIME, time.gmtime())
+    since = _busy_before(subject, directory) or now
+    told = [f"left for the next run: {error.message}"]
+    if hours_since(since) < _BUSY_HOURS:
+        return Result(subject, SOUND, told, busy_since=since)
+    found = [f"somebody has worked on it at every run since {since}"]
+    return Result(subject, FINDING, told, found, busy_since=since)
+
+
+def _busy_before(subject: str, directory: str) -> str:
+    for one in (kept(directory) or {}).get("results", []):
+        if one.get("subject") == subject:
+            return str(one.get("busy_since") or "")
+    return ""
+
+
+def hours_since(when: str) -> float:
+    """Return how long ago a time was; one that is none was for ever."""
+    try:
+        return (time.time() - calendar.timegm(time.strptime(when, _TIME))) / 3600
+    except (ValueError, OverflowError):
+        return math.inf
+
+
 def keep(report: Report, directory: str) -> None:
     """Keep the report in the state directory that systemd gave to the unit ('': none).
 
     With it goes how many runs found all well so far: who alerts is not started behind those.
     """
     if directory:
-        runs = sound_runs(kept(directory)) + (report.status == SOUND)
+        is_sound = report.status == SOUND and not any(one.busy_since for one in report.results)
+        runs = sound_runs(kept(directory)) + is_sound
         text = json.dumps({**report.plain(), _SOUND_RUNS: runs}, indent=1) + "\n"
         durable.replace(_path(directory), [text.encode()], mode=0o640)
 

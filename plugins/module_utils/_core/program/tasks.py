@@ -6,15 +6,13 @@
 
 from __future__ import annotations
 
-import calendar
-import time
 from collections.abc import Callable
 
 from ..backends.base import Held, LocalRepository
 from ..backends.registry import open_repository
-from ..errors import DsgError, Unfinished
+from ..errors import DsgError, LockedError, Unfinished
 from .configuration import Looked
-from .report import FINDING, Result, failed
+from .report import FINDING, Result, busy, failed, hours_since
 
 VERIFY, PRUNE, COLLECT = "verify", "prune", "collect"
 
@@ -24,11 +22,16 @@ _HELD_HOURS = 24
 """A prepared transaction that waits longer for its decision is a finding."""
 
 
-def run(task: str, looked: Looked) -> Result:
-    """Do a task for a repository; whatever is wrong is in the result."""
+def run(task: str, looked: Looked, directory: str = "") -> Result:
+    """Do a task for a repository; whatever is wrong is in the result.
+
+    ``directory`` is where systemd keeps what the last run reported.
+    """
     subject = f"{looked.name} ({next(str(v) for k, v in looked.backend.items() if k != 'type')})"
     try:
         return TASKS[task](open_repository(looked.backend, looked.name), looked, subject)
+    except LockedError as exc:
+        return busy(subject, exc, directory)
     except (DsgError, OSError) as exc:
         return failed(subject, exc)
 
@@ -76,8 +79,7 @@ def _is_published(repository: LocalRepository) -> bool:
 
 
 def _is_old(held: Held) -> bool:
-    since = calendar.timegm(time.strptime(held.since, "%Y-%m-%dT%H:%M:%SZ"))
-    return time.time() - since > _HELD_HOURS * 3600
+    return hours_since(held.since) > _HELD_HOURS
 
 
 TASKS: dict[str, Callable[[LocalRepository, Looked, str], Result]] = {

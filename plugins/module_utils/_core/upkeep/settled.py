@@ -19,15 +19,18 @@ def settled(
 ) -> Iterator[list[str]]:
     """Lock and recover a repository; give what was done for that, in a dry run what would be.
 
-    Raises :class:`RepositoryError` where there is none. It is asked for before anything is made: a lock
+    Raises :class:`MissingRight` where this user could not, and :class:`RepositoryError` where there is
+    none. It is asked for before anything is made: a lock
     file stays for good, and would tell of a repository that never was.
     """
     if check:
         would_do = repository.unfinished()
         _require(repository)
+        repository.require_rights()
         yield would_do
         return
     _refuse_absent(repository)
+    repository.require_rights()
     with repository.lock(lock_timeout):
         done = repository.recover()
         _require(repository)

@@ -14,16 +14,12 @@ from collections.abc import Collection, Iterator
 from ..posix import mounted, processes
 
 
-def holders() -> list[str]:
-    """Return ``pid 7 (less)`` for each process with its directory or a file in a detached tree.
-
-    Empty where nobody is seen: the kernel may be sending a snapshot, or /proc may be closed to us.
-    """
-    return [f"pid {user.pid} ({user.command})" for user in detached()]
-
-
 def detached() -> list[processes.User]:
-    """Return those processes; a path is as the tree has it, from its own root."""
+    """Return the processes with their directory or a file in a detached tree.
+
+    A path is as the tree has it, from its own root. Empty where nobody is seen: the kernel may be
+    sending a snapshot, or /proc may be closed to us.
+    """
     here = _mounted_devices("self")
     found = []
     for pid in processes.pids():

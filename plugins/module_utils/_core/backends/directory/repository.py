@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ...errors import ArgumentError, RepositoryError
+from ...errors import ArgumentError, MissingRight, RepositoryError
 from ...manifest.codec import Manifest
 from ...manifest.entry import Entry
 from ...manifest.header import Header
@@ -288,6 +288,11 @@ class DirectoryRepository:
         from . import standing
 
         return standing.space(self.layout, self.layout.kept(), history=history)
+
+    def require_rights(self) -> None:
+        """Raise where this user could not publish."""
+        for one in self.missing_rights():
+            raise MissingRight(one.message, object=one.object, next_step=one.next_step)
 
     def missing_rights(self) -> list[Missing]:
         """Return what this user lacks to publish."""

@@ -6,14 +6,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
-from ...errors import DsgError
 from ...posix import processes
-from ...zfs import datasets, holders
+from ...zfs import datasets
 from ...zfs.command import Runner
-from .. import published
 from ..standing import (
     CLONE,
     HOLD,
@@ -24,7 +21,7 @@ from ..standing import (
     Holder,
     SnapshotUser,
 )
-from . import lease, users
+from . import lease, readers, users
 from .layout import OLD, TXN, Layout, snapshot_number
 from .state import State
 
@@ -108,35 +105,10 @@ def _holds_and_clones(
 
 
 def _readers(layout: Layout) -> list[Holder]:
-    """Return the processes in trees that no path leads to any more, but for other repositories'."""
     return [
         Holder(PROCESS, user.pid, user.command, user.user, user.path)
-        for user in holders.detached()
-        if _repository_at(user.pid, layout.name) is not False
+        for user in readers.of_detached(layout)
     ]
-
-
-def _repository_at(pid: int, name: str) -> bool | None:
-    """Tell whether a process's directory is in a tree of the repository; None where it cannot be seen.
-
-    A directory that no path leads to still has its parents.
-    """
-    try:
-        fd = os.open(f"/proc/{pid}/cwd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        while True:
-            above = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
-            same = os.path.samestat(os.fstat(above), os.fstat(fd))
-            os.close(fd)
-            fd = above
-            if same:
-                return published.read_header(f"/proc/self/fd/{fd}", name).repository == name
-    except (OSError, DsgError):
-        return None
-    finally:
-        os.close(fd)
 
 
 def _is_of(send: Holder, dataset: str) -> bool:

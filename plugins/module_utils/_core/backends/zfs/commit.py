@@ -13,8 +13,8 @@ from __future__ import annotations
 from ...errors import DsgError
 from ...zfs import datasets, mounts
 from ...zfs.command import CommandFailed, Runner, ZfsError
-from ...zfs.holders import holders
 from .. import published
+from . import readers
 from . import record as records
 from .layout import OLD, STAGE, TXN, snapshot_number
 from .privileged import Privileged
@@ -89,10 +89,14 @@ def settle(runner: Runner, state: State) -> list[str]:
         try:
             runner.zfs("destroy", name)
         except CommandFailed as exc:
-            users = ", ".join(holders()) if "busy" in exc.output else ""
-            held = f" (in use by {users})" if users else ""
+            held = _in_use(state) if "busy" in exc.output else ""
             waiting.append(f"{name} cannot be destroyed yet: {_said(exc)}{held}")
     return waiting
+
+
+def _in_use(state: State) -> str:
+    found = [f"pid {user.pid} ({user.command})" for user in readers.of_detached(state.layout)]
+    return f" (in use by {', '.join(found)})" if found else ""
 
 
 def discard(runner: Runner, dataset: str) -> None:

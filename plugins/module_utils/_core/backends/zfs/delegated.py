@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO
 
-from ...errors import DsgError, SystemCallError
+from ...errors import DsgError, MissingRight, SystemCallError
 from ...zfs import mounts
 from ...zfs.command import ENVIRONMENT, Runner, find_binary
 from ..standing import Missing
@@ -22,7 +22,6 @@ from . import carry_over, rights
 from .layout import Layout
 from .privileged import Direct, Privileged
 from .publish import PRIVATE
-from .rights import MissingRight
 from .state import State
 
 PROGRAM = "/usr/local/libexec/dsg-storage"

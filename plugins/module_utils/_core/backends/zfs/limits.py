@@ -10,7 +10,7 @@ A clone is charged for next to nothing; what is renamed or promoted is charged f
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ...errors import RepositoryError, SystemCallError
 from ...zfs.datasets import Properties
@@ -20,6 +20,9 @@ NO_LIMIT: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("filesystem_limit", "snapshot_limit"), ("none", str(2**64 - 1))),
 }
 """Values that say that there is no limit, as ``zfs get -p`` has them."""
+
+_LONGEST_NAME = 255
+"""Characters of a dataset's or snapshot's name."""
 
 _OF_PLACES = ("quota", "filesystem_limit", "snapshot_limit")
 LIMITS = ("used", "usedbyrefreservation", *_OF_PLACES)
@@ -37,6 +40,19 @@ def require_place(container: str, found: Properties) -> None:
             next_step=f"Run `zfs set {' '.join(f'{name}=none' for name in limiting)} {container}`; what is "
             "to be limited is the publish parent, or a repository.",
         )
+
+
+def require_names(retired: str, taken: Iterable[str]) -> None:
+    """Stop where a snapshot's whole name would be too long once its dataset is called ``retired``."""
+    for snapshot in taken:
+        live, _at, name = snapshot.partition("@")
+        most = _LONGEST_NAME - len(f"{retired}@")
+        if len(name) > most:
+            raise RepositoryError(
+                f"its name may have {most} characters behind the @, as what is replaced is renamed",
+                object=snapshot,
+                next_step=f"Run `zfs rename {snapshot} {live}@SHORTER`, and run again.",
+            )
 
 
 def require_snapshots(live: str, present: Properties, taken: int) -> None:

@@ -33,7 +33,7 @@ class Privileged(Protocol):
     """The fixed operations on one repository; each does what is missing, however often it is asked."""
 
     def require(self) -> None:
-        """Raise :class:`~.rights.MissingRight` unless a transaction could be carried through."""
+        """Raise :class:`MissingRight` unless a transaction could be carried through."""
 
     def missing(self) -> list[Missing]:
         """Return everything that is lacking for that."""

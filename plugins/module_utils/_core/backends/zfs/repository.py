@@ -277,6 +277,10 @@ class ZfsRepository:
 
         return space.space(self.runner, self.layout, exists=self._state().live is not None)
 
+    def require_rights(self) -> None:
+        """Raise where this user could not publish."""
+        self.privileged.require()
+
     def missing_rights(self) -> list[Missing]:
         """Return what this user lacks to publish."""
         return self.privileged.missing()

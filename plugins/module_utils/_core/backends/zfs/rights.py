@@ -10,7 +10,7 @@ import grp
 import os
 import pwd
 
-from ...errors import DsgError
+from ...errors import MissingRight
 from ...zfs import grants
 from ...zfs.command import CommandFailed, Runner
 from ...zfs.grants import LOCAL, Who
@@ -28,13 +28,6 @@ the same. Never granted: mountpoint, canmount, overlay, setuid, exec, devices, s
 
 
 CREATE = ("create", LOCAL)
-
-
-class MissingRight(DsgError):
-    """The user who runs lacks a right that a transaction needs."""
-
-    code = "DSG-RIGHTS"
-    next_step = "Run the role dsg.storage.delegation for this user and this parent, or become root."
 
 
 def user_name() -> str:

@@ -19,9 +19,10 @@ from ...zfs.command import CommandFailed, Runner
 from .. import published, tree
 from ..base import Land, Upload
 from ..holding import new_held
+from ..origin import new_txn_id
 from . import commit, held, limits, record, untouched
 from .base import Base
-from .layout import INIT, MANIFEST, STAGE, TXN, Layout, snapshot_number
+from .layout import INIT, MANIFEST, OLD, STAGE, TXN, Layout, snapshot_number
 from .limits import LIMITS
 from .privileged import Privileged
 from .publish import require_parent_mounted
@@ -267,6 +268,7 @@ def _examine(
     ``compare`` to find out (``zfs diff`` unless given), from our snapshot's name and time.
     """
     live = layout.live
+    _count_writes(runner, live)
     ours = f"s{base.header.snapshot}"
     written = f"written@{ours}"
     found = datasets.read(
@@ -282,6 +284,8 @@ def _examine(
         limits.require_room(live, found[live], found[stage])
     taken = [name for name in found if name.startswith(f"{live}@") and _DIFF not in name]
     _require_newest(live, {name: found[name] for name in taken}, base)
+    txn_id = new_txn_id() if stage == live else stage.rpartition(".")[2]
+    limits.require_names(layout.work(OLD, txn_id), taken)
     taken.sort(key=lambda name: int(found[name]["createtxg"].value))
     newest = taken[-1] if taken else ""
     # Those behind the one that the stage was cloned from stay with the old tree.
@@ -297,8 +301,7 @@ def _examine(
             next_step="Restore the repository; nothing can be built upon it without.",
         )
     # Mounting alone writes a little; only a difference in names or content is somebody's. Whoever
-    # changes anything writes more than that: then the number is another one. It is up to date here:
-    # OpenZFS has just taken a snapshot, or was asked to write everything out.
+    # changes anything writes more than that: then the number is another one.
     if found[live][written].value not in ("0", harmless):
         if compare is None:
             looking = by_looking(layout, base, found[live]["mountpoint"].value)
@@ -323,6 +326,15 @@ def _examine(
             for name in (live, stage)
         ),
     )
+
+
+def _count_writes(runner: Runner, live: str) -> None:
+    """Have everything counted that somebody wrote: OpenZFS knows of what is on disk.
+
+    What is mounted read-only, as it should be, cannot have more; OpenZFS wrote it out at the remount.
+    """
+    if any(mounts.is_writable(place) for place in mounts.directories_of(live)):
+        datasets.write_out(runner, live)
 
 
 def _require_newest(live: str, taken: dict[str, datasets.Properties], base: Manifest) -> None:
