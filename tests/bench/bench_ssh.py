@@ -51,6 +51,17 @@ if ctypes.CDLL(None, use_errno=True).syncfs(fd):
     raise OSError(ctypes.get_errno(), "syncfs")
 """
 
+_NEXT_GENERATION = """
+import ctypes, os, subprocess, sys
+base, target, *rsync = sys.argv[1:]
+newest = max(map(int, os.listdir(base)), default=0)
+links = [f"--link-dest=../{newest}"] if newest else []
+subprocess.run([*rsync[:-1], *links, rsync[-1], f"{target}/{newest + 1}/"], check=True)
+fd = os.open(base, os.O_RDONLY)
+if ctypes.CDLL(None, use_errno=True).syncfs(fd):
+    raise OSError(ctypes.get_errno(), "syncfs")
+"""
+
 
 def main(options: Options) -> None:
     """Print the tables."""
@@ -102,6 +113,8 @@ def _floor(server: Sshd) -> Command:
 _PEER, _FLOOR, _SFTP = "rsync -a over ssh", "ssh host true", "rclone sync over sftp"
 _DURABLE = "rsync -a over ssh, then syncfs"
 """What is on disk when it ends, as ours is when it commits; the host's disk is this one's."""
+_KEEPING = "rsync -a --link-dest over ssh, then syncfs"
+"""What also keeps the tree as it was, whole and in hard links, as ours does."""
 
 
 def _compare(
@@ -148,6 +161,20 @@ def _then_synced(argv: list[str], target: Path) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", _THEN_SYNC, str(target), *argv]
 
 
+def _next_generation(server: Sshd, source: Path, base: Path) -> list[str]:
+    *rsync, target = _rsync(server, source, base)
+    return [
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        _NEXT_GENERATION,
+        str(base),
+        target.rstrip("/"),
+        *rsync,
+    ]
+
+
 def _above(found: Run, floor: Run) -> float:
     return found.seconds - floor.seconds
 
@@ -175,12 +202,16 @@ def _nothing_to_do(server: Sshd, tree: Path, options: Options) -> None:
 
 def _one_percent(server: Sshd, tree: Path, options: Options) -> None:
     mine, theirs = options.base / "ssh-percent", options.base / "ssh-percent.rsync"
-    for copy in (mine, theirs):
+    generations = options.base / "ssh-percent.generations"
+    for copy in (mine, theirs, generations):
         shutil.rmtree(copy, ignore_errors=True)
+    generations.mkdir()
     shutil.copytree(tree, mine, ignore=shutil.ignore_patterns(".dsg"))
     base = options.base / "ssh-percent.base"
     _published(server, mine, base)
     subprocess.run(_rsync(server, mine, theirs), check=True)
+    keeping = _next_generation(server, mine, generations)
+    subprocess.run(keeping, check=True)
     chosen = sorted(mine.rglob("*.dat"))[::100]
 
     def edit() -> None:
@@ -193,10 +224,10 @@ def _one_percent(server: Sshd, tree: Path, options: Options) -> None:
         f"1% of {tree.name} changed",
         _floor(server),
         Command(_ours(server, mine, base), before=edit),
-        _peers(server, mine, theirs, before=edit),
+        {**_peers(server, mine, theirs, before=edit), _KEEPING: Command(keeping, before=edit)},
         options.rounds,
     )
-    for leftover in (mine, theirs, base):
+    for leftover in (mine, theirs, base, generations):
         _remove(leftover)
 
 
@@ -232,10 +263,12 @@ def _in_place(server: Sshd, title: str, tree: Path, options: Options) -> None:
     subprocess.run(_rsync(server, mine, theirs), check=True)
     (file,) = mine.rglob("*.bin")
     records = file.stat().st_size // _RECORD
+    # The same ones each time: whoever runs next finds the edits of those before it as well.
+    chosen = random.sample(range(records), records // 100)
 
     def edit() -> None:
         with file.open("r+b") as stream:
-            for record in random.sample(range(records), records // 100):
+            for record in chosen:
                 stream.seek(record * _RECORD)
                 stream.write(random.randbytes(_RECORD))
         os.sync()
@@ -258,7 +291,7 @@ def _in_place(server: Sshd, title: str, tree: Path, options: Options) -> None:
         subprocess.run(command, check=True)
         sent = sum(map(int, re.findall(r"Transferred: sent (\d+)", log.read_text())))
         log.unlink()
-        ratio = sent / (records // 100 * _RECORD)
+        ratio = sent / (len(chosen) * _RECORD)
         print(f"  {name} sent {sent} bytes: {ratio:.2f} of the changed records", flush=True)
     for leftover in (mine, theirs, base):
         _remove(leftover)
