@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,23 @@ def report(ground: StorageGround, unit: str) -> dict[str, Any]:
     return found
 
 
+def verified(ground: StorageGround, unit: str) -> set[str]:
+    """Return the trees that a unit found sound when it ran last."""
+    (result,) = report(ground, unit)["results"]
+    (line,) = result["done"]
+    return set(re.findall(r"\bs\d+\b", line))
+
+
+def snapshots(ground: StorageGround) -> list[str]:
+    return [name.rpartition("@")[2] for name in ground.datasets() if "@" in name]
+
+
+def publish(ground: StorageGround, *verbs: str) -> None:
+    for verb in verbs:
+        ground.write("ann", {"a": f"{verb} upon {len(snapshots(ground))}", "d/b": "bb"})
+        ground.play(verb).succeeded()
+
+
 def let_timers_fire(ground: StorageGround, tasks: tuple[str, ...]) -> None:
     """Let a month go by, and wait until every task has run by itself; then it is today again."""
     reports = " ".join(f"/var/lib/dsg-storage/dsg-{task}/report.json" for task in tasks)
@@ -95,11 +113,10 @@ def message(ground: StorageGround) -> dict[str, Any]:
 def test_timers_look_after_what_is_published(ground: StorageGround) -> None:
     define(ground)
     ground.play("provision").succeeded()
-    ground.write("ann", {"a": "first", "d/b": "bb"})
-    ground.play("init").succeeded()
+    publish(ground, "init", "sync")
     assert traces(ground) == []
 
-    define(ground, dsg_maintenance="present")
+    define(ground, dsg_maintenance="present", maintenance_verify_snapshots=["all"])
     announced = ground.play("provision", "--check", "--diff").succeeded()
     assert traces(ground) == []
     done = ground.play("provision", "--diff").succeeded()
@@ -121,6 +138,8 @@ def test_timers_look_after_what_is_published(ground: StorageGround) -> None:
     assert [report(ground, f"dsg-{task}")["status"] for task in TASKS] == [0] * len(TASKS)
 
     assert start(ground, "dsg-verify.service") == 0
+    assert verified(ground, "dsg-verify") == {"s1", "s2"}
+    publish(ground, "sync")
     ground.host.run("mount", "-o", "remount,rw", ground.live)
     ground.host.run("python3", "-c", FLIP, f"{ground.live}/d/b")
     ground.host.run("mount", "-o", "remount,ro", ground.live)
@@ -138,6 +157,7 @@ def test_timers_look_after_what_is_published(ground: StorageGround) -> None:
     assert not [name for name in ground.datasets() if "dead-1" in name]
 
     assert start(ground, "dsg-prune.service") == 0
+    assert snapshots(ground) == ["s2", "s3"], "mounted to be verified or not"
     page = Page("roles/maintenance/README.md", ground.inventory.parent)
     ((_program, playbook, *options),) = page.commands("ansible-playbook")
     ground.play(playbook.replace("dsg.storage.", ""), *options).succeeded()
@@ -161,7 +181,8 @@ def test_a_service_users_repository_is_looked_after_by_them(ground: StorageGroun
     ground.definition["src"] = f"{ground.home}/{{{{ inventory_hostname }}}}"
     define(ground, dsg_service_users=users)
     ground.play("provision").succeeded()
-    define(ground, dsg_service_users=users, dsg_maintenance="present")
+    looked_after = {"dsg_maintenance": "present", "maintenance_verify_snapshots": ["all"]}
+    define(ground, dsg_service_users=users, **looked_after)
     announced = ground.play("provision", "--check", "--diff").succeeded()
     done = ground.play("provision", "--diff").succeeded()
     assert done.changed() == announced.changed() > 0
@@ -173,10 +194,10 @@ def test_a_service_users_repository_is_looked_after_by_them(ground: StorageGroun
             "init" if not number else "sync", "--become", "--become-user", "keeper"
         ).succeeded()
     for task in ("verify", "prune", "collect"):
-        assert start(ground, f"dsg-{task}-keeper.service") == 0, report(
-            ground, f"dsg-{task}-keeper"
-        )
-    assert [name.rpartition("@")[2] for name in ground.datasets() if "@" in name] == ["s3", "s4"]
+        unit = f"dsg-{task}-keeper"
+        assert start(ground, f"{unit}.service") == 0, report(ground, unit)
+    assert verified(ground, "dsg-verify-keeper") == {"s1", "s2", "s3", "s4"}
+    assert snapshots(ground) == ["s3", "s4"]
     define(ground, dsg_service_users=users, dsg_maintenance="absent")
     ground.play("provision").succeeded()
     assert traces(ground) == []
