@@ -45,6 +45,9 @@ class Fake:
         yield
         self.asked.append("unlock")
 
+    def require_rights(self) -> None:
+        self.asked.append("rights")
+
     def recover(self) -> list[str]:
         self.asked.append("recover")
         return self.left
@@ -58,7 +61,7 @@ def enter(fake: Fake, *, check: bool = False) -> list[str]:
 def test_a_job_holds_the_lock_of_what_is_there() -> None:
     fake = Fake(HEADER, HEADER, unfinished=("undid it",))
     assert enter(fake) == ["undid it"]
-    assert fake.asked == ["head", "lock", "recover", "head", "unlock"]
+    assert fake.asked == ["head", "rights", "lock", "recover", "head", "unlock"]
 
 
 @pytest.mark.parametrize(
@@ -87,10 +90,10 @@ def test_what_is_taken_away_before_we_hold_it_is_refused() -> None:
     fake = Fake(HEADER, None)
     with pytest.raises(RepositoryError, match="does not exist"):
         enter(fake)
-    assert fake.asked[:2] == ["head", "lock"]
+    assert fake.asked[:3] == ["head", "rights", "lock"]
 
 
 def test_a_dry_run_takes_no_lock() -> None:
     fake = Fake(HEADER, unfinished=("to be undone",))
     assert enter(fake, check=True) == ["to be undone"]
-    assert fake.asked == ["head"]
+    assert fake.asked == ["head", "rights"]

@@ -23,7 +23,7 @@ from _core.backends.zfs.repository import ZfsRepository
 from _core.backends.zfs.rights import REQUIRED
 from _core.backends.zfs.transaction import ZfsTransaction
 from _core.errors import DsgError
-from _core.upkeep.prune import prune
+from _core.upkeep.prune import PruneResult, prune
 from _core.upkeep.retention import Keep
 from _core.zfs import mounts
 from _core.zfs.command import Runner
@@ -189,14 +189,17 @@ def a_missing_grant_is_named() -> None:
 
 def _refuses_to_prune(lab: Lab) -> None:
     """What the run is refused for the dry run is, and neither removes anything."""
-    repository = ZfsRepository(lab.parent, lab.name)
+
+    def work(check: bool) -> PruneResult:
+        return prune(ZfsRepository(lab.parent, lab.name), Keep(last=1), check=check)
+
     sh("zfs", "unallow", "-u", USER, "destroy", PARENT)
     for check in (True, False):
-        said = str(_fails(lambda check=check: prune(repository, Keep(last=1), check=check)))  # type: ignore[misc]
+        said = str(_fails(lambda check=check: work(check)))  # type: ignore[misc]
         assert "[DSG-RIGHTS]" in said and "destroy" in said, said
     _grant()
     assert lab.snapshots() == ["s1", "s2"]
-    assert lab.acting(lambda: prune(repository, Keep(last=1))).removed == ["s1"]
+    assert lab.acting(lambda: work(False)).removed == ["s1"]
 
 
 def a_grant_to_a_group_or_everyone_counts() -> None:
