@@ -14,31 +14,43 @@ import errno
 import hashlib
 import os
 
+from .syscalls import file_system
+
 BLOCK = 128 * 1024
 """Size of a block in bytes, where the file system names none."""
 LEAST = 1 << 20
 """Smallest size in bytes, old and new, of a file that is worth it."""
 DIGEST = hashlib.sha256().digest_size
+MOST = 1 << 20
+"""Blocks of a file whose digests are compared, at most: they are all in memory, 32 MiB of them."""
 
 _LEAST_BLOCK = 8 * 1024
-"""What is smaller is no record size: pages of other file systems, which say 4 KiB."""
+"""What is smaller is a page of another file system than ZFS, or so small a record that several go together."""
+_ZFS = 0x2FC12FC1
 
 
 def block_size(fd: int) -> int:
     """Return the size of the file's blocks in bytes."""
     size = os.fstat(fd).st_blksize
-    return size if size >= _LEAST_BLOCK else BLOCK
+    if size >= _LEAST_BLOCK:
+        return size
+    return _LEAST_BLOCK if file_system(fd) == _ZFS else BLOCK
 
 
-def digests(fd: int, size: int, block: int) -> bytes:
+def coarse(block: int, size: int) -> int:
+    """Return the least multiple of ``block`` of which ``size`` bytes have no more than :data:`MOST`."""
+    return block * max(1, -(-size // (block * MOST)))
+
+
+def digests(fd: int, size: int, block: int) -> bytearray:
     """Return the SHA-256 of every block of the first ``size`` bytes, one behind the other."""
-    found = []
+    found = bytearray()
     buffer = bytearray(block)
     view = memoryview(buffer)
     for offset in range(0, size, block):
         length = read_block(fd, view[: min(block, size - offset)], offset)
-        found.append(hashlib.sha256(view[:length]).digest())
-    return b"".join(found)
+        found += hashlib.sha256(view[:length]).digest()
+    return found
 
 
 def read_block(fd: int, view: memoryview, offset: int) -> int:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The Linux calls that Python's ``os`` module lacks: renameat2 and syncfs, through ctypes."""
+"""The Linux calls that Python's ``os`` module lacks: renameat2, syncfs and fstatfs, through ctypes."""
 
 from __future__ import annotations
 
@@ -54,3 +54,11 @@ def syncfs(fd: int) -> None:
     if _libc.syncfs(fd) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def file_system(fd: int) -> int:
+    """Return the number by which Linux tells kinds of file systems apart; 0 where it tells none."""
+    told = ctypes.create_string_buffer(
+        256
+    )  # more than any system's struct statfs, which begins with it
+    return ctypes.c_uint32.from_buffer(told).value if _libc.fstatfs(fd, told) == 0 else 0

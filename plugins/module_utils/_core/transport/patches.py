@@ -5,8 +5,8 @@
 """Large files that changed in place: the agent tells what it has, block by block, and gets the rest.
 
 The agent sends, for each such file, the block size, the old size and a SHA-256 for every block; 0 and 0
-where it wants the whole file. The contents that come back are ranges (offset, length, bytes), ended by
-one of length 0.
+where it wants the whole file. The blocks of a giant one are larger, as digests are kept in memory on both
+sides. The contents that come back are ranges (offset, length, bytes), ended by one of length 0.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..errors import SourceChanged
 from ..posix import blocks
 from ..posix.beneath import Beneath
 from ..posix.blocks import DIGEST
-from .frames import DATA, HEADER, MAX_PAYLOAD, Pipe
+from .frames import DATA, HEADER, MAX_PAYLOAD, Bytes, Pipe, ProtocolError
 
 RANGE = struct.Struct(">QI")
 _HEAD = struct.Struct(">IQ")
@@ -32,12 +32,12 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 class Old:
     """What the other side has of a file: ``block`` and ``size`` in bytes, a digest for each block."""
 
-    def __init__(self, block: int, size: int, digests: bytes) -> None:
+    def __init__(self, block: int, size: int, digests: Bytes) -> None:
         self.block = block
         self.size = size
         self.digests = digests
 
-    def same(self, number: int, digest: bytes) -> bool:
+    def same(self, number: int, digest: Bytes) -> bool:
         """Tell whether block ``number`` there has this digest."""
         return self.digests[number * DIGEST : (number + 1) * DIGEST] == digest
 
@@ -50,18 +50,19 @@ def send_old(pipe: Pipe, target: str, asked: Sequence[Upload], granted: set[str]
     with Beneath(target) as tree:
         for item in asked:
             path = item.entry.path
-            described = _described(tree, path) if path in granted else b""
+            described = _described(tree, item) if path in granted else b""
             if not described:
                 granted.discard(path)
             _send(pipe, described or _HEAD.pack(0, 0))
 
 
-def _described(tree: Beneath, path: str) -> bytes:
+def _described(tree: Beneath, item: Upload) -> bytes:
     """Return block, size and digests of a file; nothing, with the file gone, where it is damaged."""
-    parent, name = tree.at(path)
+    parent, name = tree.at(item.entry.path)
     fd = os.open(name, _READ, dir_fd=parent)
     try:
-        size, block = os.fstat(fd).st_size, blocks.block_size(fd)
+        size = os.fstat(fd).st_size
+        block = blocks.coarse(blocks.block_size(fd), max(size, item.entry.size))
         return _HEAD.pack(block, size) + blocks.digests(fd, size, block)
     except OSError as exc:
         if exc.errno != errno.EIO:
@@ -79,18 +80,30 @@ def _send(pipe: Pipe, data: bytes) -> None:
         pipe.write(HEADER.pack(DATA, len(part)), part)
 
 
-def read_old(asked: Sequence[Upload], payloads: Iterable[bytes]) -> dict[str, Old]:
+def read_old(asked: Sequence[Upload], payloads: Iterator[bytes]) -> dict[str, Old]:
     """Return path → what is there, for the files to be patched."""
-    content = memoryview(b"".join(payloads))
+    held = bytearray()
     found = {}
     for item in asked:
-        block, size = _HEAD.unpack(content[: _HEAD.size])
-        content = content[_HEAD.size :]
+        block, size = _HEAD.unpack(_take(held, payloads, _HEAD.size))
         if block:
-            length = -(-size // block) * DIGEST
-            found[item.entry.path] = Old(block, size, bytes(content[:length]))
-            content = content[length:]
+            digests = _take(held, payloads, -(-size // block) * DIGEST)
+            found[item.entry.path] = Old(block, size, digests)
+    if any(payloads) or held:  # goes on to the end of the stream
+        raise ProtocolError("more than the old versions came in")
     return found
+
+
+def _take(held: bytearray, payloads: Iterator[bytes], size: int) -> bytearray:
+    """Return the next bytes; ``held`` are those that came in with the ones before."""
+    while len(held) < size:
+        payload = next(payloads, None)
+        if payload is None:
+            raise ProtocolError("what the other side has is cut off")
+        held += payload
+    taken = held[:size]
+    del held[:size]
+    return taken
 
 
 class Ours(threading.Thread):
@@ -100,7 +113,7 @@ class Ours(threading.Thread):
         super().__init__(daemon=True)
         self._root = root
         self._asked = asked
-        self._digests: dict[str, bytes] = {}
+        self._digests: dict[str, bytearray] = {}
 
     def run(self) -> None:
         """Hash with the usual block size; a file that cannot be read is left to whoever sends it."""
@@ -112,25 +125,26 @@ class Ours(threading.Thread):
                     continue
 
     @staticmethod
-    def _hashed(tree: Beneath, item: Upload) -> bytes:
+    def _hashed(tree: Beneath, item: Upload) -> bytearray:
         parent, name = tree.at(item.source.path)
         fd = os.open(name, _READ, dir_fd=parent)
         try:
-            return blocks.digests(fd, item.identity[0], blocks.BLOCK)
+            size = item.identity[0]
+            return blocks.digests(fd, size, blocks.coarse(blocks.BLOCK, size))
         finally:
             os.close(fd)
 
-    def of(self, path: str, fd: int, size: int, block: int) -> bytes:
-        """Return a digest for each block of the open file."""
+    def of(self, path: str, fd: int, size: int, block: int) -> bytearray:
+        """Return a digest for each block of the open file; once."""
         self.join()
-        known = self._digests.get(path, b"")
-        if block == blocks.BLOCK and len(known) == -(-size // block) * DIGEST:
+        known = self._digests.pop(path, bytearray())
+        if block == blocks.coarse(blocks.BLOCK, size) and len(known) == -(-size // block) * DIGEST:
             return known
         return blocks.digests(fd, size, block)
 
 
-def changed_ranges(old: Old, digests: bytes, size: int) -> Iterator[tuple[int, int]]:
-    """Yield (offset, length) of what differs, neighbours together, none longer than a frame."""
+def changed_ranges(old: Old, digests: Bytes, size: int) -> Iterator[tuple[int, int]]:
+    """Yield (offset, length) of what differs, neighbours together up to the length of a frame."""
     start = length = 0
     for number in range(-(-size // old.block)):
         offset = number * old.block
@@ -153,9 +167,12 @@ def send_ranges(
 ) -> Iterator[tuple[bytes, int]]:
     """Yield the ranges with their bytes, and the end; each with the offset up to which all is done then."""
     for offset, length in ranges:
-        data = os.pread(fd, length, offset)
-        if len(data) < length:
-            raise SourceChanged("it changed while it was read", object=path)
         yield RANGE.pack(offset, length), offset
-        yield data, offset + length
+        end = offset + length
+        while offset < end:
+            data = os.pread(fd, min(MAX_PAYLOAD, end - offset), offset)
+            if not data:
+                raise SourceChanged("it changed while it was read", object=path)
+            offset += len(data)
+            yield data, offset
     yield RANGE.pack(0, 0), size

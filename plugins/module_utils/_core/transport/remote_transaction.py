@@ -83,7 +83,8 @@ class RemoteTransaction(RemotePrepared):
         """Learn what the agent has of large files, while we look at our own."""
         ours.start()
         try:
-            return read_old(asked, self._session.files())
+            with self._session.on_line():
+                return read_old(asked, self._session.files())
         except DsgError:
             if not self._session.lost:
                 self._abort()
