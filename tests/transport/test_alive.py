@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +16,13 @@ from pathlib import Path
 
 import pytest
 from _core.errors import LockedError
-from _core.transport import alive
+from _core.transport import alive, paramiko_channel
+from _core.transport.channel import Channel
 from _core.transport.connect import connect
 from _core.transport.destination import Destination
 from _core.transport.errors import ConnectionLost
 from _core.transport.remote import RemoteRepository
+from _core.transport.session import Session
 
 from tests.contract.driver import publish
 from tests.tools.sshd import Sshd, sshd
@@ -29,6 +33,7 @@ pytestmark = pytest.mark.xdist_group(
     "cable"
 )  # the addresses are this machine's while it is plugged in
 
+_NETWORK = 0x40000000  # CLONE_NEWNET
 HOST, CLIENT = "198.51.100.1", "198.51.100.2"  # addresses for documentation: nobody has them
 
 
@@ -51,9 +56,29 @@ class Link:
         made = destination_of(self.server, options=[*options, *self.server.options])
         return made._replace(host=HOST, executable=str(entered))
 
+    def connect(self, destination: Destination) -> Channel:
+        """Connect from the other namespace by paramiko: a socket stays where it was made."""
+        there = destination._replace(options=(), executable="no-such-client")
+        with (
+            open("/proc/thread-self/ns/net", "rb") as here,
+            open(f"/run/netns/{self.namespace}", "rb") as elsewhere,
+        ):
+            _enter(elsewhere.fileno())
+            try:
+                return connect(there)
+            finally:
+                _enter(here.fileno())
+
     def unplug(self) -> None:
         """Take the cable away: from now on packets vanish, in both directions, and nobody is told."""
         _ip("link", "set", self.cable, "down")
+
+
+def _enter(namespace: int) -> None:
+    """Let this thread make its sockets in a network namespace."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(namespace, _NETWORK) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 def _ip(*words: str) -> None:
@@ -123,6 +148,40 @@ def test_a_client_lets_go_of_a_host_that_is_gone(link, tmp_path):
             gone.head()
         assert caught.value.code == "DSG-CONNECTION"
     gone.close()
+
+
+@pytest.fixture
+def by_paramiko(link: Link, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Destination:
+    """How paramiko reaches the server, which is to be taken for gone after two seconds of silence."""
+    monkeypatch.setattr(paramiko_channel, "PROBE_EVERY", 1)
+    monkeypatch.setattr(paramiko_channel, "PROBES", 2)
+    known = tmp_path / "home" / ".ssh"
+    known.mkdir(parents=True)
+    shutil.copy(link.server.known_hosts, known / "known_hosts")
+    monkeypatch.setenv("HOME", str(known.parent))
+    return link.destination()
+
+
+def test_paramiko_lets_go_of_a_host_that_is_gone(link, by_paramiko, tmp_path):
+    """What it was asked is never acknowledged."""
+    site = SshSite(str(tmp_path), by_paramiko)
+    source = site.copy("source", {"a": "a"})
+    gone = RemoteRepository(by_paramiko, site.backend, site.name, link.connect)
+    with gone.lock(0):
+        publish(gone, source, 1, until="stage")
+        link.unplug()
+        with pytest.raises(ConnectionLost) as caught:
+            gone.head()
+        assert caught.value.code == "DSG-CONNECTION"
+    gone.close()
+
+
+def test_paramiko_notices_a_host_that_is_gone_while_it_is_asked_nothing(link, by_paramiko):
+    session = Session(by_paramiko, link.connect)
+    session.start()
+    link.unplug()
+    assert session.channel.read(1) == b""
+    session.close()
 
 
 def test_a_client_whose_work_takes_long_is_waited_for(site, monkeypatch):

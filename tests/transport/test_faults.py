@@ -112,6 +112,11 @@ def test_a_user_who_may_not_log_in(begun, host):
     refused(site, "DSG-CONNECT", src, user="mute")
 
 
+def test_a_user_who_may_start_nothing(begun):
+    site, src = begun
+    refused(site, "DSG-CONNECT", src, user="sessionless")
+
+
 # --- passwords ---
 
 

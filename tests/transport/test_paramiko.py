@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import paramiko
 import pytest
 from _core.transport.connect import connect
 
@@ -113,6 +116,48 @@ def test_a_key_that_does_not_open(begun, tmp_path, no_client, what, monkeypatch)
     key = "" if what == "none at all" else str(tmp_path / what)
     destination = bare(site)._replace(key_file=key)
     site.refused("DSG-AUTHENTICATION", src, destination=destination)
+
+
+def test_a_user_who_may_start_nothing(begun, no_client):
+    """Nothing of the connection stays open then."""
+    site, src = begun
+    error = site.refused("DSG-CONNECT", src, destination=bare(site)._replace(user="sessionless"))
+    assert "starts nothing" in error.message
+    threads = threading.enumerate()
+    assert not any(isinstance(one, paramiko.Transport) and one.is_active() for one in threads)
+
+
+class _NoCommands(paramiko.ServerInterface):
+    """A server that lets everybody in, and gives sessions in which nothing may be run."""
+
+    def check_auth_publickey(self, username: str, key: Any) -> int:
+        return paramiko.AUTH_SUCCESSFUL
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        return paramiko.OPEN_SUCCEEDED
+
+
+def test_a_server_that_runs_no_commands(begun, home, no_client):
+    site, src = begun
+    key = paramiko.RSAKey.generate(2048)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        line = f"[127.0.0.1]:{port} {key.get_name()} {key.get_base64()}\n"
+        (home / ".ssh" / "known_hosts").write_text(line, encoding="ascii")
+
+        def serve() -> None:
+            with paramiko.Transport(listening.accept()[0]) as transport:
+                transport.add_server_key(key)
+                transport.start_server(server=_NoCommands())
+                transport.join()
+
+        server = threading.Thread(target=serve, daemon=True)
+        server.start()
+        site.refused("DSG-CONNECT", src, destination=bare(site)._replace(port=port))
+        server.join()  # the client has ended the connection
 
 
 def test_what_only_openssh_understands_is_refused(begun, no_client):

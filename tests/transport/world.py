@@ -39,6 +39,7 @@ SHELLS = {
     "freely": "/bin/sh",  # sudo without a password
     "asked": "/bin/sh",  # sudo with a password
     "never": "/bin/sh",  # no rule at all
+    "sessionless": "/bin/sh",  # may log in, and then start nothing
 }
 _SUDOERS = """\
 Defaults env_reset, use_pty, timestamp_timeout=0, logfile={folder}/sudo.log
@@ -113,6 +114,8 @@ def world() -> Iterator[World]:
             f"SetEnv PATH={folder}/bin",
             "Match User plain,asked",
             "PasswordAuthentication yes",
+            "Match User sessionless",
+            "MaxSessions 0",
         ]
         enter = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", _ENTER, "sh"]
         prefix = [*enter, str(folder), str(uid_of("full"))]

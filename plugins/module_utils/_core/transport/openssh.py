@@ -18,6 +18,11 @@ from .destination import Become, Destination
 from .errors import AuthenticationError, BecomeError, ConnectError, HostKeyError, NoClientError
 from .pipe import FdPipe
 
+PROBE_EVERY = 15
+"""Seconds of silence after which the host is asked whether it lives."""
+PROBES = 4
+"""Unanswered questions after which it is taken for gone."""
+
 _TAIL = 8192
 _LINES = 8
 _GRACE = 5.0
@@ -48,7 +53,8 @@ def arguments(destination: Destination) -> list[str]:
     if destination.key_file:
         found += ["-i", destination.key_file]
     # Last, so that whoever set them otherwise has his way.
-    alive = ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
+    every, most = f"ServerAliveInterval={PROBE_EVERY}", f"ServerAliveCountMax={PROBES}"
+    alive = ["-o", every, "-o", most]
     return [*found, *destination.options, *alive, "--", destination.host]
 
 

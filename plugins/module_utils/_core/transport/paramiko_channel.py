@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import socket
 import threading
 import time
 from typing import Any
@@ -16,7 +17,7 @@ from ..errors import ArgumentError, DsgError
 from .destination import Destination
 from .errors import AuthenticationError, BecomeError, ConnectError, HostKeyError
 from .frames import Bytes
-from .openssh import remote_command
+from .openssh import PROBE_EVERY, PROBES, remote_command
 
 _CHUNK = 1 << 18
 _SYSTEM_KEYS = "/etc/ssh/ssh_known_hosts"
@@ -32,14 +33,10 @@ class ParamikoChannel:
     def __init__(self, destination: Destination) -> None:
         self.destination = destination
         _refuse_options(destination)
-        self._client = _connected(destination)
-        transport = self._client.get_transport()
-        transport.set_keepalive(15)
-        self._channel = transport.open_session(window_size=1 << 24)
+        self._client, self._channel = _started(destination)
         self._said = bytearray()
         self._buffer = b""
         self._writing = threading.Lock()
-        self._channel.exec_command(remote_command(destination))
 
     def read(self, size: int) -> bytes:
         """Return exactly ``size`` bytes, fewer only at the end."""
@@ -138,21 +135,40 @@ def _refuse_options(destination: Destination) -> None:
     )
 
 
-def _connected(destination: Destination) -> Any:
+def _started(destination: Destination) -> tuple[Any, Any]:
+    """Return a client that has logged in, and its channel on which the agent's command was started."""
     paramiko = _imported(destination)
     client = paramiko.SSHClient()
     try:
         _know_hosts(client)
         client.set_missing_host_key_policy(paramiko.RejectPolicy())
         _connect(client, destination)
+        return client, _session(client, remote_command(destination))
     except BaseException as exc:
-        authenticating = _is_up(client)
+        authenticating = _is_authenticating(client)
         client.close()
         error = _refusal(paramiko, exc, destination.name, authenticating)
         if error is None:
             raise
         raise error from exc
-    return client
+
+
+def _session(client: Any, command: str) -> Any:
+    transport = client.get_transport()
+    _notice_silence(transport)
+    channel = transport.open_session(window_size=1 << 24)
+    channel.exec_command(command)
+    return channel
+
+
+def _notice_silence(transport: Any) -> None:
+    """Have the connection end when the host is silent for as long as OpenSSH's client would wait.
+
+    paramiko's signs of life ask for no answer: it is the kernel that misses their acknowledgement.
+    """
+    transport.set_keepalive(PROBE_EVERY)
+    patience = PROBE_EVERY * PROBES * 1000
+    transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)
 
 
 def _imported(destination: Destination) -> Any:
@@ -192,9 +208,9 @@ def _connect(client: Any, destination: Destination) -> None:
     )
 
 
-def _is_up(client: Any) -> bool:
+def _is_authenticating(client: Any) -> bool:
     transport = client.get_transport()
-    return transport is not None and bool(transport.is_active())
+    return transport is not None and transport.is_active() and not transport.is_authenticated()
 
 
 def _refusal(
@@ -209,6 +225,8 @@ def _refusal(
         )
     if isinstance(exc, paramiko.SSHException) and "not found in known_hosts" in str(exc):
         return HostKeyError("its host key is not known", object=name)
+    if isinstance(exc, paramiko.ChannelException):
+        return ConnectError(f"the host lets us in, but starts nothing: {exc.text}", object=name)
     if isinstance(exc, paramiko.SSHException):
         # What it says of a key that was refused may be that of another kind which it tried, too.
         if authenticating or isinstance(exc, paramiko.AuthenticationException):
