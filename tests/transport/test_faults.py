@@ -171,22 +171,57 @@ def test_a_host_without_python(begun):
 _AGED = """\
 #!/bin/sh
 # The real interpreter, told that it is an old one: what it is asked to run is not changed.
-shift 3
-exec {python} -I -S -c 'import sys
-sys.version_info = (3, 8, 18, "final", 0)
+while [ "$1" != -c ]; do
+  case $1 in
+    -[EsS]) shift;;
+    *) echo "Unknown option: $1" >&2; echo "usage: python [option] ... [arg] ..." >&2; exit 2;;
+  esac
+done
+shift
+exec {python} -E -s -S -c 'import sys
+sys.version = "{version} (main)"
+sys.version_info = ({numbers}, "final", 0)
 exec(sys.argv.pop(1))' "$@"
 """
 
 
-def test_a_python_that_is_too_old(begun, tmp_path):
-    """No old interpreter is to be had everywhere: a real one says that it is 3.8."""
+@pytest.fixture(params=["2.7.18", "3.4.10", "3.8.18"])
+def aged(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """An interpreter that knows no more options than Python 2.7 does, and says how old it is.
+
+    No old one is to be had everywhere.
+    """
+    version = request.param
+    words = {"version": version, "numbers": version.replace(".", ", ")}
+    path = tmp_path / f"python{version}"
+    path.write_text(_AGED.format(python="/usr/bin/python3", **words), encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_python_that_is_too_old(begun, aged):
     site, src = begun
-    aged = tmp_path / "python3.8"
-    aged.write_text(_AGED.format(python="/usr/bin/python3"), encoding="utf-8")
-    aged.chmod(0o755)
     # No newer one may be found on the PATH, to which the boot code turns then.
     error = refused(site, "DSG-PYTHON", src, interpreter=str(aged), user="nopython")
-    assert "needs 3.9 or newer" in error.message
+    version = aged.name.replace("python", "")
+    assert f"its Python is {version}, the agent needs 3.9 or newer" in error.message
+
+
+def test_an_old_python_turns_to_a_newer_one(host, tmp_path, aged):
+    all_of_it(host.site("plain", tmp_path / "site", interpreter=str(aged)))
+
+
+def test_nothing_is_imported_from_where_the_user_comes_in(host, tmp_path):
+    """Only of Python's own library: a home may have anything in it."""
+    home, sprung = host.home("plain"), tmp_path / "sprung"
+    tmp_path.chmod(0o777)
+    traps = [home / f"{name}.py" for name in ("binascii", "zlib", "hashlib", "json", "shutil")]
+    for trap in traps:
+        trap.write_text(f"open({str(sprung)!r}, 'w')\n", encoding="ascii")
+    all_of_it(host.site("plain", tmp_path / "site"))
+    for trap in traps:
+        trap.unlink()
+    assert not sprung.exists()
 
 
 def test_old_interpreters_understand_the_boot_code():
@@ -336,6 +371,34 @@ def test_becoming_another_user_fails(host, tmp_path, how):
     site = host.site("asked", tmp_path, become=ROOT._replace(password=PASSWORD))
     src = site.copy("ann", {"a": "a"})
     refused(site, "DSG-BECOME", src, **BECOMING[how](site.destination))
+
+
+_COMPLAINS = """\
+#!/bin/sh
+echo "sudo: unable to resolve host store1: Name or service not known" >&2
+exec sudo "$@"
+"""
+_DIES = """\
+#!/bin/sh
+echo "out of memory" >&2
+exit 1
+"""
+
+
+@pytest.mark.parametrize("by", ["ssh", "paramiko"])
+def test_sudo_is_not_blamed_for_what_comes_behind_it(host, tmp_path, known_hosts, by):
+    """It may have complained of something, and then done what it was asked for."""
+    sudo, python = tmp_path / "sudo", tmp_path / "python3"
+    for path, text in ((sudo, _COMPLAINS), (python, _DIES)):
+        path.write_text(text, encoding="ascii")
+        path.chmod(0o755)
+    become = ROOT._replace(password=PASSWORD, executable=str(sudo))
+    fields = _by_password(PASSWORD) if by == "paramiko" else {}
+    site = host.site("asked", tmp_path / "site", become=become, **fields)
+    src = site.copy("ann", {"a": "a"})
+    error = refused(site, "DSG-CONNECT", src, interpreter=str(python))
+    assert "out of memory" in error.details
+    assert "unable to resolve" in " ".join(error.details)
 
 
 def test_a_wrong_password_for_sudo_is_offered_once(host, tmp_path):

@@ -17,6 +17,8 @@ import zlib
 MARK = b"DSG1 "
 """Begins a line that the boot code says; what a login shell prints before is skipped, whole lines or not."""
 READY, NEED, WAIT, OLD, NONE, BAD = b"ready", b"need", b"wait", b"old", b"none", b"bad"
+BEGUN = b"begun"
+"""What the shell says, before it looks for a Python: whoever was to become another user is it by now."""
 PROMPT = "[dsg.storage] password:"
 """What sudo says when it wants a password; once more when it did not like it."""
 GO = b"go\n"
@@ -38,10 +40,10 @@ def say(word):
 if sys.version_info < {OLDEST!r}:
     for newer in {NEWER!r}:
         try:
-            os.execvp(newer, [newer, "-I", "-S", "-c"] + sys.argv[2:3] + sys.argv[1:])
+            os.execvp(newer, [newer, "-E", "-s", "-S", "-c"] + sys.argv[2:3] + sys.argv[1:])
         except OSError:
             pass
-    say(b"{OLD.decode()} %s" % sys.version.split()[0].encode())
+    say(b"{OLD.decode()} " + sys.version.split()[0].encode())
     sys.exit(3)
 def line():
     found = b""
@@ -163,11 +165,14 @@ say({READY!r})
 os._exit(agent.main(early))
 """
 
+# No -I, which Python 2 refuses before it could tell its version: -E and -s are the same, but for the
+# directory that the code is started in.
 _FIND = (
+    f'echo; echo "{MARK.decode()}{BEGUN.decode()}"; '
     "boot=$1; wait=$2; shift 2; "
     'for python do if command -v "$python" >/dev/null 2>&1; then '
-    'exec "$python" -I -S -c "$boot" "$wait" "$boot"; fi; done; '
-    f'echo; echo "{MARK.decode()}none"'
+    'exec "$python" -E -s -S -c "$boot" "$wait" "$boot"; fi; done; '
+    f'echo "{MARK.decode()}{NONE.decode()}"'
 )
 
 
@@ -178,7 +183,8 @@ def command(interpreter: str, *, wait: bool) -> list[str]:
     first.
     """
     text = base64.b64encode(zlib.compress(_CODE.encode())).decode()
-    code = f"import binascii,zlib;exec(zlib.decompress(binascii.a2b_base64('{text}')))"
+    code = "import sys;sys.path.remove('');"
+    code += f"import binascii,zlib;exec(zlib.decompress(binascii.a2b_base64('{text}')))"
     candidates = [interpreter] if interpreter else ["python3", *NEWER]
     return ["sh", "-c", _FIND, "dsg", code, "wait" if wait else "", *candidates]
 

@@ -43,8 +43,8 @@ class Channel(Protocol):
     def said(self) -> str:
         """Return the end of what the command wrote to its standard error."""
 
-    def failure(self) -> DsgError:
-        """Tell why the channel ended before the agent answered."""
+    def failure(self, becoming: bool) -> DsgError:
+        """Tell why the channel ended before the agent answered; ``becoming`` another user, or later."""
 
     def close(self) -> None:
         """End the command."""
@@ -71,17 +71,21 @@ def await_agent(channel: Channel, destination: Destination, ahead: bytes) -> Non
     try:
         _await_agent(channel, destination, ahead)
     except BrokenPipeError:
-        raise channel.failure() from None
+        raise channel.failure(becoming=False) from None
 
 
 def _await_agent(channel: Channel, destination: Destination, ahead: bytes) -> None:
-    password = _password(destination)
+    asks = _password(destination) is not None
+    becoming = destination.become is not None
     deadline = time.monotonic() + 60 + destination.timeout
     while True:
-        word, _unused, rest = _next_word(
-            channel, destination, deadline, password is not None
-        ).partition(b" ")
-        if word == boot.WAIT:
+        said = _next_word(channel, destination, deadline, asks)
+        if not said:
+            raise channel.failure(becoming)
+        word, _unused, rest = said.partition(b" ")
+        if word == boot.BEGUN:
+            becoming = False
+        elif word == boot.WAIT:
             channel.write(boot.GO, boot.opening(package().key, ahead))
         elif word == boot.NEED:
             content = package().content()
@@ -93,13 +97,13 @@ def _await_agent(channel: Channel, destination: Destination, ahead: bytes) -> No
 
 
 def _next_word(channel: Channel, destination: Destination, deadline: float, asks: bool) -> bytes:
-    """Return what the boot code says; skip what a login shell says before."""
+    """Return what the boot code says, nothing at the end; skip what a login shell says before."""
     noise = 0
     while noise < _NOISE:
         _wait(channel, destination, deadline, asks)
         line = channel.read_line(_NOISE)
         if not line:
-            raise channel.failure()
+            return b""
         if line.startswith(boot.MARK):
             return line[len(boot.MARK) :].strip()
         noise += len(line)

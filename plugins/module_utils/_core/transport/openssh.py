@@ -124,7 +124,7 @@ class OpenSsh:
         data = os.pread(self._said, _TAIL, max(0, size - _TAIL))
         return data.decode("utf-8", "replace")
 
-    def failure(self) -> DsgError:
+    def failure(self, becoming: bool) -> DsgError:
         """Tell why the command ended."""
         status = self._end()
         lines = [line for line in self.said().splitlines() if line.strip()][-_LINES:]
@@ -134,7 +134,7 @@ class OpenSsh:
             return HostKeyError("its host key is not the known one", object=name, details=lines)
         if status == 255 and any(mark in text for mark in _REFUSED):
             return AuthenticationError("the host refused the user", object=name, details=lines)
-        if status != 255 and any(mark in text for mark in _SUDO):
+        if becoming and status != 255 and any(mark in text for mark in _SUDO):
             return BecomeError("could not become another user there", object=name, details=lines)
         if status == 255:
             return ConnectError("ssh could not reach the host", object=name, details=lines)

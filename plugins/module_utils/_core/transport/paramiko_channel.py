@@ -103,11 +103,11 @@ class ParamikoChannel:
         del self._said[:-_TAIL]
         return self._said.decode("utf-8", "replace")
 
-    def failure(self) -> DsgError:
+    def failure(self, becoming: bool) -> DsgError:
         """Tell why the channel ended before the agent answered."""
         lines = [line for line in self.said().splitlines() if line.strip()][-8:]
         name = self.destination.name
-        if any("sudo" in line for line in lines):
+        if becoming and any("sudo" in line for line in lines):
             return BecomeError("could not become another user there", object=name, details=lines)
         return ConnectError("the agent ended before it answered", object=name, details=lines)
 
