@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from _core.backends import tree
@@ -16,11 +18,51 @@ from _core.errors import DsgError
 from _core.manifest.entry import FILE, Entry
 from _core.posix.beneath import Beneath
 from _core.sync.engine import run
+from _core.transport.channel import Channel
 from _core.transport.connect import connect
 from _core.transport.remote import RemoteRepository
 
 from tests.integration.support import make, read
 from tests.transport.remote_site import SshSite
+from tests.transport.wrapped import Wrapped, wrapped
+
+MARK = b"here it strikes"
+
+
+class Damaging(Wrapped):
+    """A channel on which a bit of :data:`MARK` turns over."""
+
+    def __init__(self, channel: Channel, struck: list[int]) -> None:
+        super().__init__(channel)
+        self._struck = struck
+
+    def write(self, *buffers: Any) -> None:
+        data = bytearray(b"".join(buffers))
+        place = data.find(MARK)
+        if place >= 0:
+            data[place] ^= 1
+            self._struck.append(place)
+        self._channel.write(data)
+
+
+@pytest.mark.parametrize("size", [1000, 3_000_000], ids=["a whole file", "a part of a large one"])
+def test_a_byte_that_is_damaged_on_its_way(site: SshSite, size: int) -> None:
+    content = bytearray(random.Random(1).randbytes(size // 2).hex().encode())
+    src = site.copy("wc", {"a": "a"})
+    path = Path(src, "changed")
+    path.write_bytes(content)
+    site.sync(src)
+    content[size // 2 : size // 2 + len(MARK)] = MARK
+    path.write_bytes(content)
+    struck: list[int] = []
+    with wrapped(lambda channel: Damaging(channel, struck)):
+        error = site.refused("DSG-SOURCE-CHANGED", src)
+    assert len(struck) == 1
+    assert (error.object, error.host) == ("changed", "store1")
+    assert site.staged() == []
+    assert site.sync(src).snapshot == 2
+    assert Path(site.live, "changed").read_bytes() == content
+    site.check_sound()
 
 
 @pytest.mark.parametrize("content", ["short", None])
