@@ -91,6 +91,21 @@ def test_a_whole_manifest_is_compressed(large):
     assert compressed(site) < len(manifest_of(site)) * 0.6
 
 
+def test_no_file_is_waited_for(site):
+    """However many are published, the other side is waited for as often."""
+    turns = []
+    for count in (10, 2000):
+        one = site.beside(f"of{count}")
+        src = one.copy(f"ann{count}", {"a": "a"})
+        run(one.request(src))
+        make(src, {f"d{n % 7}/{n}": str(n) for n in range(count)})
+        with counted() as traffic:
+            assert run(one.request(src)).plan.counts()["upload"] == count
+        turns.append(traffic.turns)
+    assert turns[0] >= 3, "turns are seen"
+    assert abs(turns[1] - turns[0]) <= 2, turns
+
+
 # --- once per version, once per run ---
 
 
