@@ -157,6 +157,7 @@ def test_a_giant_file_is_patched_with_few_digests(
         assert one.block % RECORD == 0
         assert len(one.digests) <= MOST * blocks.DIGEST
         new_size = os.path.getsize(tmp_path / "new" / name)
+        assert -(-new_size // one.block) <= MOST, "and no more digests on our side"
         changed = max(0, new_size - one.size) + 2 * one.block
         assert len(sent) <= 2 * changed + 1000
 
