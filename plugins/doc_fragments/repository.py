@@ -238,8 +238,11 @@ options:
   progress:
     description:
       - Whether a run that takes long tells how far it is, host by host (phase, files, bytes, rate and
-        remaining time), every second on a terminal and every ten seconds in a log.
-      - Only told where the work is done on the control node.
+        remaining time, or how long the phase takes already), every second on a terminal and every ten
+        seconds in a log, also while nothing moves.
+      - A module that runs as a process of its own cannot tell before it ends. So it is with C(delegate_to)
+        another host, with O(transport=local) for a host that is reached by SSH, and with C(become) where
+        C(ansible_connection) is V(local).
     type: str
     choices:
       - auto

@@ -150,7 +150,6 @@ def request_of(module: _shell.Invocation) -> FetchRequest:
         lock_timeout=params["lock_timeout"],
         destination=_options.destination_of(params),
         check=module.check_mode,
-        meter=getattr(module, "meter", None),
     )
 
 

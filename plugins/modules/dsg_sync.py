@@ -463,7 +463,6 @@ from ansible_collections.dsg.storage.plugins.module_utils._core.plan.policy impo
     DEFAULT_MAX_DELETE,
 )
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.phases import run
-from ansible_collections.dsg.storage.plugins.module_utils._core.sync.progress import Meter
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.recovery import (
     preview,
     recover,
@@ -511,14 +510,13 @@ def argument_spec() -> dict[str, Any]:
 REQUIRED_IF = [("operation", operation, ["src"]) for operation in (*OPERATIONS, UNDO_NAMES)]
 
 
-def request_of(params: dict[str, Any], *, check: bool, meter: Meter | None = None) -> SyncRequest:
+def request_of(params: dict[str, Any], *, check: bool) -> SyncRequest:
     """Turn the module's options into the core's request."""
     compared = _comparison.request_of(params, check=check)
     return compared._replace(
         operation=params["operation"] if params["operation"] not in OTHERS else "auto",
         policy=compared.policy._replace(max_delete=params["max_delete"]),
         message=params["snapshot_message"],
-        meter=meter,
         phase=params["phase"],
         fleet=params["fleet"],
         host=params["fleet_host"],
@@ -544,8 +542,7 @@ def differences_of(result: SyncResult, request: SyncRequest) -> _report.Differen
 def sync(module: _shell.Invocation) -> _shell.Result:
     """Run one sync and shape its result."""
     limit = _options.limit_of(module.params)
-    meter: Meter | None = getattr(module, "meter", None)  # only who shows progress has one
-    request = request_of(module.params, check=module.check_mode, meter=meter)
+    request = request_of(module.params, check=module.check_mode)
     result = run(request)
     differences = differences_of(result, request)
     header = f"{result.operation} of {request.src} with repository {request.repository}"

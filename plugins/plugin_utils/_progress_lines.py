@@ -2,7 +2,7 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Progress for a person, one line at a time: rarely in a log, every second on a terminal.
+"""Progress for a person, a line at each interval: every ten seconds in a log, every second on a terminal.
 
 Private to the collection: it may change at any time.
 """
@@ -10,31 +10,42 @@ Private to the collection: it may change at any time.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from ansible_collections.dsg.storage.plugins.module_utils._core.sync.progress import Progress
+from ansible_collections.dsg.storage.plugins.module_utils._core.posix.progress import (
+    Meter,
+    Progress,
+)
 from ansible_collections.dsg.storage.plugins.module_utils._report import size
 
 NONE, AUTO = "none", "auto"
 _ON_TERMINAL, _IN_LOG = 1.0, 10.0
 
 
-class ProgressLines:
-    """Says how far the work with one host is, through ``say``; a short run says nothing."""
+@contextmanager
+def progress_lines(host: str, say: Callable[[str], None], interval: float) -> Iterator[None]:
+    """Say how far the work with one host is, during the block; a short one says nothing.
 
-    def __init__(self, host: str, say: Callable[[str], None], interval: float) -> None:
-        self._host = host
-        self._say = say
-        self._interval = interval
-        self._next = time.monotonic() + interval
+    A thread looks at the meter, so that lines come also while nothing goes on, or one call takes long.
+    """
+    ended = threading.Event()
 
-    def __call__(self, progress: Progress) -> None:
-        """Take a moment of the run."""
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + self._interval
-            self._say(line(self._host, progress))
+    def tell() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are for the run
+        while not ended.wait(interval):
+            say(line(host, meter.moment()))
+
+    with Meter() as meter:
+        teller = threading.Thread(target=tell, daemon=True)
+        teller.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            teller.join()
 
 
 def interval() -> float:
@@ -47,17 +58,27 @@ def interval() -> float:
 
 
 def line(host: str, progress: Progress) -> str:
-    """Return one line: host, phase, files, bytes, rate and remaining time, where they are known."""
+    """Return one line: host, phase, files, bytes and rate, where they are known, and a time.
+
+    That is the remaining one, or how long the phase takes already.
+    """
     parts = [f"{host}: {progress.phase}"]
     if progress.files_total:
         parts.append(f"{progress.files:,}/{progress.files_total:,} files")
+    elif progress.files:
+        parts.append(f"{progress.files:,} files")
     if progress.bytes_total:
         parts.append(f"{size(progress.bytes)} of {size(progress.bytes_total)}")
-        if progress.seconds > 0 and progress.bytes:
-            rate = progress.bytes / progress.seconds
-            parts.append(f"{size(rate)}/s")
-            left = max(0, progress.bytes_total - progress.bytes) / rate
-            parts.append(f"{duration(left)} left")
+    elif progress.bytes:
+        parts.append(size(progress.bytes))
+    rate = progress.bytes / progress.seconds if progress.seconds > 0 else 0
+    if rate:
+        parts.append(f"{size(rate)}/s")
+    if rate and progress.bytes_total:
+        left = max(0, progress.bytes_total - progress.bytes) / rate
+        parts.append(f"{duration(left)} left")
+    else:
+        parts.append(f"{duration(progress.seconds)} so far")
     return ", ".join(parts)
 
 

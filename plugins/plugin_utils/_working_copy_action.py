@@ -9,6 +9,7 @@ Private to the collection: it may change at any time.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -18,22 +19,20 @@ from ansible_collections.dsg.storage.plugins.module_utils._core.errors import (
     ArgumentError,
     DsgError,
 )
-from ansible_collections.dsg.storage.plugins.module_utils._core.sync.progress import Meter
 from ansible_collections.dsg.storage.plugins.plugin_utils import _storage_host
 from ansible_collections.dsg.storage.plugins.plugin_utils._progress_lines import (
     NONE,
-    ProgressLines,
     interval,
+    progress_lines,
 )
 
 
 class Invocation:
     """What a module would be told by Ansible: its checked options, and the mode."""
 
-    def __init__(self, params: dict[str, Any], check_mode: bool, meter: Meter) -> None:
+    def __init__(self, params: dict[str, Any], check_mode: bool) -> None:
         self.params = params
         self.check_mode = check_mode
-        self.meter = meter
 
 
 class WorkingCopyAction(ActionBase):
@@ -66,10 +65,10 @@ class WorkingCopyAction(ActionBase):
         if args.get("storage_host") is None and transport != "local":
             args["storage_host"] = self._storage_host(transport, task_vars)
         if here and (args.get("storage_host") is not None or not self._connection.become):
-            return self._in_process(args)
+            return self._in_process(args, task_vars)
         if args.get("storage_host") is None or self._task.delegate_to:
             return self._on_the_host(args, task_vars)
-        return self._in_process(args)
+        return self._in_process(args, task_vars)
 
     def _storage_host(self, transport: str, task_vars: dict[str, Any]) -> dict[str, Any] | None:
         """Return how to reach the storage host, None where the working copy is on it."""
@@ -112,18 +111,19 @@ class WorkingCopyAction(ActionBase):
         found: dict[str, Any] = self._execute_module(module_args=args, task_vars=task_vars)
         return found
 
-    def _in_process(self, args: dict[str, Any]) -> dict[str, Any]:
+    def _in_process(self, args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         command = self.module()
         checked = ArgumentSpecValidator(command.options, **command.rules).validate(args)
         if checked.error_messages:
             return _shell.told({"failed": True, "msg": "; ".join(checked.error_messages)})
         params = checked.validated_parameters
-        invocation = Invocation(params, bool(self._play_context.check_mode), self._meter(params))
-        return _shell.result_of(invocation, command)
+        invocation = Invocation(params, bool(self._play_context.check_mode))
+        with self._progress(params, task_vars["inventory_hostname"]):
+            return _shell.result_of(invocation, command)
 
-    def _meter(self, params: dict[str, Any]) -> Meter:
-        """Return what tells of progress, unless it is not wanted."""
+    def _progress(self, params: dict[str, Any], name: str) -> AbstractContextManager[None]:
+        """Tell of progress for the block, unless it is not wanted."""
         if params.get("progress", NONE) == NONE:
-            return Meter()
-        host = (params.get("storage_host") or {}).get("name") or "localhost"
-        return Meter(ProgressLines(host, self._display.display, interval()))
+            return nullcontext()
+        host = (params.get("storage_host") or {}).get("name") or name
+        return progress_lines(host, self._display.display, interval())

@@ -18,6 +18,7 @@ from _core.client import apply, transaction
 from _core.errors import DsgError
 from _core.plan.plan import check_deletions
 from _core.plan.structure import collisions
+from _core.posix.progress import Meter, Progress
 from _core.sync.engine import run
 from _core.sync.status import inspect
 from _core.sync.verify import verify_repository
@@ -628,3 +629,36 @@ def replace(root: str, tree: Tree) -> None:
         if name != ".dsg":
             put(root, name, None)
     make(root, tree)
+
+
+# --- how far a run is ---
+
+
+class Phases(Meter):
+    """Keeps the last moment of every phase."""
+
+    def __init__(self) -> None:
+        self.ended: dict[str, Progress] = {}
+        super().__init__()
+
+    def begin(self, phase: str, files: int = 0, size: int = 0) -> None:
+        if hasattr(self, "_phase"):
+            last = self.moment()
+            self.ended[last.phase] = last
+        super().begin(phase, files, size)
+
+
+def test_the_phases_of_a_run_at_hand_are_counted(site):
+    src = site.copy("src", TREE)
+    with Phases() as meter:
+        site.sync(src)
+    assert meter.ended["scan"].files == 4
+    assert meter.ended["upload"][1:5] == (3, 3, 4, 4)
+    put(src, "a", "changed")
+    with Phases() as meter:
+        run(site.request(src, checksum=True))
+    assert meter.ended["hash"][1:5] == (3, 3, 10, 10)
+    assert meter.ended["upload"][1:5] == (1, 1, 7, 7)
+    with Phases() as meter:
+        site.sync(site.copy("other"))
+    assert meter.ended["download"][1:5] == (3, 3, 10, 10)

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -163,8 +163,10 @@ def lines(said: str) -> list[Line]:
     ]
 
 
-def on_terminal(ground: Ground, *arguments: str) -> str:
-    """Return what a playbook prints on a terminal."""
+def on_terminal(
+    ground: Ground, *arguments: str, seen: Callable[[str], object] = lambda said: None
+) -> str:
+    """Return what a playbook prints on a terminal; ``seen`` gets what there is as it grows."""
     master, slave = pty.openpty()
     running = ground.start(*arguments, output=slave)
     os.close(slave)
@@ -172,6 +174,7 @@ def on_terminal(ground: Ground, *arguments: str) -> str:
     try:
         while part := os.read(master, 1 << 16):
             said += part
+            seen(said.decode(errors="replace"))
     except OSError:  # how a terminal ends whose other side is gone
         pass
     finally:
@@ -233,6 +236,32 @@ def test_progress_of_a_long_run(fragile: Ground) -> None:
     assert not re.search(r"(?m)^h[123]: ", said), said
     assert "DELETED THERE" not in said
     assert ground.published()[1:] == [True, True]
+
+
+def test_progress_where_all_is_at_hand(fragile: Ground) -> None:
+    """A host with a local connection tells of its phases, also while it only waits."""
+    ground = fragile
+    sync = ("dsg.storage.sync", "--limit", "h1")
+    ground.run("init", "--limit", "h1").succeeded()
+    ground.write({"a.txt": "changed\n"})
+    with ExitStack() as until:
+        until.enter_context(kept_from_others(ground, "h1"))
+        waits = re.compile(r"(?m)^h1: waiting for a lock, \d:\d\d so far\r?$")
+
+        def let_go(said: str) -> None:
+            if len(waits.findall(said)) > 1:
+                until.close()
+
+        said = on_terminal(ground, *sync, seen=let_go)
+    assert len(waits.findall(said)) > 1, said
+    assert (ground.live_of("h1") / "a.txt").read_text() == "changed\n"
+    with (ground.ann / "large").open("wb") as large:
+        large.truncate(4 << 30)  # holes: they take nothing but the time to hash them
+    said = on_terminal(ground, *sync, "--check")
+    told = (
+        r"(?m)^h1: hash, \d/\d files, [\d.]+ [GM]iB of 4.0 GiB, [\d.]+ [GM]iB/s, \d+:\d\d left\r?$"
+    )
+    assert re.search(told, said), said
 
 
 # --- two control nodes

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import pytest
 from _core.posix.blocks import BLOCK
+from _core.posix.progress import Meter, Progress
 from _core.sync.engine import run
-from _core.sync.progress import Meter, Progress
 from _core.transport import sending
 
 from tests.integration.support import make
@@ -97,6 +97,18 @@ def test_only_what_differs_travels(site: SshSite, sent: list[int], name: str) ->
     assert not run(site.request(src, checksum=True)).changed
 
 
+class Every(Meter):
+    """Keeps every moment in which something was counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Progress] = []
+
+    def advance(self, files: int, size: int) -> None:
+        super().advance(files, size)
+        self.told.append(self.moment())
+
+
 @pytest.mark.parametrize("name", list(CASES))
 def test_progress_counts_what_needs_not_travel_as_done(site: SshSite, name: str) -> None:
     """The total is that of the files: a small change of a large one is not 1% of it, and then the end."""
@@ -107,9 +119,9 @@ def test_progress_counts_what_needs_not_travel_as_done(site: SshSite, name: str)
     CASES[name].change(content)
     make(src, {"small": "longer"})
     Path(src, "big").write_bytes(content)
-    told: list[Progress] = []
-    run(site.request(src, meter=Meter(told.append)))
-    uploads = [one for one in told if one.phase == "upload"]
+    with Every() as meter:
+        run(site.request(src))
+    uploads = [one for one in meter.told if one.phase == "upload"]
     counted = [one.bytes for one in uploads]
     assert counted == sorted(counted)
     last = uploads[-1]

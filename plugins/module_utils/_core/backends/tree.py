@@ -19,6 +19,7 @@ from ..posix.beneath import Beneath
 from ..posix.copy import copy_hashed, copy_plain
 from ..posix.modes import change_mode
 from ..posix.parallel import fork_map
+from ..posix.progress import advance
 from .base import Upload
 
 _RECORDS, _CONTROL = ".dsg", ".zfs"
@@ -391,6 +392,7 @@ def _copy_file(
         mtime_ns = os.fstat(writing).st_mtime_ns  # a file system may store it coarser
     finally:
         os.close(writing)
+    advance(1, 0)
     after = os.fstat(reading)
     if size != before.st_size or (after.st_size, after.st_mtime_ns, after.st_ino) != seen:
         raise SourceChanged("it changed while it was read", object=entry.path)

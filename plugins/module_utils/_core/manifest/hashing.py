@@ -17,6 +17,7 @@ from typing import NamedTuple
 from ..errors import SourceChanged, TreeError
 from ..posix.beneath import Beneath
 from ..posix.parallel import ITEM_COST, fork_map
+from ..posix.progress import advance, begin
 from .columns import DIGEST, ROW, SIZE, UNHASHED, iter_rows, pack_row
 from .paths import show
 
@@ -96,6 +97,8 @@ def hash_batches(
     Returns for each batch its 32-byte digests joined (zeros where a file could not be read), and
     one line for each file that could not be read. Raises :class:`SourceChanged`.
     """
+    if work:
+        begin("hash", sum(len(one.names) for one in work), sum(one.size for one in work))
     # Large files first: one that is begun last would keep a single worker busy alone.
     order = sorted(range(len(work)), key=[-(batch.size // _LARGE) for batch in work].__getitem__)
     ordered = [work[i] for i in order]
@@ -143,6 +146,7 @@ def _hash_batch(tree: Beneath, batch: Batch) -> bytes:
     prefix = f"{batch.directory}/" if batch.directory else ""
     found = []
     unreadable = []
+    small = 0
     try:
         fd = tree.directory(batch.directory)
     except OSError as exc:
@@ -150,12 +154,15 @@ def _hash_batch(tree: Beneath, batch: Batch) -> bytes:
     for name, row in zip(batch.names, iter_rows(batch.rows)):
         try:
             found.append(_hash(name, fd, identity_of_row(row), prefix + name))
+            if row[SIZE] < BLOCK:
+                small += row[SIZE]
         except OSError as exc:
             error = _read_error(exc, prefix + name)
             if isinstance(error, SourceChanged):
                 raise error from None
             found.append(UNHASHED)
             unreadable.append(f"{show(prefix + name)}: {error.message}")
+    advance(len(batch.names), small)  # of larger files every block was counted
     return b"".join(found) + "\n".join(unreadable).encode("utf-8", "surrogateescape")
 
 
@@ -228,3 +235,4 @@ def digest_blocks(fd: int) -> tuple[int, bytes]:
             return length, digest.digest()
         digest.update(block[:count])
         length += count
+        advance(0, count)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import PathError, TreeError, capped
+from ..posix.progress import advance
 from .columns import (
     DIGEST,
     ROW,
@@ -175,6 +176,7 @@ def scan_tree(
         if clock is None or listing.dev != clock.dev:
             foreign.add(listing.path)
         merge.add(listing)
+        advance(len(listing.names), 0)
     if check_names:
         if merge.has_new_names():
             wrong.paths.extend(_path_problems(paths_of(merge.directories)))

@@ -14,6 +14,7 @@ import errno
 import hashlib
 import os
 
+from .progress import advance
 from .syscalls import file_system
 
 BLOCK = 128 * 1024
@@ -93,6 +94,7 @@ def update(source_fd: int, target_fd: int) -> tuple[int, str]:
         if not same:
             write_block(target_fd, new[:length], size)
         size += length
+        advance(0, length)
     os.ftruncate(target_fd, size)
     return size, digest.hexdigest()
 

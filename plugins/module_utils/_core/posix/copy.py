@@ -13,6 +13,7 @@ import queue
 import threading
 
 from .durable import write_all
+from .progress import advance
 
 _BLOCK = 1 << 20
 _CHUNK = 16 * _BLOCK
@@ -39,6 +40,7 @@ def copy_hashed(source_fd: int, target_fd: int, size: int) -> tuple[int, str]:
         digest.update(block)
         write_all(target_fd, block)
         copied += len(block)
+        advance(0, len(block))
 
 
 def copy_plain(source_fd: int, target_fd: int) -> None:
@@ -91,6 +93,7 @@ def _copy_large(source_fd: int, target_fd: int) -> tuple[int, str]:
                 break
             follower.arrived.put(length)
             copied += length
+            advance(0, length)
     finally:
         follower.arrived.put(None)
         follower.join()

@@ -14,8 +14,12 @@ from contextlib import contextmanager
 
 from ..errors import LockedError
 from .durable import write_all
+from .progress import meanwhile
 
 _POLL_SECONDS = 0.05
+
+WAITING = "waiting for a lock"
+"""The phase of who waits, as a person is told of it."""
 
 
 @contextmanager
@@ -30,7 +34,8 @@ def locked(
     flags = os.O_RDONLY if shared and os.path.exists(path) else os.O_RDWR | os.O_CREAT
     fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
-        _acquire(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, timeout, what)
+        with meanwhile(WAITING):
+            _acquire(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, timeout, what)
         if not shared:
             _sign(fd)
         yield fd

@@ -18,6 +18,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NoReturn, TypeVar
 
+from . import progress
 from .durable import write_all
 
 T = TypeVar("T")
@@ -122,12 +123,12 @@ class _Crew:
     def hire(self) -> None:
         """Start a worker. Signals wait meanwhile, lest the child runs the parent's handlers."""
         read_end, write_end = os.pipe()
-        parent = os.getpid()
+        parent, number = os.getpid(), len(self._workers) + 1
         held = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
         try:
             pid = os.fork()
             if pid == 0:
-                _live(parent, held, self._queue, write_end, self._pieces, self._job)
+                _live(parent, number, held, self._queue, write_end, self._pieces, self._job)
             self._workers[read_end] = pid
             self._received[read_end] = bytearray()
         finally:
@@ -197,6 +198,7 @@ def _queue(length: int) -> int:
 
 def _live(
     parent: int,
+    worker: int,
     held: Iterable[int],
     queue: int,
     out: int,
@@ -210,6 +212,7 @@ def _live(
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
         _die_with(parent)
+        progress.count_as_worker(worker)
         _work(queue, out, pieces, job)
         status = 0
     finally:

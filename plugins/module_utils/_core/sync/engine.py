@@ -49,7 +49,7 @@ class Run:
         self.repository = repository
         self.working_copy = WorkingCopy(request.src)
         self.key = repository_key(repository.name, repository.location)
-        self.watch = Stopwatch(request.meter)
+        self.watch = Stopwatch()
         self.scan: Scan | None = None
         self._chosen = ""
         self.result = SyncResult(operation=request.operation, seconds=self.watch.seconds)

@@ -28,12 +28,12 @@ from ..manifest.entry import DIRECTORY, FILE, Entry
 from ..manifest.scan import scan_tree
 from ..posix.beneath import Beneath
 from ..posix.durable import discard, sync_directory, sync_file_system, write_new
+from ..posix.progress import begin
 from ..posix.remove import remove_tree
 from ..posix.syscalls import rename_exchange, rename_noreplace
 from ..transport.connect import repository_at
 from ..transport.destination import Destination
 from ..upkeep.selection import Selection
-from .progress import Meter
 
 _FILES, _TREE, _PLACING = "files", "tree", "placing"
 _ASIDE = ".before-"
@@ -57,12 +57,6 @@ class FetchRequest(NamedTuple):
     lock_timeout: float = 60.0
     destination: Destination | None = None
     check: bool = False
-    meter: Meter | None = None
-
-    def advance(self, files: int, size: int) -> None:
-        """Count files and bytes that travelled."""
-        if self.meter is not None:
-            self.meter.advance(files, size)
 
 
 @dataclass
@@ -88,9 +82,7 @@ def fetch(request: FetchRequest) -> FetchResult:
     with telling("fetching", _UNCHANGED, lambda error: _say_what_stands(error, result)):
         _check_destination(request.dest)
         selection = Selection(request.paths)
-        with repository_at(
-            request.destination, request.backend, request.repository, request.advance
-        ) as repository:
+        with repository_at(request.destination, request.backend, request.repository) as repository:
             if request.destination is None:
                 _refuse_overlap(repository, request.dest)
             _fetch(repository, request, selection, result)
@@ -213,10 +205,10 @@ def _bring(repository: Repository, request: FetchRequest, result: FetchResult, b
         files, root = os.path.join(staging, _FILES), os.path.join(staging, _TREE)
         os.mkdir(files, 0o700)
         os.mkdir(root, 0o755)
-        if request.meter is not None:
-            wanted = [entry for entry in result.entries if entry.kind == FILE]
-            request.meter.begin("download", len(wanted), sum(entry.size for entry in wanted))
+        wanted = [entry for entry in result.entries if entry.kind == FILE]
+        begin("download", len(wanted), sum(entry.size for entry in wanted))
         repository.fetch(result.entries, files, snapshot=result.snapshot)
+        begin("place")
         _arrange(files, root, result.entries)
         sync_file_system(staging)
         if backup:

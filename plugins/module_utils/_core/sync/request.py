@@ -18,7 +18,6 @@ from ..manifest.portable import unchanged
 from ..plan.plan import Plan
 from ..plan.policy import Policy
 from ..transport.destination import Destination
-from .progress import Meter
 
 AUTO, INIT, CLONE, SYNC = "auto", "init", "clone", "sync"
 OPERATIONS = (AUTO, INIT, CLONE, SYNC)
@@ -40,7 +39,7 @@ class SyncRequest(NamedTuple):
     With ``check`` nothing is changed anywhere and the plan is what a run would do. ``destination``
     is the host that holds the repository, None for this one. A ``phase`` that is not full is that of the
     transaction ``fleet`` on ``host``, a name that tells it from the others; ``coordinator`` is the number
-    of the process that will decide it (0: unknown here). ``meter`` is told how far the run is.
+    of the process that will decide it (0: unknown here).
     """
 
     src: str
@@ -60,7 +59,6 @@ class SyncRequest(NamedTuple):
     host: str = ""
     coordinator: int = 0
     txn_id: str = ""
-    meter: Meter | None = None
 
     def validate(self, *, src_required: bool = True) -> None:
         """Refuse what is not supported before anything is touched."""
@@ -88,11 +86,6 @@ class SyncRequest(NamedTuple):
             return
         check_fleet_id(self.fleet)
         check_line(self.host, "the host", MAX_HOST)
-
-    def advance(self, files: int, size: int) -> None:
-        """Count files and bytes that travelled."""
-        if self.meter is not None:
-            self.meter.advance(files, size)
 
     def user_name(self) -> str:
         """Return who is recorded as having changed content."""

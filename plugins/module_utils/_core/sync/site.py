@@ -16,8 +16,6 @@ from .request import SyncRequest
 
 @contextmanager
 def repository_of(request: SyncRequest) -> Iterator[Repository]:
-    """Give the repository for the block, on whatever host it is; the request's meter counts."""
-    with repository_at(
-        request.destination, request.backend, request.repository, request.advance
-    ) as repository:
+    """Give the repository for the block, on whatever host it is."""
+    with repository_at(request.destination, request.backend, request.repository) as repository:
         yield repository

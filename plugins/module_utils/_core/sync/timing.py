@@ -10,20 +10,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .progress import Meter
+from ..posix.progress import begin
 
 
 class Stopwatch:
-    """Adds up wall seconds by phase name, and tells ``meter`` of each phase."""
+    """Adds up wall seconds by phase name; they are those of the process's meter."""
 
-    def __init__(self, meter: Meter | None = None) -> None:
+    def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self.meter = meter or Meter()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Count the block's time for ``name``."""
-        self.meter.begin(name)
+        begin(name)
         start = time.monotonic()
         try:
             yield

@@ -21,6 +21,7 @@ from ..manifest.entry import DIRECTORY, FILE, Entry
 from ..plan.plan import Plan, Step, merged_cache, merged_remote
 from ..plan.states import DELETE_REMOTE, DOWNLOAD, UPLOAD, by_path
 from ..posix.blocks import LEAST
+from ..posix.progress import begin
 from ..transport.destination import Destination
 from .client_plan import operations_of
 from .request import SyncRequest, SyncResult
@@ -76,7 +77,7 @@ class SyncTransaction:
         ]
         deletes = {step.path for step in self.plan.of(DELETE_REMOTE)}
         self.repository = self.view.repository.begin(self.txn_id, self.view.remote_manifest)
-        self.watch.meter.begin("upload", *_size_of([item.entry for item in uploads]))
+        begin("upload", *_size_of([item.entry for item in uploads]))
         landed = self.repository.stage(self.view.working_copy.root, uploads, deletes)
         self.uploaded = by_path(landed)
         self.result.bytes_uploaded = _bytes(landed)
@@ -91,7 +92,7 @@ class SyncTransaction:
     def _stage_downloads(self) -> None:
         entries = [s.remote for s in self.plan.of(DOWNLOAD) if s.remote is not None]
         if entries:
-            self.watch.meter.begin("download", *_size_of(entries))
+            begin("download", *_size_of(entries))
             self.view.repository.fetch(entries, self.client.files)
             self.result.bytes_downloaded = _bytes(entries)
 

@@ -16,15 +16,11 @@ from .destination import Destination
 from .errors import NoClientError
 from .openssh import OpenSsh
 from .remote import RemoteRepository
-from .remote_transaction import Progress
 
 
 @contextmanager
 def repository_at(
-    destination: Destination | None,
-    backend: Mapping[str, object],
-    name: str,
-    progress: Progress | None = None,
+    destination: Destination | None, backend: Mapping[str, object], name: str
 ) -> Iterator[Repository]:
     """Give the repository for the block: on this host (None), or on another one.
 
@@ -35,7 +31,7 @@ def repository_at(
         return
     destination.check()
     check_backend(backend)
-    remote = RemoteRepository(destination, backend, name, connect, progress)
+    remote = RemoteRepository(destination, backend, name, connect)
     try:
         yield remote
     finally:

@@ -10,13 +10,14 @@ import hashlib
 import os
 import queue
 import threading
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from ..errors import DriftError, SourceChanged, from_oserror
 from ..manifest.entry import DIRECTORY, FILE, LINK, Entry
 from ..posix import blocks
 from ..posix.beneath import Beneath
 from ..posix.durable import write_all
+from ..posix.progress import advance
 from .patches import RANGE
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -26,19 +27,11 @@ _QUEUED = 16
 
 
 class Receiver:
-    """Takes file contents from a stream's payloads.
+    """Takes file contents from a stream's payloads."""
 
-    ``progress`` is told of (files, bytes) that came in.
-    """
-
-    def __init__(
-        self,
-        payloads: Iterable[bytes],
-        progress: Callable[[int, int], None] | None = None,
-    ) -> None:
+    def __init__(self, payloads: Iterable[bytes]) -> None:
         self._payloads = iter(payloads)
         self._rest = memoryview(b"")
-        self._progress = progress or (lambda files, size: None)
 
     def land(
         self, target: str, entries: Sequence[Entry], patched: Container[str] = ()
@@ -99,7 +92,7 @@ class Receiver:
             mtime_ns = os.fstat(fd).st_mtime_ns  # a file system may store it coarser
         finally:
             os.close(fd)
-        self._progress(1, 0)
+        advance(1, 0)
         return entry._replace(kind=FILE, sha256=sha256, mtime_ns=mtime_ns)
 
     def _patch(self, fd: int, entry: Entry) -> str:
@@ -139,7 +132,7 @@ class Receiver:
                 self._rest = memoryview(self._next())
             part, self._rest = self._rest[:size], self._rest[size:]
             size -= len(part)
-            self._progress(0, len(part))
+            advance(0, len(part))
             yield part
 
     def _next(self) -> bytes:

@@ -16,11 +16,13 @@ from ..errors import DsgError
 from ..manifest.codec import Manifest
 from ..manifest.entry import Entry
 from ..manifest.header import Header
+from ..posix.lock import WAITING
+from ..posix.progress import meanwhile
 from . import alive, wire
 from .destination import Destination
 from .errors import ConnectionLost
 from .receiving import Receiver
-from .remote_transaction import Progress, RemotePrepared, RemoteTransaction
+from .remote_transaction import RemotePrepared, RemoteTransaction
 from .session import Connect, Session, encode_call
 
 _SETTLED = 120.0
@@ -39,14 +41,12 @@ class RemoteRepository:
         backend: Mapping[str, object],
         name: str,
         connect: Connect,
-        progress: Progress | None = None,
     ) -> None:
         self.name = name
         self.backend = backend
         self.destination = destination
         self.location = f"{destination.name}:{_place(backend)}/{name}"
         self._connect = connect
-        self._progress = progress
         self._opening: Session | None = None
         self._awaited: list[str] = []
         self._head: list[Header | None] = []
@@ -159,7 +159,8 @@ class RemoteRepository:
     def lock(self, timeout: float, *, shared: bool = False) -> Iterator[None]:
         """Hold the repository; the host lets go by itself when the connection ends."""
         session = self._session
-        session.call("lock", timeout=timeout, shared=shared, patience=alive.PATIENCE)
+        with meanwhile(WAITING):
+            session.call("lock", timeout=timeout, shared=shared, patience=alive.PATIENCE)
         with alive.Alive(session.channel, alive.EVERY):
             try:
                 yield
@@ -199,7 +200,7 @@ class RemoteRepository:
     def begin(self, txn_id: str, base: Manifest | None) -> RemoteTransaction:
         """Open a transaction upon ``base`` (None: the repository is to be created)."""
         self._session.call("begin", txn_id=txn_id, base_id="" if base is None else base.header.id)
-        return RemoteTransaction(self._session, base, self._progress)
+        return RemoteTransaction(self._session, base)
 
     def ask(self, job: str, arguments: Mapping[str, object]) -> Any:
         """Have a job done where the repository is; return its answer."""
@@ -224,7 +225,7 @@ class RemoteRepository:
         session = self._session
         session.post("fetch", wire.entries_out(entries), snapshot=snapshot)
         try:
-            Receiver(session.files(), self._progress).fill(directory, entries)
+            Receiver(session.files()).fill(directory, entries)
         except BaseException:
             session.lost = True  # what is still on its way cannot be told from what is asked next
             raise

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ..backends.base import Land, Upload
 from ..errors import DsgError
@@ -17,9 +17,6 @@ from .errors import ConnectionLost
 from .patches import Old, Ours, read_old
 from .sending import Item, Sender
 from .session import Session
-
-Progress = Callable[[int, int], None]
-"""Is told of (files, bytes) that travelled."""
 
 
 class RemotePrepared:
@@ -47,10 +44,9 @@ class RemotePrepared:
 class RemoteTransaction(RemotePrepared):
     """One change of a repository on another host."""
 
-    def __init__(self, session: Session, base: Manifest | None, progress: Progress | None) -> None:
+    def __init__(self, session: Session, base: Manifest | None) -> None:
         super().__init__(session)
         self._base = base
-        self._progress = progress
         self._may_be_held = False
 
     def stage(
@@ -95,7 +91,7 @@ class RemoteTransaction(RemotePrepared):
     ) -> bool:
         """Send the contents; tell whether the agent took them all so far."""
         session = self._session
-        sender = Sender(session.channel, source, self._progress, self._listen)
+        sender = Sender(session.channel, source, self._listen)
         try:
             with session.on_line():
                 sender.send(

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ..errors import SourceChanged, from_oserror
 from ..manifest.entry import FILE, LINK, Entry
 from ..posix.beneath import Beneath
+from ..posix.progress import advance
 from .frames import DATA, HEADER, MAX_PAYLOAD, Pipe
 from .patches import Old, Ours, changed_ranges, send_ranges
 
@@ -37,20 +38,17 @@ class Item(NamedTuple):
 class Sender:
     """Sends the contents of files below ``root`` as data frames.
 
-    ``progress`` is told of (files, bytes) that are done, be it that they went out or that the other side
-    has them already; ``check`` may raise to stop.
+    Done is what went out, and what the other side has already; ``check`` may raise to stop.
     """
 
     def __init__(
         self,
         pipe: Pipe,
         root: str,
-        progress: Callable[[int, int], None] | None = None,
         check: Callable[[], None] | None = None,
     ) -> None:
         self._pipe = pipe
         self._root = root
-        self._progress = progress or (lambda files, size: None)
         self._check = check or (lambda: None)
         self._small: list[bytes] = []
         self._held = self._files = self._done = 0
@@ -139,7 +137,7 @@ class Sender:
             self._check()
             self._pipe.write(HEADER.pack(DATA, self._held), b"".join(self._small))
         if self._small or self._files:
-            self._progress(self._files, self._done)
+            advance(self._files, self._done)
         self._small.clear()
         self._held = self._files = self._done = 0
 

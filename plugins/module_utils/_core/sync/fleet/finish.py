@@ -63,7 +63,7 @@ class _Finish:
         self.working_copy = WorkingCopy(request.src)
         self.record = FleetRecord(self.working_copy, request.fleet)
         self.key = repository_key(repository.name, repository.location)
-        self.watch = Stopwatch(request.meter)
+        self.watch = Stopwatch()
         self.result = SyncResult(operation=SYNC, seconds=self.watch.seconds)
 
     def run(self) -> SyncResult:
