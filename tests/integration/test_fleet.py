@@ -571,6 +571,24 @@ def test_a_decision_is_durable_for_whoever_acts_upon_it(old, monkeypatch):
     assert record.root in synced
 
 
+def test_a_host_reads_no_more_of_the_others_the_more_of_them_there_are(tmp_path):
+    """Else five hundred hosts would read a hundred thousand records of each other."""
+    few, more, many = (in_child(lambda: _reads(tmp_path, hosts)) for hosts in (3, 6, 9))  # noqa: B023
+    assert many - more == more - few, (few, more, many)
+
+
+def _reads(root: Path, hosts: int) -> int:
+    """Return how often the record of a part is read while so many hosts commit, one after the other."""
+    fleet = Fleet(str(root / str(hosts)), hosts)
+    fleet.edit(OLD)
+    results = fleet.prepare_all()
+    opened: list[str] = []
+    sys.addaudithook(lambda event, args: event == "open" and opened.append(str(args[0])))
+    for host, result in zip(fleet.sites, results):
+        fleet.finish(host, COMMIT, txn_id=result.txn_id)
+    return sum(name.endswith("/participant") for name in opened)
+
+
 def test_what_was_committed_is_never_told_as_rolled_back(old):
     """The decision was lost with the control node's power, behind one commit."""
     old.prepare_all()

@@ -113,12 +113,18 @@ class FleetRecord:
         found = [self.participant(key) for key in self._keys()]
         return [one for one in found if one is not None]
 
-    def _keys(self) -> list[str]:
+    def has_participants(self) -> bool:
+        """Tell whether a part is not done; stops at the first one, as every host asks this in its turn."""
+        return any(self.participant(key) is not None for key in self._keys())
+
+    def _keys(self) -> Iterator[str]:
         try:
             names = sorted(os.listdir(self.root))
         except FileNotFoundError:
-            return []
-        return [name for name in names if is_directory(os.path.join(self.root, name))]
+            return
+        for name in names:
+            if is_directory(os.path.join(self.root, name)):
+                yield name
 
     def add(self, participant: Participant, cache: Manifest) -> None:
         """Record a part before the repository is asked to hold it; ``cache`` is C behind a commit."""
@@ -194,7 +200,7 @@ class FleetRecord:
     def end(self) -> bool:
         """Remove the record if nobody takes part any more; tell whether it is gone."""
         with _lock_records(self.working_copy):
-            if self.participants():
+            if self.has_participants():
                 return False
             if is_directory(self.root):
                 remove_tree_at(self.root)

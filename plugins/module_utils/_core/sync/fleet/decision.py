@@ -53,11 +53,13 @@ def decide(src: str, fleet: str, wanted: str, expected: Collection[str] = ()) ->
     try:
         if record.head() is None:
             return ROLLBACK
-        ready = {one.txn_id for one in record.participants() if one.state == PREPARED}
         standing = record.decision()
         if standing:  # who made it may not have had it on disk yet
             durable.sync_directory(record.root)
-        return standing or record.decide(wanted if set(expected) <= ready else ROLLBACK)
+            return standing
+        # Only who may be the first one reads what all hosts have prepared.
+        ready = {one.txn_id for one in record.participants() if one.state == PREPARED}
+        return record.decide(wanted if set(expected) <= ready else ROLLBACK)
     except FileNotFoundError:
         return ROLLBACK  # ended by somebody else just now, which only a decision allows
     except OSError as exc:

@@ -118,7 +118,7 @@ def _refuse_running(one: Pending) -> None:
 def end_all(working_copy: WorkingCopy, *, explicit: bool = False, but: str = "") -> None:
     """Remove the records that nobody takes part in any more."""
     for record in fleets(working_copy):
-        if record.fleet == but or record.participants() or not _decision(record, explicit):
+        if record.fleet == but or record.has_participants() or not _decision(record, explicit):
             continue
         record.end()
     remove_if_empty(working_copy)
