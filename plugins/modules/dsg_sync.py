@@ -368,8 +368,8 @@ names:
           description: Its target afterwards.
           type: str
 snapshot:
-  description: Number of the repository's snapshot afterwards.
-  returned: success of a sync
+  description: Number of the repository's snapshot afterwards; for a conflict, of the one that it holds.
+  returned: success of a sync, and failure for a conflict
   type: int
   sample: 4
 txn_id:
@@ -613,11 +613,12 @@ def recover_only(module: _shell.Invocation) -> _shell.Result:
 
 
 def conflicts_of(module: _shell.Invocation, error: DsgError) -> _shell.Result:
-    """Add both sides of every conflict to a failure for conflicts."""
+    """Add both sides of every conflict, and what is published, to a failure for conflicts."""
     if not isinstance(error, ConflictError):
         return {}
-    plan = inspect(request_of(module.params, check=True)).plan
-    return {"conflicts": _report.conflicts_data(plan, _options.limit_of(module.params))}
+    status = inspect(request_of(module.params, check=True))
+    conflicts = _report.conflicts_data(status.plan, _options.limit_of(module.params))
+    return {"conflicts": conflicts, "snapshot": status.snapshot}
 
 
 def carry_out(module: _shell.Invocation) -> _shell.Result:
