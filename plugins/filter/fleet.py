@@ -23,6 +23,7 @@ from ansible_collections.dsg.storage.plugins.module_utils._core.errors import (
 from ansible_collections.dsg.storage.plugins.module_utils._core.plan.policy import BOTH, PULL
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.fleet.decision import decision
 from ansible_collections.dsg.storage.plugins.module_utils._core.sync.request import WITHDRAW
+from ansible_collections.dsg.storage.plugins.plugin_utils._strategy import strategy_that_goes_ahead
 
 Result = Mapping[str, Any]
 
@@ -37,19 +38,23 @@ def fleet_members(
     lost: Sequence[str] = (),
     application: str = "",
     direction: str = "",
+    together: bool = False,
 ) -> dict[str, Any]:
     """Return what the hosts of a batch publish together, which go first, and which were lost before.
 
     Canaries that take no part in this batch are left out of account; one that nobody knows is refused.
+    So is a strategy by which no host waits for another one, if the asking one is to go ``together``.
     ``direction`` is what holds for all definitions ('': what each says). Definitions are those that a
     host has told (``sync_given``), for this ``application`` of the role, or its ``dsg_repositories``.
     """
+    if together:
+        _refuse_going_ahead()
     known = {*inventory, *batch, *lost}
     wanted = _canaries(canaries, known)
     own = {host: _definitions(hostvars[host], application) for host in batch}
     living = {host: _sources(definitions) for host, definitions in own.items()}
     # What a play gives to a role nobody knows of a host that is lost.
-    is_given = any(_told(hostvars[host], application) is not None for host in batch)
+    is_given = any(_told(hostvars[host], application) for host in batch)
     counted = _counted(map(hostvars.__getitem__, known), application) if lost else set()
     new = [host for host in lost if host not in counted]
     anything = set().union(*living.values())
@@ -73,6 +78,16 @@ def fleet_members(
         "counted": [*batch, *new],
         "application": application,
     }
+
+
+def _refuse_going_ahead() -> None:
+    """Raise an error where hosts would not wait for each other: each would decide by itself."""
+    strategy = strategy_that_goes_ahead()
+    if strategy:
+        raise AnsibleFilterError(
+            f"the play has the strategy {strategy}, by which no host waits for another one: hosts cannot publish "
+            "all together or not at all. Nothing was changed. Next step: give the play `strategy: linear`."
+        )
 
 
 def _told(variables: Mapping[str, Any], application: str) -> Any:

@@ -221,6 +221,105 @@ def test_canaries_that_take_no_part_are_left_out_of_account(published: FleetGrou
     assert [(ground.live_of(host) / "own.txt").read_text() for host in HOSTS] == list(HOSTS)
 
 
+@pytest.mark.parametrize("strategy", ["free", "host_pinned"])
+def test_the_playbook_waits_for_all_hosts_whatever_strategy_is_set(
+    published: FleetGround, strategy: str
+) -> None:
+    """Hosts that go ahead of each other would fail one by one, until the last one publishes alone."""
+    ground = published
+    old = content(ground.live_of("h1"))
+    ground.write({"a.txt": "longer\n"})
+    (ground.live_of("h1") / "intruder").write_text("x")
+    arguments = ("dsg.storage.sync", "-i", ground.inventory)
+    play = Play(ground.installed.playbook(*arguments, ANSIBLE_STRATEGY=strategy))
+    assert play.failed("DSG-DRIFT")
+    assert "Nothing was published on any host. Failed were h1: DSG-DRIFT" in play.said
+    assert content(ground.live_of("h2")) == content(ground.live_of("h3")) == old
+    assert ground.leftovers() == []
+    os.unlink(ground.live_of("h1") / "intruder")
+    Play(ground.installed.playbook(*arguments, ANSIBLE_STRATEGY=strategy)).succeeded()
+    assert ground.published() == [True] * 3
+
+
+def own_play(ground: FleetGround, *options: str, **fields: Any) -> Play:
+    """Run a play of somebody's own that has the role, with definitions that it gives itself."""
+    role = {"role": "dsg.storage.sync", "vars": {"sync_definitions": [ground.definition]}}
+    play = {"hosts": "storage", "gather_facts": False, "roles": [role], **fields}
+    path = ground.root / "own-play.yml"
+    path.write_text(json.dumps([play]))
+    return Play(ground.installed.playbook(path, "-i", ground.inventory, *options))
+
+
+@pytest.mark.parametrize("strategy", ["free", "ansible.builtin.host_pinned"])
+def test_a_play_whose_hosts_do_not_wait_for_each_other_is_refused(
+    published: FleetGround, strategy: str
+) -> None:
+    ground = published
+    ground.write({"a.txt": "longer\n"})
+    before = untouched(ground.root)
+    for definitions in ([ground.definition], []):
+        ground.define(*definitions)
+        for options in (["--check"], []):
+            play = own_play(ground, *options, strategy=strategy)
+            said = " ".join(play.said.split())
+            assert play.result.rc == 2, play.result
+            assert not any("Carry over" in task["task"] for task in play.result.tasks), said
+            assert f"the play has the strategy {strategy}, by which no host waits" in said
+            assert "Nothing was changed. Next step: give the play `strategy: linear`" in said
+    ground.define(ground.definition)
+    (ground.root / "own-play.yml").unlink()
+    assert untouched(ground.root) == before
+    own_play(ground, strategy="debug").succeeded()
+    assert ground.published() == [True] * 3, "made from linear"
+
+
+def test_hosts_that_need_no_others_may_go_ahead(published: FleetGround) -> None:
+    """One host alone, and hosts with working copies on themselves."""
+    ground = published
+    ground.write({"a.txt": "longer\n"})
+    assert own_play(ground, "--limit", "h3", strategy="free").result.rc == 0
+    assert ground.published() == [False, False, True]
+    ground.define({**ground.definition, "src": f"{ground.root}/own-{{{{ inventory_hostname }}}}"})
+    ground.run("clone").succeeded()
+    for host in HOSTS:
+        ground.write({"own.txt": host}, ground.root / f"own-{host}")
+    role = {"role": "dsg.storage.sync", "vars": {"sync_transport": "local"}}
+    play = own_play(ground, strategy="free", roles=[role])
+    assert play.result.rc == 0, play.result
+    assert [(ground.live_of(host) / "own.txt").read_text() for host in HOSTS] == list(HOSTS)
+
+
+@pytest.mark.parametrize("alone", HOSTS)
+def test_a_host_with_a_working_copy_on_itself_goes_its_own_way(
+    published: FleetGround, alone: str
+) -> None:
+    """``local`` is what one host has to say, be it the first one, which asks for all of them."""
+    ground = published
+    own, others = ground.root / "own", [host for host in HOSTS if host != alone]
+    inventory = json.loads(ground.inventory.read_text())
+    inventory["storage"]["hosts"][alone] = {
+        "dsg_transport": "local",
+        "dsg_repositories": [{**ground.definition, "src": str(own)}],
+    }
+    ground.inventory.write_text(json.dumps(inventory))
+    ground.run("clone", "--limit", alone).succeeded()
+    old = content(ground.ann)
+    ground.write({"a.txt": "longer\n"})
+    ground.write({"a.txt": "its own\n"}, own)
+    (ground.live_of(others[1]) / "intruder").write_text("x")
+    announced = ground.run("sync", "--check")
+    assert f"nothing would be published. Failed are {others[1]}: DSG-DRIFT." in announced.said
+    play = ground.run("sync")
+    assert play.failed("DSG-DRIFT")
+    assert content(ground.live_of(others[0])) == old
+    assert content(ground.live_of(alone)) == content(own)
+    os.unlink(ground.live_of(others[1]) / "intruder")
+    done = ground.run("sync").succeeded()
+    assert [done.changed(host) > 0 for host in HOSTS] == [host != alone for host in HOSTS]
+    assert [content(ground.live_of(host)) for host in others] == [content(ground.ann)] * 2
+    assert ground.leftovers() == []
+
+
 def losing(ground: FleetGround, *hosts: str, serial: list[int] | None = None, **extra: Any) -> Play:
     """Run a playbook in which a task fails on some hosts before the role begins."""
     tasks = [
@@ -290,14 +389,74 @@ def test_a_host_is_counted_in_the_batch_that_lost_it_and_in_no_other(
     assert ground.published() == [True, False, True]
 
 
-def publish_bens(ground: FleetGround, host: str) -> None:
-    """Let Ben publish something on one host."""
-    shared = ground.inventory.read_text()
-    ground.define({**ground.definition, "src": str(ground.ben)})
+def publish_bens(ground: FleetGround, host: str, files: dict[str, str] | None = None) -> None:
+    """Let Ben publish something on one host, from a working copy that he has of it alone."""
+    shared, mine = ground.inventory.read_text(), ground.root / "ben" / host
+    ground.define({**ground.definition, "src": str(mine)})
     ground.play("clone", who=host).succeeded()
-    ground.write({"ben.txt": "ben\n"}, ground.ben)
+    ground.write(files or {"ben.txt": "ben\n"}, mine)
     ground.play("sync", who=host).succeeded()
     ground.inventory.write_text(shared)
+
+
+def planned(play: Play) -> dict[str, str]:
+    """Return the rows of a dry run's table by their host, without the gaps."""
+    (lines,) = (
+        task["result"]["msg"]
+        for task in play.result.tasks
+        if task["task"].endswith("Show what each host would do") and task["status"] == "ok"
+    )
+    return {line.split()[0]: " ".join(line.split()) for line in lines[2:]}
+
+
+def test_a_conflict_with_one_host_keeps_all_from_publishing_until_it_is_decided(
+    published: FleetGround,
+) -> None:
+    ground = published
+    publish_bens(ground, "h2", {"a.txt": "ben\n"})
+    ground.write({"a.txt": "ann\n"})
+    before = untouched(ground.ann, *(ground.root / host for host in HOSTS))
+    announced = ground.run("sync", "--check", "--diff")
+    assert planned(announced) == {
+        "h1": "h1 docs s1 1 0 0 0 -",
+        "h2": "h2 docs s2 - - - - DSG-CONFLICT",
+        "h3": "h3 docs s1 1 0 0 0 -",
+    }
+    assert "nothing would be published. Failed are h2: DSG-CONFLICT." in announced.said
+    play = ground.run("sync")
+    assert [one["path"] for one in play.failed("DSG-CONFLICT")["conflicts"]] == ["a.txt"]
+    assert "Nothing was published on any host. Failed were h2: DSG-CONFLICT" in play.said
+    assert untouched(ground.ann, *(ground.root / host for host in HOSTS)) == before
+    decided = {"dsg_conflict_paths": {"a.txt": "local"}}
+    announced = ground.run("sync", "--check", **decided).succeeded()
+    assert planned(announced)["h2"] == "h2 docs s2 1 0 0 0 -"
+    ground.run("sync", **decided).succeeded()
+    assert ground.published() == [True] * 3
+    assert (ground.live_of("h2") / "a.txt").read_text() == "ann\n"
+    assert [ground.run("sync").succeeded().changed(host) for host in HOSTS] == [0, 0, 0]
+    assert ground.leftovers() == []
+
+
+@pytest.mark.parametrize("decision", ["local", "remote"])
+def test_hosts_that_went_different_ways_are_brought_together(
+    published: FleetGround, decision: str
+) -> None:
+    """What came from the first of them is a conflict with the second one: nobody has asked for either."""
+    ground = published
+    for host in ("h2", "h3"):
+        publish_bens(ground, host, {"a.txt": f"by ben on {host}\n"})
+    old = [content(ground.live_of(host)) for host in HOSTS]
+    play = ground.run("sync")
+    assert play.result.rc == 2, play.result
+    assert "Nothing was published on any host. Failed were h3: DSG-CONFLICT" in play.said
+    assert [content(ground.live_of(host)) for host in HOSTS] == old
+    assert ground.leftovers() == []
+    ground.run("sync", dsg_conflict=decision).succeeded()
+    assert ground.published() == [True] * 3
+    kept = "h2" if decision == "local" else "h3"
+    assert (ground.ann / "a.txt").read_text() == f"by ben on {kept}\n"
+    assert [ground.run("sync").succeeded().changed(host) for host in HOSTS] == [0, 0, 0]
+    assert ground.leftovers() == []
 
 
 def test_what_one_host_has_is_fetched_and_goes_to_all(published: FleetGround) -> None:

@@ -97,6 +97,18 @@ def test_of_a_host_that_is_lost_nobody_knows_what_a_play_gives_it() -> None:
     assert found["counted"] == ["1", "2", "3"]
 
 
+def test_who_tells_of_nothing_goes_its_own_way_and_gives_others_nothing() -> None:
+    """A host whose working copies are its own, whatever they are called."""
+    hostvars = {
+        **variables_of({"1": "a", "2": "a", "3": "a", "4": "b"}),
+        **given({"1": ""}, {}, "x"),
+    }
+    hostvars["1"].update(variables_of({"1": "a"})["1"])
+    found = fleet_members(hostvars, list("123"), ["1"], list("1234"), ["4"], "x")
+    assert (found["shared"], found["members"]) == (["/a"], ["2", "3"])
+    assert (found["canaries"], found["lost"], found["first"]) == ([], [], {"/a": "2"})
+
+
 def test_canaries_are_those_that_take_part() -> None:
     fleet = {"1": "a", "2": "a", "3": "a", "4": "b"}
     assert members(fleet)["canaries"] == []

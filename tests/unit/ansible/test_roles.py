@@ -122,3 +122,11 @@ def test_playbooks_take_their_hosts_from_one_variable(name: str) -> None:
     (play,) = _load(f"playbooks/{name}.yml")
     assert play["hosts"] == "{{ dsg_hosts | default('storage') }}"
     assert play["gather_facts"] is False
+
+
+def test_every_playbook_in_which_hosts_meet_waits_for_all_of_them() -> None:
+    """Whatever strategy is set elsewhere; by others a task that is to run once runs for each host."""
+    apart = {"provision"}
+    for path in (ROOT / "playbooks").glob("*.yml"):
+        strategies = {play.get("strategy") for play in _load(f"playbooks/{path.name}")}
+        assert strategies == {None if path.stem in apart else "linear"}, path
