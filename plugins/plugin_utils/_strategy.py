@@ -17,12 +17,13 @@ def strategy_that_goes_ahead() -> str:
     """Return the name of the play's strategy where its hosts do not wait for each other, else ''.
 
     Neither ``run_once`` nor what a host sees of the others holds then. Hosts wait with ``linear`` and
-    with what is made from it. It is known while a task runs, and taken for ``linear`` otherwise.
+    with what is made from it. It is known while a task runs, and taken for ``linear`` otherwise; so it is
+    where an ansible-core to come tells it in another way: this collection's playbooks say ``linear``.
     """
-    running = worker.current_worker
-    if running is None:
+    task = getattr(getattr(worker, "current_worker", None), "_task", None)
+    if task is None:
         return ""
-    name = str(running._task.get_play().strategy)
+    name = str(task.get_play().strategy)
     linear = strategy_loader.get("linear", class_only=True)
     found = strategy_loader.get(name, class_only=True)
     return "" if isinstance(found, type) and issubclass(found, linear) else name
