@@ -147,6 +147,15 @@ def test_a_part_does_not_replace_the_whole_table(suite: Suite) -> None:
     assert "nothing was told by test_second[kill]." in part and "DSG-ZFS" in part
 
 
+def test_a_part_that_sees_what_the_docs_do_not_show_fails_the_run(suite: Suite) -> None:
+    """What it lacks is no difference: others would have told it."""
+    suite.page.write_text(PAGE.replace("new (DSG-ZFS)", "old (DSG-ZFS)"))
+    done = suite.run("-n", "0", "-k", "error or first")
+    assert done.rc == 1 and "nothing was told by test_second[kill]." in done.stdout, done
+    assert "only in this run: Sync, zfs rename live old, fails, new (DSG-ZFS)" in done.stdout
+    assert "only in the docs" not in done.stdout
+
+
 def test_every_third_point_is_a_part(suite: Suite) -> None:
     (suite.folder / "conftest.py").write_text(f"{MATRIX}{OPTION}")
     done = suite.run("-n", "0", "--stride", "3")

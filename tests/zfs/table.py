@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "crash-table.md"
 _ARTIFACT = "zfs-crash-table"
 MATRIX = (
     *("test_every_point[init-kill]", "test_every_point[init-error]"),
@@ -40,10 +41,10 @@ _Point = tuple[str, str, str, str]  # operation, step, fault, cell
 INTRODUCTION = """# What a fault does to a transaction on OpenZFS
 
 Written by `tests/zfs` (`make test-zfs`, which leaves it as `build/zfs-crash-table.md`; one line for each point in
-`build/zfs-crash-table.txt`). A whole run that sees anything else than this page shows fails. The rows are the commands
-and mount calls of a run in their order, the columns what happens there, the cells what is published once recovery has
-run twice: the `old` tree or the `new` one, bit for bit, never anything else. In brackets is how the run itself ends
-where it is not killed.
+`build/zfs-crash-table.txt`). A whole run that sees anything else than this page shows fails, and a part of one that
+sees what this page does not show. The rows are the commands and mount calls of a run in their order, the columns what
+happens there, the cells what is published once recovery has run twice: the `old` tree or the `new` one, bit for bit,
+never anything else. In brackets is how the run itself ends where it is not killed.
 
 Behind every point: nothing is left over (dataset, clone, snapshot, hold, mount, record), the manifest verifies, the
 working copy is what its user made of it, and the next sync works. Where the tree is the old one, everything else is as
@@ -67,8 +68,8 @@ class Table:
     """
 
     def __init__(self, found: dict[str, list[Row]], stride: int = 1) -> None:
-        unknown = set(found) - set(MATRIX)
-        assert not unknown, f"{unknown} are not in MATRIX ({__file__})"
+        strange = set(found) - set(MATRIX)
+        assert not strange, f"{strange} are not in MATRIX ({__file__})"
         self.rows = [row for test in MATRIX for row in found.get(test, [])]
         self.part = _part([test for test in MATRIX if not found.get(test)], stride)
 
@@ -109,7 +110,13 @@ def differences(published: str, made: str) -> list[str]:
     """Return in what a page that was published differs from one that was made; the order is free."""
     old, new = _points(published), _points(made)
     lines = [f"only in the docs: {', '.join(point)}" for point in sorted(old - new)]
-    return lines + [f"only in this run: {', '.join(point)}" for point in sorted(new - old)]
+    return lines + unknown(published, made)
+
+
+def unknown(published: str, made: str) -> list[str]:
+    """Return what the page that was made has beyond the published one; it may be a part."""
+    beyond = _points(made) - _points(published)
+    return [f"only in this run: {', '.join(point)}" for point in sorted(beyond)]
 
 
 def _points(page: str) -> set[_Point]:
