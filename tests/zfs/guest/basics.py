@@ -250,6 +250,27 @@ def how_it_is_mounted_is_carried_over() -> None:
     lab.destroy()
 
 
+def a_clone_and_a_bookmark_of_another() -> None:
+    """They come along: both are of the published dataset's snapshot, whichever generation it is."""
+    lab = Lab("derived")
+    clone = "tank/derived-clone"
+    lab.put("a", "1")
+    lab.sync()
+    guid = sh("zfs", "get", "-Hpo", "value", "guid", f"{lab.live}@s1")
+    sh("zfs", "clone", "-o", "canmount=off", f"{lab.live}@s1", clone)
+    sh("zfs", "bookmark", f"{lab.live}@s1", f"{lab.live}#b")
+    for number in (2, 3):
+        lab.put("a", "2" * number)
+        done = lab.sync()
+        assert (done.snapshot, done.pending_cleanup) == (number, [])
+        assert sh("zfs", "get", "-Hpo", "value", "origin", clone) == f"{lab.live}@s1\n"
+        assert sh("zfs", "get", "-Hpo", "value", "guid", f"{lab.live}#b") == guid
+    assert lab.snapshots() == ["s1", "s2", "s3"]
+    lab.clean()
+    sh("zfs", "destroy", clone)
+    lab.destroy()
+
+
 def snapshots_of_others() -> None:
     """They survive and block nothing; one that is taken while we prepare stops the commit."""
     lab = Lab("foreign")
