@@ -16,7 +16,7 @@ import pytest
 from tests.tools.collection import InstalledCollection
 from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
 from tests.zfs.link import ROOT, Guest
-from tests.zfs.table import Row
+from tests.zfs.table import PAGE, Row, Table, differences
 
 __all__ = ["clean_copy", "installed_collection", "shared_tmp"]
 
@@ -95,6 +95,14 @@ def test_the_next_sync_recovers_by_itself(guest: Guest, table: Add, say: Say, st
 def test_what_others_do_meanwhile(guest: Guest, table: Add) -> None:
     """No space, readers, sends, holds, snapshots and datasets of others: done, or all as before."""
     table(guest.do("surroundings.matrix"))
+
+
+def test_the_service_user_beside_others(delegated: Guest) -> None:
+    """The very same, but that nobody is named who is none of the user's; the table has root's."""
+    rows = delegated.do("surroundings.matrix", user="dsg")
+    page = Table({"test_what_others_do_meanwhile": rows}).page()
+    found = differences(PAGE.read_text(encoding="utf-8"), page)
+    assert [line for line in found if "Sync beside others" in line] == []
 
 
 @pytest.fixture
