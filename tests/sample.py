@@ -44,6 +44,7 @@ _ZFS = (
     "test_operations.py::test_case[refusals.hostile_names]",
     "test_operations.py::test_case[refusals.repositories_that_a_clone_could_not_replace]",
     "test_operations.py::test_case[snapshots.restored_and_pruned]",
+    "test_readers.py::test_a_commit",
     "test_standing.py::test_what_root_is_told[standing.sound]",
     "test_standing.py::test_what_the_service_user_is_told[standing_user.nothing_is_missing]",
     "test_txn.py::test_case[txn.a_lease_is_respected]",

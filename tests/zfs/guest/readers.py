@@ -12,8 +12,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from statistics import median
+from typing import NamedTuple
 
+from _core.backends.zfs.transaction import ZfsTransaction
 from _core.zfs.command import Runner
 from guest.lab import PARENT, Lab, sh
 
@@ -66,17 +69,28 @@ def _generation(lab: Lab, number: int) -> None:
         lab.put(name, str(number) * 3)
 
 
-def oracle(commits: int) -> dict[str, int]:
-    """Poll through that many commits; return the figures."""
+_READERS = {
+    "of the host": ((), 0.0),
+    "of a namespace": (("unshare", "--mount", "--propagation", "slave"), 0.02),
+}
+"""How readers are started, the second as services with ``PrivateTmp`` are; seconds between rounds."""
+
+
+def oracle(commits: int) -> dict[str, dict[str, int]]:
+    """Have readers poll through that many commits; return the figures of each."""
     lab = Lab("polled")
     _generation(lab, 1)
     lab.sync()
     stop = f"{lab.home}/stop"
-    code = f"from guest.readers import poll; import json; print(json.dumps(poll({lab.path!r}, {stop!r})))"
-    environment = dict(os.environ)  # it knows where our sources are
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment, text=True
-    ) as reader:
+    with ExitStack() as stack:
+        readers = []
+        for how, pause in _READERS.values():
+            code = f"poll({lab.path!r}, {stop!r}, pause={pause})"
+            code = f"from guest.readers import poll; import json; print(json.dumps({code}))"
+            argv = [*how, sys.executable, "-c", code]
+            # Its environment is ours, which knows where our sources are.
+            reader = subprocess.Popen(argv, stdout=subprocess.PIPE, env=dict(os.environ), text=True)
+            readers.append(stack.enter_context(reader))
         for number in range(2, commits + 2):
             _generation(lab, number)
             waiting = lab.sync().pending_cleanup
@@ -84,11 +98,11 @@ def oracle(commits: int) -> dict[str, int]:
             assert all("busy" in line for line in waiting), waiting
         with open(stop, "w", encoding="utf-8"):
             pass
-        said, _unused = reader.communicate()
+        said = [reader.communicate()[0] for reader in readers]
     lab.recover()
     lab.clean()
     lab.destroy()
-    return {"commits": commits, **json.loads(said)}
+    return {reader: {"commits": commits, **json.loads(one)} for reader, one in zip(_READERS, said)}
 
 
 def cost(rounds: int) -> dict[str, object]:
@@ -102,9 +116,10 @@ def cost(rounds: int) -> dict[str, object]:
     told: dict[str, list[float]] = {"transaction": [], "whole run": [], "bare": []}
     started = 0
     for number in range(rounds):
-        spent, started = _measured(lab, "2" * (number + 2))
-        told["whole run"].append(spent["all"])
-        told["transaction"].append(sum(spent[part] for part in _PARTS))
+        sync = _measured(lab, "2" * (number + 2))
+        started = len(sync.commands)
+        told["whole run"].append(sync.seconds["all"])
+        told["transaction"].append(sum(sync.seconds[part] for part in _PARTS))
         told["bare"].append(_bare(number))
     lab.clean()
     lab.destroy()
@@ -115,42 +130,55 @@ def cost(rounds: int) -> dict[str, object]:
 
 
 def commit_of(files: int, rounds: int) -> dict[str, object]:
-    """Time the parts of syncs that change one file among many; medians in seconds."""
+    """Time the parts of syncs that change one file among many; medians in seconds.
+
+    ``commits`` has of each sync the commands of OpenZFS from the fence to the switched tree.
+    """
     lab = Lab(f"many{files}")
     for number in range(files):
         lab.put(f"d{number // 500}/f{number}", str(number))
     lab.sync()
-    told: dict[str, list[float]] = {part: [] for part in _PARTS}
-    started = 0
-    for number in range(rounds):
-        spent, started = _measured(lab, "2" * (number + 2))
-        for part in _PARTS:
-            told[part].append(spent[part])
+    syncs = [_measured(lab, "2" * (number + 2)) for number in range(rounds)]
     lab.destroy()
-    figures: dict[str, object] = {part: round(median(found), 2) for part, found in told.items()}
-    return {"files": files, **figures, "processes": started}
+    seconds = {part: round(median(sync.seconds[part] for sync in syncs), 2) for part in _PARTS}
+    commits = [sync.commands[sync.fence : sync.switched] for sync in syncs]
+    return {"files": files, **seconds, "processes": len(syncs[-1].commands), "commits": commits}
 
 
 _PARTS = ("stage", "prepare", "commit", "apply")
 
 
-def _measured(lab: Lab, content: str) -> tuple[dict[str, float], int]:
-    """Sync one changed file; return the seconds of the parts and of all, and how many processes."""
-    started = 0
-    run = Runner.run
+class Measured(NamedTuple):
+    """Seconds of a sync's parts and of all; the commands it started, and which of them commit."""
+
+    seconds: dict[str, float]
+    commands: list[str]
+    fence: int
+    switched: int
+
+
+def _measured(lab: Lab, content: str) -> Measured:
+    """Sync one changed file."""
+    commands: list[str] = []
+    bounds: list[int] = []
+    run, commit = Runner.run, ZfsTransaction.commit
 
     def counting(runner: Runner, name: str, *arguments: str) -> str:
-        nonlocal started
-        started += 1
+        commands.append(f"{name} {arguments[0]}")
         return run(runner, name, *arguments)
 
+    def watched(transaction: ZfsTransaction) -> None:
+        bounds.append(len(commands))
+        commit(transaction)
+        bounds.append(len(commands))
+
     lab.put("a", content)
-    Runner.run = counting  # type: ignore[method-assign]
+    Runner.run, ZfsTransaction.commit = counting, watched  # type: ignore[method-assign]
     began = time.monotonic()
     spent = lab.sync().seconds
     whole = time.monotonic() - began
-    Runner.run = run  # type: ignore[method-assign]
-    return {**spent, "all": whole}, started
+    Runner.run, ZfsTransaction.commit = run, commit  # type: ignore[method-assign]
+    return Measured({**spent, "all": whole}, commands, *bounds)
 
 
 def _bare(number: int) -> float:
