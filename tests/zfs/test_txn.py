@@ -31,9 +31,10 @@ def test_the_service_user_does_what_root_does(delegated: Guest, case: str) -> No
 
 @pytest.mark.parametrize("step", ["begin", "prepare", "commit", "first commit", "rollback"])
 @pytest.mark.parametrize("user", USERS)
-def test_killed_at_every_point(delegated: Guest, say: Say, user: str, step: str) -> None:
+@pytest.mark.parametrize("faults", ["kill", "error"])
+def test_every_point(delegated: Guest, say: Say, faults: str, user: str, step: str) -> None:
     """The step can be repeated, and what is published is the old tree or the new one."""
-    done = delegated.do("txn_crash.matrix", user=user, step=step)
+    done = delegated.do("txn_crash.matrix", user=user, step=step, faults=faults)
     say(f"{len(done['rows'])} points")
     assert done["failures"] == [], "\n".join(done["failures"])
     ends = {"begin": "old", "rollback": "old"}  # all others are carried to their end

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""kill -9 at every command and mount call of an open transaction's steps."""
+"""kill -9, or an error, at every command and mount call of an open transaction's steps."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ from typing import Any
 
 from guest.lab import listing
 from guest.opened import Opened
-from guest.tape import KILL_AFTER, KILL_BEFORE, Fault
+from guest.tape import ERROR, FALSE_ERROR, KILL_AFTER, KILL_BEFORE, Fault
 
 Row = list[str]
 Tree = dict[str, list[object]]
 INIT = "first commit"
+UNFINISHED = "DSG-UNFINISHED"
 
 
-def matrix(step: str) -> dict[str, Any]:
-    """Kill a step at every point, repeat it; return rows of the table, and what went wrong."""
+def matrix(step: str, faults: str) -> dict[str, Any]:
+    """Kill a step, or have it meet errors, at every point; repeat it.
+
+    Returns rows of the table, and what went wrong.
+    """
     rows: list[Row] = []
     failures: list[str] = []
     case = _repository(step, "steps")
-    points = list(_points(case, step))
+    points = list((_kills if faults == "kill" else _errors)(case, step))
     case.end()
     case = _repository(step, "0")
     for number, fault in enumerate(points):
@@ -81,20 +85,33 @@ def _id(number: int) -> str:
     return f"20260101T000000Z-{number:012x}"
 
 
-def _points(case: Opened, step: str) -> Iterator[Fault]:
+def _kills(case: Opened, step: str) -> Iterator[Fault]:
     """Yield every moment that differs from the others.
 
     Reading changes nothing, and between two calls only a preparation writes to files.
     """
-    _bring(case, step, 1000)
-    done = case.lab.attempt(_work(case, step), None)
-    assert done.end == "done", done
-    for nth in range(sum(changes for _label, changes in done.steps)):
+    for nth in range(len(_changes(case, step))):
         if step == "prepare" or nth == 0:
             yield Fault("", KILL_BEFORE, nth)
         yield Fault("", KILL_AFTER, nth)
+
+
+def _errors(case: Opened, step: str) -> Iterator[Fault]:
+    """Yield an error of every call that changes something; of commands also one that is not true."""
+    for nth, label in enumerate(_changes(case, step)):
+        yield Fault("", ERROR, nth)
+        if label.startswith("zfs"):
+            yield Fault("", FALSE_ERROR, nth)
+
+
+def _changes(case: Opened, step: str) -> list[str]:
+    """Take the step; return its calls that change something."""
+    _bring(case, step, 1000)
+    done = case.lab.attempt(_work(case, step), None)
+    assert done.end == "done", done
     if step in ("begin", "prepare"):
         case.rollback()
+    return [label for label, changes in done.steps if changes]
 
 
 def _point(case: Opened, step: str, fault: Fault, number: int) -> Row:
@@ -102,10 +119,14 @@ def _point(case: Opened, step: str, fault: Fault, number: int) -> Row:
     lab = case.lab
     new = _bring(case, step, number)
     old = lab.published() if os.path.ismount(lab.path) else {}
-    died = lab.attempt(_work(case, step), fault)
-    assert died.end == "killed", died
+    end = lab.attempt(_work(case, step), fault)
     shown = lab.published() if os.path.ismount(lab.path) else {}
     assert shown in (old, new), shown
+    if fault.kind in (KILL_BEFORE, KILL_AFTER):
+        assert end.end == "killed", end
+    else:
+        assert end.end not in ("crashed", "killed") and end.hit, end
+        assert end.end in ("done", UNFINISHED) or shown == old, f"{end} says that nothing changed"
     if number % 2:
         lab.recover()
         assert lab.recover() == []
@@ -115,7 +136,7 @@ def _point(case: Opened, step: str, fault: Fault, number: int) -> Row:
     if os.path.ismount(lab.path):
         lab.clean()
     then = f"shows {'old' if shown == old else 'new'}, repeated"
-    return [died.hit, fault.kind, f"killed, {then}", "old" if after == old else "new"]
+    return [end.hit, fault.kind, f"{end.end}, {then}", "old" if after == old else "new"]
 
 
 def _repeat(case: Opened, step: str, old: Tree) -> Tree:
