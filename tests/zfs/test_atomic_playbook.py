@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
@@ -27,6 +28,11 @@ Say = Callable[[object], None]
 
 PLAYBOOK = Path(__file__).parent / "playbooks" / "atomic.yml"
 ONE_STEP = Path(__file__).parent / "playbooks" / "one_step.yml"
+SNAPSHOT = "zfs snapshot tank/dsg/website@daily"
+WRITE = (
+    "cd /srv/dsg && mount -o remount,rw website && touch website/theirs"
+    " && mount -o remount,ro website"
+)
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "transactions.md"
 FILES = ("version.txt", "static/page.txt", "static/notice.txt", "settings.txt")
 
@@ -38,13 +44,21 @@ class Website:
         self.ground = StorageGround(root, installed, guest.host, "website")
         self.root = root
 
-    def release(self, number: int, *options: str, broken: bool = False) -> Play:
-        """Run the playbook; a broken release lacks a variable of its template."""
+    def release(
+        self, number: int, *options: str, broken: bool = False, meanwhile: str = ""
+    ) -> Play:
+        """Run the playbook; a broken release lacks a variable of its template.
+
+        ``meanwhile`` is a command that somebody gives on the host while the directory is filled.
+        """
         archive = self.root / f"release-{number}.tar.gz"
         self._pack(archive, number)
         known = {"release_archive": str(archive), "release_number": number}
         if not broken:
             known["release_setting"] = number
+        if meanwhile:  # the template asks for it, and nothing else does
+            known["meanwhile"] = shlex.join(self.ground.host.ssh_argv("sh", "-c", meanwhile))
+            known["release_setting"] = "{{ lookup('pipe', meanwhile) }}"
         arguments = ("-i", str(self.ground.inventory), "--limit", "ann", *options)
         return Play(
             self.ground.installed.playbook(
@@ -131,6 +145,32 @@ def test_unarchive_copy_and_template_are_one_step(
     assert (seen["errors"], seen["mixtures"], seen["back"]) == (0, 0, 0)
     assert (seen["last"], seen["generations"]) == (2, 2)
     assert seen["reads"] > 1000
+
+
+def test_a_commit_that_is_refused_is_rolled_back(
+    tmp_path: Path, installed_collection: InstalledCollection, guest: Guest
+) -> None:
+    """A snapshot of another, then a write, between begin and commit: the old tree, nothing left."""
+    site = Website(tmp_path, installed_collection, guest)
+    ground = site.ground
+    site.release(1).succeeded()
+    old = ground.tree(ground.live)
+    taken = ground.datasets()
+    _refused(site.release(3, meanwhile=SNAPSHOT))
+    assert (ground.tree(ground.live), site.left()) == (old, [])
+    assert ground.datasets() == [*taken, "tank/dsg/website@daily"]
+    _refused(site.release(3, meanwhile=WRITE))
+    now = ground.tree(ground.live)
+    assert "theirs" in now, "it is not ours to remove"
+    assert ({name: now[name] for name in old}, len(now), site.left()) == (old, len(old) + 1, [])
+    ground.zfs("rollback", "tank/dsg/website@daily")
+
+
+def _refused(release: Play) -> None:
+    """Assert that nothing but the commit failed, and that it is told."""
+    told = [task["result"] for task in release.result.tasks if task["status"] == "failed"]
+    assert [result["error"]["code"] for result in told if "error" in result] == ["DSG-DRIFT"], told
+    assert release.result.rc == 2 and "Release 3 was not published" in release.said
 
 
 class Steps:
