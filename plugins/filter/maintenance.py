@@ -188,9 +188,10 @@ def _unit(
 def _in_a_name(user: str) -> str:
     """Return a user as names of units have it: ``svc@example.org`` would be an instance of a template.
 
-    What no name of a user has marks what was replaced, so that no two of them meet in one unit.
+    What would look as if it had been replaced is replaced as well, so that no two users meet in one unit.
     """
-    return re.sub(r"[^A-Za-z0-9_.-]", lambda found: f":{ord(found[0]):02x}", user)
+    odd = r"[^A-Za-z0-9_.-]|_(?=[0-9a-f]{2})"
+    return re.sub(odd, lambda found: f"_{ord(found[0]):02x}", user)
 
 
 class FilterModule:

@@ -228,9 +228,10 @@ def test_units_of_users_of_a_domain_are_no_instances_of_a_template() -> None:
     pattern = yaml.safe_load((ROOT / "roles/maintenance/vars/main.yml").read_text())[
         "maintenance_unit_pattern"
     ]
-    users = ("svc@example.org", "svc_40example.org")
+    users = ("svc@example.org", "svc_40example.org", "svc_5f40example.org", "svc_@example.org")
     found = {name for user in users for name in names({**OWNED, "owner": user})}
-    assert len(found) == 4, found
+    assert len(found) == 2 * len(users), found
+    assert "dsg-verify-web_dsg" in names({**OWNED, "owner": "web_dsg"})
     for name in found:
         assert re.fullmatch(pattern, f"{name}.timer"), name
         assert alert._UNIT.fullmatch(name), name

@@ -466,6 +466,26 @@ def writes_behind_our_back() -> None:
     lab.destroy()
 
 
+def mounted_where_only_somebody_else_goes() -> None:
+    """A mount of the published tree behind a closed directory is in nobody's way."""
+    lab = Lab("elsewhere")
+    lab.put("a", "1")
+    lab.sync()
+    place = "/root/closed/elsewhere"
+    os.makedirs(place)
+    sh("mount", "--bind", lab.path, place)
+    try:
+        lab.put("a", "22")
+        assert lab.sync().snapshot == 2
+        assert lab.published() == lab.local()
+    finally:
+        sh("umount", place, check=False)  # unless the tidying has done it
+        os.removedirs(place)
+    lab.recover()
+    lab.clean()
+    lab.destroy()
+
+
 def two_repositories_come_into_being_at_once() -> None:
     """Both make a directory in the read-only parent; it is read-only in the end."""
     labs = [Lab("twin1"), Lab("twin2"), Lab("Twin_3")]

@@ -91,13 +91,15 @@ def oracle(commits: int) -> dict[str, dict[str, int]]:
             # Its environment is ours, which knows where our sources are.
             reader = subprocess.Popen(argv, stdout=subprocess.PIPE, env=dict(os.environ), text=True)
             readers.append(stack.enter_context(reader))
-        for number in range(2, commits + 2):
-            _generation(lab, number)
-            waiting = lab.sync().pending_cleanup
-            # A reader may be in the old tree at that very moment.
-            assert all("busy" in line for line in waiting), waiting
-        with open(stop, "w", encoding="utf-8"):
-            pass
+        try:
+            for number in range(2, commits + 2):
+                _generation(lab, number)
+                waiting = lab.sync().pending_cleanup
+                # A reader may be in the old tree at that very moment.
+                assert all("busy" in line for line in waiting), waiting
+        finally:  # whoever reads on is waited for
+            with open(stop, "w", encoding="utf-8"):
+                pass
         said = [reader.communicate()[0] for reader in readers]
     lab.recover()
     lab.clean()

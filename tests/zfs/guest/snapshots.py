@@ -94,6 +94,9 @@ def holds_clones_and_others_are_respected() -> None:
         }
         waiting = _prune(lab, last=1).pending_cleanup
         assert len(waiting) == 2, waiting
+        for number in (1, 2):  # as where somebody began to use it behind our look
+            late = lab.acting(lambda number=number: _repository(lab).remove_snapshot(number))  # type: ignore[misc]
+            assert not late.gone and f"s{number} cannot be destroyed yet" in late.waiting, late
         assert "backup" in waiting[0], waiting
         assert "tank/clone-of-s2" in waiting[1], waiting
         assert sorted(lab.snapshots()) == ["daily-1", "s1", "s2", "s5", "s77"]

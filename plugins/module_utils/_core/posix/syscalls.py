@@ -58,7 +58,5 @@ def syncfs(fd: int) -> None:
 
 def file_system(fd: int) -> int:
     """Return the number by which Linux tells kinds of file systems apart; 0 where it tells none."""
-    told = ctypes.create_string_buffer(
-        256
-    )  # more than any system's struct statfs, which begins with it
+    told = ctypes.create_string_buffer(256)  # more than any struct statfs, which begins with it
     return ctypes.c_uint32.from_buffer(told).value if _libc.fstatfs(fd, told) == 0 else 0

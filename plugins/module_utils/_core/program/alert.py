@@ -30,7 +30,7 @@ from .report import FAILED, SOUND, Result, begin, is_unreadable, kept, sound_run
 TEST = "test"
 MAIL, COMMAND = "mail", "command"
 
-_UNIT = re.compile(r"dsg-[a-z]+(-[A-Za-z0-9_][A-Za-z0-9_.:-]*)?")
+_UNIT = re.compile(r"dsg-[a-z]+(-[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 _SECONDS = 60.0
 _TOLD = "told.json"
 _ASCII = policy.default.clone(cte_type="7bit")  # no server has to take anything else

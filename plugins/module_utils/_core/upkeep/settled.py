@@ -19,9 +19,9 @@ def settled(
 ) -> Iterator[list[str]]:
     """Lock and recover a repository; give what was done for that, in a dry run what would be.
 
-    Raises :class:`MissingRight` where this user could not, and :class:`RepositoryError` where there is
-    none. It is asked for before anything is made: a lock
-    file stays for good, and would tell of a repository that never was.
+    Raises :class:`RepositoryError` where there is none, and :class:`MissingRight` where this user could
+    not publish. Both are asked for before anything is made: a lock file stays for good, and would tell
+    of a repository that never was.
     """
     if check:
         would_do = repository.unfinished()

@@ -128,6 +128,20 @@ def directories_of(dataset: str) -> list[str]:
     return [_unescape(f[4]) for f in lines if _unescape(f[f.index("-") + 2]) == dataset]
 
 
+def takes_writes(dataset: str) -> bool:
+    """Tell whether a dataset is mounted so that it takes writes, wherever that is.
+
+    Of a file system that is mounted at several places all have one word on it; a path to each of them
+    need not be open to us.
+    """
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
+        behind = [line.rstrip("\n").rpartition(" - ")[2].split(" ") for line in stream]
+    return any(
+        _unescape(source) == dataset and "rw" in options.split(",")
+        for _kind, source, options in behind
+    )
+
+
 def is_writable(directory: str) -> bool:
     """Tell whether the file system that is mounted at ``directory`` takes writes."""
     return not os.statvfs(directory).f_flag & os.ST_RDONLY

@@ -333,7 +333,7 @@ def _count_writes(runner: Runner, live: str) -> None:
 
     What is mounted read-only, as it should be, cannot have more; OpenZFS wrote it out at the remount.
     """
-    if any(mounts.is_writable(place) for place in mounts.directories_of(live)):
+    if mounts.takes_writes(live):
         datasets.write_out(runner, live)
 
 
