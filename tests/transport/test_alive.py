@@ -22,7 +22,7 @@ from _core.transport.connect import connect
 from _core.transport.destination import Destination
 from _core.transport.errors import ConnectionLost
 from _core.transport.remote import RemoteRepository
-from _core.transport.session import Session
+from _core.transport.session import Connect, Session
 
 from tests.contract.driver import publish
 from tests.tools.sshd import Sshd, sshd
@@ -135,12 +135,11 @@ def test_a_host_lets_go_of_a_client_that_is_gone(link, tmp_path, monkeypatch):
     there.check_sound()
 
 
-def test_a_client_lets_go_of_a_host_that_is_gone(link, tmp_path):
-    """The repository's side is decided by recovery when the host is back."""
-    options = ("-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=2")
-    site = SshSite(str(tmp_path), link.destination(*options))
+def lets_go(link: Link, destination: Destination, reach: Connect, root: Path) -> None:
+    """Lose the host in the middle of a transaction: whoever waits for it is told."""
+    site = SshSite(str(root), destination)
     source = site.copy("source", {"a": "a"})
-    gone = RemoteRepository(site.destination, site.backend, site.name, connect)
+    gone = RemoteRepository(destination, site.backend, site.name, reach)
     with gone.lock(0):
         publish(gone, source, 1, until="stage")
         link.unplug()
@@ -148,6 +147,12 @@ def test_a_client_lets_go_of_a_host_that_is_gone(link, tmp_path):
             gone.head()
         assert caught.value.code == "DSG-CONNECTION"
     gone.close()
+
+
+def test_a_client_lets_go_of_a_host_that_is_gone(link, tmp_path):
+    """The repository's side is decided by recovery when the host is back."""
+    options = ("-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=2")
+    lets_go(link, link.destination(*options), connect, tmp_path)
 
 
 @pytest.fixture
@@ -164,16 +169,7 @@ def by_paramiko(link: Link, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_paramiko_lets_go_of_a_host_that_is_gone(link, by_paramiko, tmp_path):
     """What it was asked is never acknowledged."""
-    site = SshSite(str(tmp_path), by_paramiko)
-    source = site.copy("source", {"a": "a"})
-    gone = RemoteRepository(by_paramiko, site.backend, site.name, link.connect)
-    with gone.lock(0):
-        publish(gone, source, 1, until="stage")
-        link.unplug()
-        with pytest.raises(ConnectionLost) as caught:
-            gone.head()
-        assert caught.value.code == "DSG-CONNECTION"
-    gone.close()
+    lets_go(link, by_paramiko, link.connect, tmp_path)
 
 
 def test_paramiko_notices_a_host_that_is_gone_while_it_is_asked_nothing(link, by_paramiko):

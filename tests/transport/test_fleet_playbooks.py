@@ -500,6 +500,26 @@ MOMENTS = (
 )
 
 
+def at_every_moment(
+    ground: Ground,
+) -> Iterator[tuple[str, object, subprocess.Popen[bytes], Path]]:
+    """Start a playbook for each moment, and give it when that has come.
+
+    Yields the moment's name, the tree that was published before, the playbook and its log.
+    """
+    ground.write({f"d{number % 8}/f{number}": "x" * number for number in range(200)})
+    ground.write({"number.txt": "0"})
+    ground.run("init").succeeded()
+    log = ground.root / "log"
+    for number, moment in enumerate(MOMENTS, 1):
+        old = read(str(ground.live_of("h1")))
+        ground.write({"number.txt": str(number), f"n{number}": str(number)})
+        with log.open("wb") as output:
+            running = ground.start("dsg.storage.sync", output=output.fileno())
+        await_that(lambda: moment.seen(ground), running, log)  # noqa: B023
+        yield moment.name, old, running, log
+
+
 @pytest.mark.parametrize(
     "workers",
     ["go on to their end", pytest.param("die as well", marks=pytest.mark.long)],
@@ -510,24 +530,15 @@ def test_a_playbook_that_is_killed_at_any_moment(fragile: Ground, workers: str) 
     Whatever was decided is what recovery makes of all hosts, and each next run finds its way.
     """
     ground = fragile
-    ground.write({f"d{number % 8}/f{number}": "x" * number for number in range(200)})
-    ground.write({"number.txt": "0"})
-    ground.run("init").succeeded()
-    log = ground.root / "log"
     ends = []
-    for number, moment in enumerate(MOMENTS, 1):
-        old = read(str(ground.live_of("h1")))
-        ground.write({"number.txt": str(number), f"n{number}": str(number)})
-        with log.open("wb") as output:
-            running = ground.start("dsg.storage.sync", output=output.fileno())
-        await_that(lambda: moment.seen(ground), running, log)  # noqa: B023
+    for moment, old, running, _log in at_every_moment(ground):
         started = below(running.pid)
         os.killpg(running.pid, signal.SIGKILL)
         if workers == "die as well":
             kill(started)
         running.wait()
         await_end(started, ground.server)
-        ends.append(recovered(ground, old, f"killed when {moment.name}"))
+        ends.append(recovered(ground, old, f"killed when {moment}"))
     assert ends[0] is False
     assert ends[-1] is True
     ground.run("sync").succeeded()
@@ -553,21 +564,12 @@ def recovered(ground: Ground, old: object, said: str) -> bool:
 def test_a_link_that_is_lost_at_any_moment(fragile: Ground, strike: Callable[[Sshd], None]) -> None:
     """The playbook goes on to its end: it says what happened, and all hosts are brought to one state."""
     ground = fragile
-    ground.write({f"d{number % 8}/f{number}": "x" * number for number in range(200)})
-    ground.write({"number.txt": "0"})
-    ground.run("init").succeeded()
-    log = ground.root / "log"
     ends = []
-    for number, moment in enumerate(MOMENTS, 1):
-        old = read(str(ground.live_of("h1")))
-        ground.write({"number.txt": str(number), f"n{number}": str(number)})
-        with log.open("wb") as output:
-            running = ground.start("dsg.storage.sync", output=output.fileno())
-        await_that(lambda: moment.seen(ground), running, log)  # noqa: B023
+    for moment, old, running, log in at_every_moment(ground):
         strike(ground.server)
         status = running.wait(ENOUGH)
         await_end([], ground.server)
-        said = f"lost when {moment.name}, {log.read_text()}"
+        said = f"lost when {moment}, {log.read_text()}"
         # What was committed before the link was lost may be told as unfinished.
         assert status == 2 or (status == 0 and all(ground.published())), said
         ends.append(recovered(ground, old, said))
