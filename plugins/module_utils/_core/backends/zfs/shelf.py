@@ -16,7 +16,7 @@ from . import users
 from .layout import MANIFEST, TXN, Layout, snapshot_number
 from .state import State
 
-_IN_USE = ("is busy", "dependent clones", "is cloned")
+_IN_USE = ("is busy", "being held", "is cloned", "dependent clones")
 """What OpenZFS says of a snapshot that is held, mounted, being sent, or cloned."""
 
 
