@@ -15,6 +15,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import promql_parser
 import pytest
 import yaml
 
@@ -90,6 +91,7 @@ def test_monitoring_does_what_it_says(
     metrics = (alice / "dsg.prom").read_text()
     labels = {name: set(re.findall(rf"^{name}{{(.*)}}", metrics, re.MULTILINE)) for name in told}
     for rule in yaml.safe_load(page.yaml("# rules.yml"))["groups"][0]["rules"]:
+        promql_parser.parse(rule["expr"])
         names = set(re.findall(r"\bdsg_\w+", rule["expr"]))
         assert names and names <= told, rule
         wanted = re.findall(r"(\w+)=\"", rule["expr"])
