@@ -74,19 +74,24 @@ class TestBeneath:
             assert tree.lstat("file/below") is None
 
 
+def _holder(lock: str, *, shared: bool = False) -> subprocess.Popen[bytes]:
+    """Start a process that holds a lock until its input ends; returns once it does."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(CORE)!r})\n"
+        "from _core.posix.lock import locked\n"
+        f"with locked({lock!r}, timeout=0, shared={shared}, what='x'):\n"
+        "    print('held', flush=True)\n    sys.stdin.read()\n"
+    )
+    argv = [sys.executable, "-c", code]
+    holder = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+    return holder
+
+
 class TestLock:
     def test_it_excludes_another_process_and_names_the_holder(self, tmp_path: Path) -> None:
         lock = str(tmp_path / "lock")
-        code = (
-            f"import sys; sys.path.insert(0, {str(CORE)!r})\n"
-            "from _core.posix.lock import locked\n"
-            f"with locked({lock!r}, timeout=0, what='x'):\n    print('held', flush=True)\n"
-            "    sys.stdin.read()\n"
-        )
-        with subprocess.Popen(
-            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ) as holder:
-            assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        with _holder(lock) as holder:
             held = pytest.raises(LockedError, match=f"pid {holder.pid}")
             with held, locked(lock, timeout=0, what="tree"):
                 pass
@@ -95,6 +100,16 @@ class TestLock:
             # The kernel lets go: nothing has to be removed by hand.
             with locked(lock, timeout=0, what="tree"):
                 pass
+
+    def test_it_names_who_shares_it_and_not_who_died_over_it(self, tmp_path: Path) -> None:
+        lock = str(tmp_path / "lock")
+        with _holder(lock) as dead:
+            dead.kill()
+        with _holder(lock, shared=True) as reader:
+            with pytest.raises(LockedError) as caught, locked(lock, timeout=0, what="tree"):
+                pass
+            assert f"pid {reader.pid}, " in caught.value.message
+            assert f"pid {dead.pid}" not in caught.value.message
 
     def test_it_is_held_until_the_last_command_has_ended(self, tmp_path: Path) -> None:
         """Whoever started it may be dead: what it still does must not be taken for undone."""

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..errors import LockedError
+from . import processes
 from .durable import write_all
 from .progress import meanwhile
 
@@ -51,15 +52,22 @@ def _acquire(fd: int, kind: int, timeout: float, what: str) -> None:
             return
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                holder = os.pread(fd, 200, 0).decode("utf-8", "replace").strip()
                 raise LockedError(
-                    f"another process works on it ({holder or 'holder unknown'})", object=what
+                    f"another process works on it ({_holders(fd) or 'holder unknown'})", object=what
                 ) from None
         time.sleep(_POLL_SECONDS)
 
 
+def _holders(fd: int) -> str:
+    """Return who holds a lock, as this system's kernel tells, else as the last one to sign did."""
+    here = processes.lock_holders(f"/proc/self/fd/{fd}", shared=True)
+    if here:
+        return ", ".join(f"pid {one.pid}, {one.command}, of {one.user}" for one in here)
+    return os.pread(fd, 200, 0).decode("utf-8", "replace").strip()
+
+
 def _sign(fd: int) -> None:
-    """Leave a note for whoever waits; it has no meaning for the lock itself."""
+    """Leave a note for whoever waits on another system, or in another namespace of processes."""
     note = f"pid {os.getpid()} on {os.uname().nodename}\n".encode()
     try:
         os.ftruncate(fd, 0)

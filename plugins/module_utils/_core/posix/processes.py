@@ -85,8 +85,9 @@ def _links(pid: int) -> Iterator[str]:
     yield from (f"{folder}/fd/{name}" for name in names)
 
 
-def lock_holders(path: str) -> list[User]:
-    """Return the processes that hold a lock file exclusively; nobody waits for anybody by this."""
+def lock_holders(path: str, *, shared: bool = False) -> list[User]:
+    """Return the processes that hold a lock file exclusively, or at all; nobody waits for anybody by this."""
+    kinds = ("WRITE", "READ") if shared else ("WRITE",)
     try:
         wanted = os.stat(path)
         with open("/proc/locks", encoding="ascii", errors="replace") as stream:
@@ -96,7 +97,7 @@ def lock_holders(path: str) -> list[User]:
     held = {
         int(fields[4])
         for fields in lines
-        if len(fields) > 5 and fields[1] == "FLOCK" and fields[3] == "WRITE"
+        if len(fields) > 5 and fields[1] == "FLOCK" and fields[3] in kinds
         if _is_file(fields[5], wanted)
     }
     return [describe(pid) for pid in sorted(held - {os.getpid()}) if pid > 0]

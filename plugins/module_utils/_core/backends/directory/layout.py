@@ -15,7 +15,8 @@ import json
 import os
 import re
 
-from ...errors import ArgumentError, ManifestError, RepositoryError
+from ...errors import ArgumentError, ManifestError, MissingRight, RepositoryError
+from ...posix import processes
 
 CONTAINER = ".dsg"
 MARKER = "format.json"
@@ -132,7 +133,15 @@ class Layout:
                 next_step="If it was provisioned, its file system is not mounted: mount it. "
                 "Otherwise run the playbook dsg.storage.provision.",
             ) from None
+        except PermissionError:
+            raise _closed(self.container) from None
         _check_marker(marker, content)
+
+
+def who_may() -> str:
+    """Return what to do where this user may not publish."""
+    me = processes.name_of(os.geteuid())
+    return f"Run the role dsg.storage.repository with `owner: {me}`, or become root."
 
 
 def _check_marker(marker: str, content: bytes) -> None:
@@ -149,8 +158,16 @@ def _check_marker(marker: str, content: bytes) -> None:
         )
 
 
+def _closed(directory: str) -> MissingRight:
+    me = processes.name_of(os.geteuid())
+    said = f"user {me} may not look into the work area"
+    return MissingRight(said, object=directory, next_step=who_may())
+
+
 def _names(directory: str) -> list[str]:
     try:
         return os.listdir(directory)
     except FileNotFoundError:
         return []
+    except PermissionError:
+        raise _closed(directory) from None

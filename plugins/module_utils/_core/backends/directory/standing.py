@@ -13,7 +13,7 @@ from ...posix import mounted, processes
 from ...posix.quota import user_limit
 from ..mounts import mount_holder
 from ..standing import LOCK, PROCESS, Cleanup, Holder, Missing, SnapshotUser, Space
-from .layout import Layout
+from .layout import Layout, who_may
 
 
 def running(layout: Layout) -> list[Holder]:
@@ -163,7 +163,6 @@ def missing_rights(layout: Layout) -> list[Missing]:
     if os.geteuid() == 0 and not _is_read_only(layout.base):
         return []
     me = processes.name_of(os.geteuid())
-    role = f"Run the role dsg.storage.repository with `owner: {me}`, or become root."
     if _is_read_only(layout.base):
         return [
             Missing(
@@ -173,7 +172,7 @@ def missing_rights(layout: Layout) -> list[Missing]:
             )
         ]
     found = [
-        Missing(f"user {me} may not write there", path, role)
+        Missing(f"user {me} may not write there", path, who_may())
         for path in (layout.base, layout.container)
         if not os.access(path, os.W_OK | os.X_OK, effective_ids=True)
     ]
