@@ -31,6 +31,7 @@ _DEFAULT_ARGUMENTS = "-C -o ControlMaster=auto -o ControlPersist=60s"
 _SOCKET_BYTES = 103
 """How long a socket's path may be on any system, without the byte that ends it."""
 _SSH_ADDS = len(".0123456789abcdef")
+_NO_SOCKET = "none"
 """ssh makes the socket under a name that is longer by this, and renames it."""
 
 _CONNECTION_PASSWORDS = ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
@@ -125,45 +126,46 @@ def _of_options(
 
 
 def _arguments(get: Any, found: Mapping[str, Any], shared: bool) -> list[str]:
-    """Return what the user gave the ssh client.
+    """Return what the user gave the ssh client, behind the one connection that may be shared: ours.
 
-    Of Ansible's own defaults compression is left out; so is the shared connection where a password is
-    given or there is no ssh, as paramiko knows neither.
+    Of Ansible's own defaults compression is left out. Nothing is added where a password is given or
+    there is no ssh: paramiko does it then, and takes no arguments.
     """
     given = get("ssh_args")
-    others = []
+    is_own = given not in (None, _DEFAULT_ARGUMENTS)
+    words = shlex.split(given) if is_own else []
     for option in ("ssh_common_args", "ssh_extra_args"):
-        others += shlex.split(get(option) or "")
-    if given not in (None, _DEFAULT_ARGUMENTS):
-        return shlex.split(given) + others
+        words += shlex.split(get(option) or "")
     if not shared or found["password"] or not shutil.which(found["ssh_executable"]):
-        return others
-    return _shared(get("control_path_dir") or "~/.ansible/cp", found, others) + others
+        return words
+    path = _socket(get("control_path_dir") or "~/.ansible/cp", found, words)
+    options = [f"ControlPath={path.replace('%', '%%')}"]
+    if path != _NO_SOCKET and not is_own:
+        options += ["ControlMaster=auto", "ControlPersist=60s"]
+    return [word for option in options for word in ("-o", option)] + words
 
 
-def _shared(directory: str, found: Mapping[str, Any], others: list[str]) -> list[str]:
-    """Return how to share a connection with our own only: Ansible's may have checked no host key.
+def _socket(directory: str, found: Mapping[str, Any], words: list[str]) -> str:
+    """Return the path of a socket that only we use: who made Ansible's may have checked no host key.
 
-    Nothing is shared where the socket's path would be too long: ssh would refuse to connect at all.
+    Nothing is shared where the path would be too long: ssh would refuse to connect at all.
     """
     directory = os.path.expanduser(directory)
-    path = os.path.join(directory, f"dsg-{_hash_of(found, others)}")
+    path = os.path.join(directory, f"dsg-{_hash_of(found, words)}")
     if len(os.fsencode(path)) + _SSH_ADDS > _SOCKET_BYTES:
-        return []
+        return _NO_SOCKET
     os.makedirs(directory, mode=0o700, exist_ok=True)
-    path = path.replace("%", "%%")
-    options = ("ControlMaster=auto", "ControlPersist=60s", f"ControlPath={path}")
-    return [word for option in options for word in ("-o", option)]
+    return path
 
 
-def _hash_of(found: Mapping[str, Any], others: list[str]) -> str:
+def _hash_of(found: Mapping[str, Any], words: list[str]) -> str:
     """Return 60 bits, of all that tells one connection from another; ssh's own %C is longer.
 
     The directory may be shared by machines, whose sockets are their own.
     """
     keys = ("host", "port", "user", "private_key_file", "ssh_executable")
     told = [str(found[key]) for key in keys]  # what a vault holds is no string before
-    text = json.dumps([os.uname().nodename, told, others])
+    text = json.dumps([os.uname().nodename, told, words])
     return base64.b32encode(hashlib.sha256(text.encode()).digest())[:12].decode().lower()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,23 @@ def test_a_lax_configuration_does_not_win(host, user, tmp_path, what, more):
     assert user.known.read_text(encoding="ascii") == wrong, "nothing is learnt by itself"
     user.known.write_text(right, encoding="ascii")
     assert site.sync(src).snapshot == 2
+
+
+def test_a_connection_that_somebody_left_open_is_not_used(host, user, tmp_path):
+    """Whoever made it may not have looked at the host key."""
+    shared = {"ControlMaster": "auto", "ControlPersist": "60", "ControlPath": f"{tmp_path}/m"}
+    user.configure(alias(host.server, User="plain", IdentityFile=str(host.server.key), **shared))
+    user.known.write_text("", encoding="ascii")
+    client = [str(user.client), "-o", "StrictHostKeyChecking=no"]
+    subprocess.run(
+        [*client, "-o", "UserKnownHostsFile=/dev/null", "store1", "true"], check=True, timeout=60
+    )
+    try:
+        site = user.site(tmp_path / "site")
+        site.refused("DSG-HOST-KEY", site.copy("ann", {"a": "a"}))
+        subprocess.run([*client, "-O", "check", "store1"], check=True)
+    finally:
+        subprocess.run([*client, "-O", "exit", "store1"], check=True)
 
 
 # --- an agent ---

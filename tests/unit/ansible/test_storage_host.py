@@ -36,8 +36,8 @@ def arguments(short: Path, *, shared: bool = True, **options: Any) -> list[str]:
 def test_a_shared_connection_is_ours_alone_and_not_compressed(short: Path) -> None:
     """One of Ansible's may have been made without a look at the host key."""
     found = arguments(short, control_path="%(directory)s/%%h-%%r")
-    assert re.fullmatch(rf"ControlPath={short}/cp/dsg-[a-z2-7]{{12}}", found[-1])
-    assert "-C" not in found
+    assert re.fullmatch(rf"ControlPath={short}/cp/dsg-[a-z2-7]{{12}}", found[1])
+    assert found[2:] == ["-o", "ControlMaster=auto", "-o", "ControlPersist=60s"]
     assert (short / "cp").stat().st_mode & 0o777 == 0o700
 
 
@@ -48,7 +48,15 @@ def test_arguments_of_the_user_are_kept_word_by_word(short: Path) -> None:
         ssh_common_args="-o ProxyJump=gate -o 'IdentityFile=/a b'",
         ssh_extra_args="-4",
     )
-    assert found == ["-C", "-o", "ProxyJump=gate", "-o", "IdentityFile=/a b", "-4"]
+    assert found[2:] == ["-C", "-o", "ProxyJump=gate", "-o", "IdentityFile=/a b", "-4"]
+
+
+def test_a_socket_of_the_users_is_not_joined_and_what_they_tune_counts(short: Path) -> None:
+    """ssh goes by what stands first."""
+    theirs = ["-o", "ControlMaster=auto", "-o", "ControlPersist=1h", "-o", "ControlPath=/theirs"]
+    found = arguments(short, ssh_args=" ".join(theirs))
+    assert re.fullmatch(rf"ControlPath={short}/cp/dsg-[a-z2-7]{{12}}", found[1])
+    assert found[2:] == theirs
 
 
 def test_nothing_is_shared_where_it_has_no_place_or_no_meaning(short: Path) -> None:
@@ -61,7 +69,8 @@ def test_nothing_is_shared_where_it_has_no_place_or_no_meaning(short: Path) -> N
 def socket_of(directory: str, **options: Any) -> str:
     """Return the path of the socket that connections share, '' where they share none."""
     found = arguments(Path("unused"), control_path_dir=directory, **options)
-    return found[5].partition("=")[2] if found[:2] == ["-o", "ControlMaster=auto"] else ""
+    path = found[1].partition("=")[2]
+    return "" if path == "none" else path
 
 
 def test_a_socket_is_for_connections_that_are_made_alike(

@@ -54,8 +54,9 @@ def arguments(destination: Destination) -> list[str]:
         found += ["-i", destination.key_file]
     # Last, so that whoever set them otherwise has his way.
     every, most = f"ServerAliveInterval={PROBE_EVERY}", f"ServerAliveCountMax={PROBES}"
-    alive = ["-o", every, "-o", most]
-    return [*found, *destination.options, *alive, "--", destination.host]
+    # A connection that a configuration shares may have been made without a look at the host key.
+    last = ["-o", every, "-o", most, "-o", "ControlPath=none"]
+    return [*found, *destination.options, *last, "--", destination.host]
 
 
 def become_prefix(become: Become | None) -> list[str]:
