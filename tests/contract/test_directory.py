@@ -315,6 +315,18 @@ def test_a_snapshot_that_a_container_has_mounted_is_kept(local_site):
     assert prune(repository, Keep(last=1)).removed == ["s1"]
 
 
+@pytest.mark.parametrize("end", ["\r", "\v", "\x1c", "\x85", "\u2028"])
+def test_any_name_of_a_mount_elsewhere_can_be_read(local_site, end):
+    """Any user can mount in a namespace of their own, at names that others would end a line at."""
+    three(local_site)
+    place = os.path.join(local_site.root, f"a{end}b - tmpfs")
+    os.mkdir(place)
+    with elsewhere("-t", "tmpfs", f"c{end}d", place) as pid:
+        found = [one for one in mounted.everywhere() if one.mount.point == place]
+        assert [(one.pid, one.mount.kind) for one in found] == [(pid, "tmpfs")]
+        assert prune(local_site.repository, Keep(last=1)).removed == ["s1", "s2"]
+
+
 def test_a_service_that_was_restricted_to_the_tree_keeps_no_snapshot(local_site):
     """Its mount of the published tree upon itself goes with the tree, and out of its sight."""
     site = local_site

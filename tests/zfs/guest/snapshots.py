@@ -169,13 +169,15 @@ def a_dry_run_foresees_who_uses_a_snapshot() -> None:
 
 @contextmanager
 def _using(lab: Lab) -> Iterator[tuple[int, int, int]]:
-    """Use s1, s2 and s3 as others do; give the processes that do it."""
+    """Use s1, s2 and s3 as others do; give the processes that do it. One has given its tmpfs the name of s4."""
     inside = f"{lab.path}/.zfs/snapshot/s2"
     mounting = f"mount -t zfs {lab.live}@s3 /mnt && echo mounted && exec sleep 1000"
+    named_alike = f"mount -t tmpfs {lab.live}@s4 /mnt && echo mounted && exec sleep 1000"
     commands: list[tuple[list[str], str]] = [
         (["zfs", "send", f"{lab.live}@s1"], "/"),
         (["sh", "-c", "echo entered && exec sleep 1000"], inside),
         (["unshare", "--mount", "sh", "-c", mounting], "/"),
+        (["unshare", "--mount", "sh", "-c", named_alike], "/"),
     ]
     started = [
         subprocess.Popen(

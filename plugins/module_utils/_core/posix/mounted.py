@@ -36,7 +36,8 @@ _UMOUNT_NOFOLLOW = 8
 class Mount(NamedTuple):
     """``root`` is the mounted directory within its file system as it is named now; ``point`` where.
 
-    ``device`` tells file systems apart; what ``propagates`` is unmounted together with its peers.
+    ``kind`` is the file system's type: a source alone says nothing, as any user may give any name to
+    one of their own. ``device`` tells file systems apart; what ``propagates`` is unmounted together with its peers.
     ``id`` is the mount's number, ``parent`` that of the mount that it is on. ``is_read_only`` tells of
     the file system itself: none of its mounts takes writes.
     """
@@ -49,6 +50,7 @@ class Mount(NamedTuple):
     id: str
     parent: str
     is_read_only: bool = False
+    kind: str = ""
 
 
 class Seen(NamedTuple):
@@ -59,18 +61,30 @@ class Seen(NamedTuple):
 
 
 def mounts(pid: str = "self") -> list[Mount]:
-    """Return every mount of a process's namespace, in the order in which they are listed."""
-    found = []
-    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
-        for line in stream:
-            fields = line.split(" ")
-            end = fields.index("-")
-            root, point, source = map(_unescape, (fields[3], fields[4], fields[end + 2]))
-            peers = any(one.startswith(("shared:", "master:")) for one in fields[6:end])
-            is_read_only = "ro" in fields[-1].rstrip("\n").split(",")
-            number, parent = fields[:2]
-            found.append(Mount(fields[2], root, point, source, peers, number, parent, is_read_only))
-    return found
+    """Return every mount of a process's namespace, in the order in which they are listed.
+
+    Of the characters that Python ends lines at the kernel escapes only one, and any user may mount in a
+    namespace of their own.
+    """
+    path = f"/proc/{pid}/mountinfo"
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
+        return [_mount(line.rstrip("\n").split(" ")) for line in stream]
+
+
+def _mount(fields: list[str]) -> Mount:
+    end = fields.index("-")
+    kind, source, options = fields[end + 1 : end + 4]
+    return Mount(
+        device=fields[2],
+        root=_unescape(fields[3]),
+        point=_unescape(fields[4]),
+        source=_unescape(source),
+        propagates=any(one.startswith(("shared:", "master:")) for one in fields[6:end]),
+        id=fields[0],
+        parent=fields[1],
+        is_read_only="ro" in options.split(","),
+        kind=kind,
+    )
 
 
 def everywhere() -> list[Seen]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..errors import from_oserror
+from ..posix import mounted
 from . import labels
 from .command import Runner, ZfsError
 from .steps import DiskError
@@ -192,14 +193,12 @@ def _mountpoints(node: str) -> list[str]:
     """Return where a device is mounted, by number or (btrfs) by its source."""
     number = os.stat(node).st_rdev
     shown = f"{os.major(number)}:{os.minor(number)}"
-    found = []
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
-        for line in stream:
-            fields = line.split(" ")
-            source = fields[fields.index("-") + 2]
-            if fields[2] == shown or (source.startswith("/") and os.path.realpath(source) == node):
-                found.append(fields[4])
-    return found
+    return [
+        one.point
+        for one in mounted.mounts()
+        if one.device == shown
+        or (one.source.startswith("/") and os.path.realpath(one.source) == node)
+    ]
 
 
 def _swaps() -> list[str]:

@@ -15,6 +15,7 @@ import os
 from collections.abc import Sequence
 
 from ..errors import ArgumentError
+from ..posix import mounted
 
 _OPEN_TREE = 428
 _MOVE_MOUNT = 429
@@ -100,18 +101,14 @@ def stack(directory: str) -> list[str]:
 
     The order of the lines says nothing: what was put beneath is newer. Every mount's parent does.
     """
-    by_parent: dict[str, tuple[str, str]] = {}
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
-        for line in stream:
-            fields = line.split(" ")
-            if _unescape(fields[4]) == directory:
-                by_parent[fields[1]] = (fields[0], _unescape(fields[fields.index("-") + 2]))
-    numbers = {number for number, _source in by_parent.values()}
+    by_parent = {one.parent: one for one in mounted.mounts() if one.point == directory}
+    numbers = {one.id for one in by_parent.values()}
     found: list[str] = []
     at = next((parent for parent in by_parent if parent not in numbers), "")
     while at in by_parent:
-        at, source = by_parent.pop(at)
-        found.insert(0, source)
+        one = by_parent.pop(at)
+        found.insert(0, one.source)
+        at = one.id
     return found
 
 
@@ -123,9 +120,7 @@ def mounted_at(directory: str) -> str:
 
 def directories_of(dataset: str) -> list[str]:
     """Return where a dataset is mounted."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
-        lines = [line.split(" ") for line in stream]
-    return [_unescape(f[4]) for f in lines if _unescape(f[f.index("-") + 2]) == dataset]
+    return [one.point for one in _mounts_of(dataset)]
 
 
 def takes_writes(dataset: str) -> bool:
@@ -134,23 +129,16 @@ def takes_writes(dataset: str) -> bool:
     Of a file system that is mounted at several places all have one word on it; a path to each of them
     need not be open to us.
     """
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
-        behind = [line.rstrip("\n").rpartition(" - ")[2].split(" ") for line in stream]
-    return any(
-        _unescape(source) == dataset and "rw" in options.split(",")
-        for _kind, source, options in behind
-    )
+    return not all(one.is_read_only for one in _mounts_of(dataset))
+
+
+def _mounts_of(dataset: str) -> list[mounted.Mount]:
+    return [one for one in mounted.mounts() if one.kind == "zfs" and one.source == dataset]
 
 
 def is_writable(directory: str) -> bool:
     """Tell whether the file system that is mounted at ``directory`` takes writes."""
     return not os.statvfs(directory).f_flag & os.ST_RDONLY
-
-
-def _unescape(text: str) -> str:
-    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        text = text.replace(code, character)
-    return text
 
 
 def _check(result: int, path: str) -> None:

@@ -32,7 +32,7 @@ def mounts_of(dataset: str) -> list[Holder]:
     found: dict[str, mounted.Seen] = {}
     for seen in mounted.everywhere():
         source, point = seen.mount.source, seen.mount.point
-        mine = source == dataset or source.startswith(f"{dataset}@")
+        mine = _is_zfs(seen) and (source == dataset or source.startswith(f"{dataset}@"))
         if mine and _AUTOMATIC not in point and not point.startswith(f"{RUN}/mnt/"):
             found.setdefault(point, seen)
     return [mount_holder(seen) for seen in found.values()]
@@ -47,7 +47,7 @@ def of_snapshots(dataset: str) -> dict[str, list[Holder]]:
     automatic: dict[int, str] = {}
     for seen in mounted.everywhere():
         device, source, point = seen.mount.device, seen.mount.source, seen.mount.point
-        if not source.startswith(f"{dataset}@"):
+        if not _is_zfs(seen) or not source.startswith(f"{dataset}@"):
             continue
         is_automatic = _AUTOMATIC in point
         if is_automatic:
@@ -64,6 +64,10 @@ def of_snapshots(dataset: str) -> dict[str, list[Holder]]:
         if send.place.startswith(f"{dataset}@"):
             users[send.place].append(send)
     return dict(users)
+
+
+def _is_zfs(seen: mounted.Seen) -> bool:
+    return seen.mount.kind == "zfs"
 
 
 def sends(layout: Layout) -> list[Holder]:
