@@ -284,7 +284,7 @@ class Lab:
         """Name mounts and mount directories that have no business there."""
         with open("/proc/self/mountinfo", encoding="utf-8") as stream:
             points = [line.split(" ")[4] for line in stream]
-        found = [f"mount {point}" for point in points if self.name in point and "/run/" in point]
+        found = [f"mount {point}" for point in points if f"%{self.name}%" in point]
         if points.count(self.path) > 1:
             found.append(f"{points.count(self.path)} mounts at {self.path}")
         folder = "/run/dsg/mnt"
