@@ -155,12 +155,36 @@ def a_lock_left_by_a_kill_is_mended() -> None:
     lab = Lab("halflocked")
     lab.put("a", "1")
     lab.sync()
-    sh("chmod", "640", Layout(lab.parent, lab.name).lock)
+    lock = Layout(lab.parent, lab.name).lock
+    os.chmod(lock, 0o600)
     lab.put("a", "22")
     assert lab.sync().snapshot == 2
+    assert os.stat(lock).st_mode & 0o777 == 0o640, "who may lock it may not fill root's memory"
     assert lab.published() == lab.local()
     lab.clean()
     lab.destroy()
+
+
+def names_without_end_get_no_locks() -> None:
+    """Each takes memory of root's until the next boot; what is there goes on."""
+    lab, new = Lab("locked"), Lab("unlocked")
+    for one in (lab, new):
+        one.put("a", "1")
+    lab.sync()
+    lock = Layout(new.parent, "invented").lock
+    invented = [lock.replace("invented", f"invented{number}") for number in range(10_000)]
+    for path in invented:
+        os.close(os.open(path, os.O_CREAT, 0o600))
+    try:
+        new.refused("DSG-ARGUMENT", "may have 10000")
+        lab.put("a", "22")
+        assert lab.sync().snapshot == 2
+    finally:
+        for path in invented:
+            os.unlink(path)
+    for one in (lab, new):
+        one.sync()
+        one.destroy()
 
 
 def a_missing_grant_is_named() -> None:

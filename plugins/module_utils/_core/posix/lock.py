@@ -25,19 +25,27 @@ WAITING = "waiting for a lock"
 
 @contextmanager
 def locked(
-    path: str, *, timeout: float, shared: bool = False, what: str, mode: int = 0o644
+    path: str,
+    *,
+    timeout: float,
+    shared: bool = False,
+    what: str,
+    mode: int = 0o644,
+    is_made: bool = False,
 ) -> Iterator[int]:
     """Hold the lock file ``path`` (created if absent) for the block; yields its descriptor.
 
     Waits up to ``timeout`` seconds, then raises :class:`LockedError` that names the holder.
     ``shared`` holders only exclude exclusive ones. Whoever may open it, by ``mode``, can hold it for ever.
+    One that somebody else has made for us (``is_made``) is only read: it need not be ours to write.
     """
-    flags = os.O_RDONLY if shared and os.path.exists(path) else os.O_RDWR | os.O_CREAT
+    only_read = is_made or (shared and os.path.exists(path))
+    flags = os.O_RDONLY if only_read else os.O_RDWR | os.O_CREAT
     fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
         with meanwhile(WAITING):
             _acquire(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, timeout, what)
-        if not shared:
+        if not shared and not only_read:
             _sign(fd)
         yield fd
     finally:

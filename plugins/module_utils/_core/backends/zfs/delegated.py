@@ -96,7 +96,7 @@ class Delegated:
 
     def prepare_locks(self) -> None:
         """Have the helper make the lock files, unless they are there for us."""
-        if not os.access(self.layout.lock, os.R_OK | os.W_OK):
+        if not os.access(self.layout.lock, os.R_OK):
             self._ask("locks")
 
     def mount_work(self, kind: str, txn_id: str) -> None:

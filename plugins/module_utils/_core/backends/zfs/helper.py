@@ -18,17 +18,19 @@ import re
 import select
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import IO, Any, NamedTuple
 
 from ...errors import ArgumentError, DsgError, RepositoryError, from_oserror
 from ...zfs.command import Runner
-from .layout import INIT, STAGE, Layout
+from .layout import INIT, RUN, STAGE, Layout
 from .privileged import Direct, Owner
 from .state import State, look
 
 CONFIGURATION = "/etc/dsg/helper.json"
 FORMAT = 1
 LONGEST_REQUEST = 4096
+_MOST_LOCKS = 10_000
 
 _TXN = re.compile(r"[0-9A-Za-z-]{1,64}")
 
@@ -115,6 +117,7 @@ def _obey(request: Request) -> list[str]:
     runner = Runner()
     direct = Direct(runner, layout, owner)
     if request.verb == "locks":
+        _require_few_locks(layout)
         direct.prepare_locks()
     elif request.verb == "mount":
         _require_work(runner, layout, request)
@@ -131,6 +134,19 @@ def _obey(request: Request) -> list[str]:
     elif request.verb == "protect":
         return direct.protect_parent(look(runner, layout))
     return []
+
+
+def _require_few_locks(layout: Layout) -> None:
+    """Stop who invents names: each would cost root's file system memory until the next boot."""
+    ours = f"{layout.parent.replace('/', '%')}%"
+    with suppress(FileNotFoundError):
+        found = [name for name in os.listdir(RUN) if name.startswith(ours)]
+        if len(found) >= _MOST_LOCKS and not os.path.exists(layout.lock):
+            raise ArgumentError(
+                f"{layout.parent} has {len(found)} locks already, and may have {_MOST_LOCKS}",
+                object=layout.lock,
+                next_step=f"Remove those in {RUN} whose repositories do not exist.",
+            )
 
 
 def _existing(runner: Runner, layout: Layout) -> State:

@@ -75,6 +75,6 @@ def recover(layout: Layout) -> list[str]:
     runner = Runner()
     direct = Direct(runner, layout)
     direct.prepare_locks()
-    with locked(layout.lock, timeout=_LOCK_SECONDS, what=layout.live) as fd:
+    with locked(layout.lock, timeout=_LOCK_SECONDS, what=layout.live, is_made=True) as fd:
         runner.kept = (fd,)
         return recovery.recover(runner, layout, direct)

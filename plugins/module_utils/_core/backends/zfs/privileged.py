@@ -25,7 +25,8 @@ from . import carry_over, lease, places, publish
 from .layout import Layout
 from .state import State, look
 
-LOCK_MODE = 0o660
+LOCK_MODE = 0o640
+"""Who may read a file can lock it; writing would fill root's file system."""
 _LOCK_SECONDS = 60.0
 
 

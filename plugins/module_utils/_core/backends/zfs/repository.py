@@ -134,7 +134,8 @@ class ZfsRepository:
     def lock(self, timeout: float, *, shared: bool = False) -> Iterator[None]:
         """Hold the repository's lock."""
         self.privileged.prepare_locks()
-        with locked(self.layout.lock, timeout=timeout, shared=shared, what=self.location) as fd:
+        lock = self.layout.lock
+        with locked(lock, timeout=timeout, shared=shared, what=self.location, is_made=True) as fd:
             self._seen = self._last = None
             # What a command of ours still does after we died, nobody may take for undone.
             self.runner.kept = (fd,)
