@@ -250,8 +250,15 @@ def _done(host: str, one: Result, finished: Result, fetched: Result) -> dict[str
         "snapshot": None if last.get("snapshot") is None else f"s{last['snapshot']}",
         **(_amounts(parts) if parts else {}),
         "seconds": _seconds(spent) if spent else None,
+        "waiting": _waiting((one, finished, fetched)),
         "problem": problem or ("paths put off" if one.get("put_off") else None),
     }
+
+
+def _waiting(parts: Iterable[Result]) -> str | None:
+    """Return how much is to be cleared away once nobody uses it."""
+    found = {said for part in parts for said in part.get("pending_cleanup") or ()}
+    return f"{len(found)} cleanup{'s' if len(found) > 1 else ''}" if found else None
 
 
 def _problem(one: Result, last: Result) -> str | None:

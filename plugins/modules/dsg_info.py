@@ -139,7 +139,7 @@ last_sync:
   returned: success and O(src) is given
   type: int
 in_sync:
-  description: Whether working copy and repository hold the same and nothing is unfinished.
+  description: Whether working copy and repository hold the same. RV(unfinished) tells of interrupted runs apart.
   returned: success and O(src) is given
   type: bool
 plan:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import getpass
 import re
 import shlex
 from collections.abc import Mapping
@@ -33,6 +34,7 @@ class Page:
         text = (ROOT / name).read_text(encoding="utf-8")
         if replaced is None:
             replaced = {shown: f"{root}{shown}" for shown in ("/home/", "/srv/")}
+            replaced["owner: alice"] = f"owner: {getpass.getuser()}"
         for shown, ours in replaced.items():
             text = text.replace(shown, ours)
         self.blocks = [(found[1], found[2]) for found in BLOCK.finditer(text)]

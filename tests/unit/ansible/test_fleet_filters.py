@@ -346,8 +346,10 @@ def test_a_row_of_what_was_done() -> None:
         "deleted_local": 0,
         "bytes": "1.5 KiB",
         "seconds": "0.8 s",
+        "waiting": None,
         "problem": None,
     }
+    assert row(done(pending_cleanup=["an old tree: pid 7"]))["waiting"] == "1 cleanup"
     assert row(done(put_off=["x"]))["problem"] == "paths put off"
 
 

@@ -16,6 +16,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ import yaml
 from ansible.cli.playbook import PlaybookCLI
 from ansible.playbook.play import Play
 from ansible.playbook.task import Task
-from ansible_collections.dsg.storage.plugins.module_utils._core.program import main
+from ansible_collections.dsg.storage.plugins.module_utils._core.program import main, report
 from ansible_collections.dsg.storage.plugins.module_utils._status import metrics
 from ansible_collections.dsg.storage.plugins.module_utils._status.fleet import fleet
 from ansible_collections.dsg.storage.plugins.modules import dsg_info
@@ -264,7 +265,8 @@ def known() -> set[str]:
         found |= {name for name in _made(_loaded(_files_of(role))) if name.startswith(f"{role}_")}
     for module in MODULES:
         found |= _results(module)
-    return found | set(metric_labels())
+    reported = {one.name for one in fields(report.Result)}  # by `dsg-storage`
+    return found | set(metric_labels()) | reported
 
 
 def in_test_bed(name: str) -> bool:
@@ -472,7 +474,9 @@ def test_the_variables_of_the_status_are_all_and_have_their_defaults() -> None:
 
 def test_the_kinds_of_problems_are_all() -> None:
     told = yaml.safe_load(dsg_info.RETURN)["problems"]["contains"]["kind"]["description"]
-    assert set(table("docs/monitoring.md", "Kind", "")) == set(re.findall(r"V\((\w+)\)", told))
+    assert set(table("docs/monitoring.md", "Kind", "Severity", "")) == set(
+        re.findall(r"V\((\w+)\)", told)
+    )
 
 
 def test_the_metrics_are_all_and_have_their_labels() -> None:

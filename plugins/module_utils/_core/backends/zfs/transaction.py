@@ -298,7 +298,8 @@ def _examine(
         raise DriftError(
             f"the snapshot @{ours} of the published tree is not there, or not ours",
             object=live,
-            next_step="Restore the repository; nothing can be built upon it without.",
+            next_step="Nothing can be built upon the tree without it. Run `dsg.storage.verify`: where only this is wrong "
+            "the snapshot can be taken again (DSG-VERIFY in docs/errors.md), else restore the repository.",
         )
     # Mounting alone writes a little; only a difference in names or content is somebody's. Whoever
     # changes anything writes more than that: then the number is another one.
