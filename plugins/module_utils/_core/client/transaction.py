@@ -15,14 +15,13 @@ from ..manifest.entry import Entry
 from ..posix import durable
 from ..posix.beneath import Beneath
 from ..posix.present import is_directory, is_present
-from ..posix.remove import remove_tree_at
 from . import journal as journals
 from .apply import KEPT, carry_out
 from .journal import INSTALL, REMOVE, Journal, Operation
-from .working_copy import WorkingCopy
+from .working_copy import MANIFEST, METADATA, WorkingCopy, reaching
 
+_STAGING, _BACKUP = f"{METADATA}/staging", f"{METADATA}/backup"
 _FILES, _RECORD, _MERGED = "files", "record", "record.merged"
-_MANIFEST = "manifest.jsonl"
 
 
 class ClientTransaction:
@@ -62,7 +61,7 @@ class ClientTransaction:
         if cache is not None:
             record = os.path.join(self.root, _RECORD)
             os.mkdir(record, 0o700)
-            durable.write_new(os.path.join(record, _MANIFEST), codec.write(cache), sync=False)
+            durable.write_new(os.path.join(record, MANIFEST), codec.write(cache), sync=False)
         durable.sync_file_system(self.root)
         journal.write(self.working_copy.journal)
 
@@ -71,14 +70,19 @@ class ClientTransaction:
 
         May be repeated after a crash at any step. Afterwards the staging area is only to be discarded.
         """
-        with Beneath(self.working_copy.root) as tree, Beneath(self.files) as slots:
+        with Beneath(self.working_copy.root) as tree, self._slots(tree) as slots:
             put_off = carry_out(list(journal.operations), tree, slots)
-        backup = self._keep_backups(journal, set(put_off))
+            backup = self._keep_backups(journal, set(put_off), slots)
         self._install_record(journal, put_off)
         durable.sync_file_system(self.working_copy.root)
         durable.discard(self.working_copy.journal)
         durable.sync_directory(self.working_copy.metadata)
         return put_off, backup
+
+    def _slots(self, tree: Beneath) -> Beneath:
+        """Return the directory of staged files, reached through no link."""
+        with reaching(self.files):
+            return tree.within(f"{_STAGING}/{self.txn_id}/{_FILES}")
 
     def rollback(self) -> None:
         """Drop journal and staging area; the tree was not touched yet."""
@@ -88,52 +92,46 @@ class ClientTransaction:
 
     def discard(self) -> None:
         """Remove the staging area."""
-        remove_tree_at(self.root)
+        self.working_copy.remove(self.root)
 
-    def _keep_backups(self, journal: Journal, put_off: set[str]) -> str:
-        """Move local versions that lost a conflict to ``.dsg/backup/<txn>/<path>``."""
-        directory = os.path.join(self.working_copy.backups, self.txn_id)
+    def _keep_backups(self, journal: Journal, put_off: set[str], slots: Beneath) -> str:
+        """Move local versions that lost a conflict to ``.dsg/backup/<txn>/<path>``.
+
+        Only their owner can enter the directories on the way.
+        """
+        directory = f"{_BACKUP}/{self.txn_id}"
         wanted = [o for o in journal.operations if o.backup and o.path not in put_off]
-        for operation in wanted:
-            if operation.do in (INSTALL, REMOVE) and operation.seen is not None:
-                self._keep_backup(operation, os.path.join(directory, operation.path))
-        return directory if is_directory(directory) else ""
+        with Beneath(self.working_copy.root, mode=0o700) as tree:
+            for operation in wanted:
+                if operation.do in (INSTALL, REMOVE) and operation.seen is not None:
+                    self._keep_backup(operation, slots, tree, f"{directory}/{operation.path}")
+            kept = tree.lstat(directory) is not None
+        return os.path.join(self.working_copy.backups, self.txn_id) if kept else ""
 
-    def _keep_backup(self, operation: Operation, target: str) -> None:
-        for name in (str(operation.slot), f"{operation.slot}.old"):
-            source = os.path.join(self.files, name)
-            if is_present(source):
-                self._make_private(os.path.dirname(target))
-                self._mark_kept(operation)
-                os.rename(source, target)
+    def _keep_backup(self, operation: Operation, slots: Beneath, tree: Beneath, path: str) -> None:
+        for slot in (str(operation.slot), f"{operation.slot}.old"):
+            if slots.lstat(slot) is None:
+                continue
+            with reaching(os.path.join(tree.root, path)):
+                fd, name = tree.at(path, make_parents=True)
+                self._mark_kept(operation, slots)
+                os.rename(slot, name, src_dir_fd=slots.fd, dst_dir_fd=fd)
 
-    def _mark_kept(self, operation: Operation) -> None:
+    def _mark_kept(self, operation: Operation, slots: Beneath) -> None:
         """Tell a repetition that an emptied slot does not mean that nothing was removed yet."""
-        mark = os.path.join(self.files, f"{operation.slot}{KEPT}")
-        if not is_present(mark):
-            durable.write_new(mark, [], mode=0o600, sync=False)
-
-    def _make_private(self, directory: str) -> None:
-        """Make a directory below ``.dsg`` that only its owner can enter, and its parents."""
-        if not is_directory(directory):
-            self._make_private(os.path.dirname(directory))
-            os.mkdir(directory, 0o700)
+        mark = f"{operation.slot}{KEPT}"
+        if slots.lstat(mark) is None:
+            durable.write_new(mark, [], mode=0o600, sync=False, dir_fd=slots.fd)
 
     def _install_record(self, journal: Journal, put_off: Sequence[str]) -> None:
-        staged = os.path.join(self.root, _RECORD, _MANIFEST)
-        if not is_present(staged):
-            return  # done before a crash
-        if put_off:
+        staged = os.path.join(self.root, _RECORD, MANIFEST)
+        if put_off and is_present(staged):
             self._merge_record(journal, staged, set(put_off))
-        target = self.working_copy.record(journal.key)
-        if is_directory(target):
-            os.rename(staged, os.path.join(target, _MANIFEST))
-        else:
-            os.rename(os.path.join(self.root, _RECORD), target)
+        self.working_copy.install(os.path.dirname(staged), journal.key)
 
     def _merge_record(self, journal: Journal, staged: str, put_off: set[str]) -> None:
         """Keep the old record of paths that were put off, so that the next run compares anew."""
-        with open(staged, "rb") as stream:
+        with self.working_copy.open(staged) as stream:
             new = codec.read(stream, staged)
         old = self.working_copy.cache(journal.key)
         entries = [entry for entry in new.entries if not _is_put_off(entry.path, put_off)]
@@ -180,7 +178,7 @@ def clean_staging(working_copy: WorkingCopy) -> list[str]:
         return []
     found = sorted(os.listdir(working_copy.staging))
     for txn_id in found:
-        remove_tree_at(os.path.join(working_copy.staging, txn_id))
+        working_copy.remove(os.path.join(working_copy.staging, txn_id))
     return found
 
 

@@ -6,19 +6,30 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from typing import BinaryIO
 
 from ..errors import ManifestError, WorkingCopyError
 from ..manifest import codec
 from ..manifest.codec import Manifest
 from ..manifest.header import Header
+from ..posix.beneath import Beneath
 from ..posix.lock import locked
 from ..posix.present import is_directory, is_present
+from ..posix.remove import remove_tree
 
 METADATA = ".dsg"
+MANIFEST = "manifest.jsonl"
+
+_DIRECTORIES = ("", "staging", "repositories", "backup", "fleet", "names")
+_FILES = ("lock", "fleet.lock", "scan.lock", "index", "journal")
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a fifo must not hold us up
+_NO_DIRECTORY = (errno.ENOTDIR, errno.ELOOP)
 
 
 class WorkingCopy:
@@ -29,6 +40,9 @@ class WorkingCopy:
     its files; ``backup/<txn>`` local versions that lost a conflict; ``fleet/<id>`` the transactions
     over many hosts that are not ended; ``names/<number>-<txn>.json`` what a sync renamed here;
     ``lock``, ``fleet.lock`` and ``scan.lock`` stay for good.
+
+    Who gives us content may have put ``.dsg`` into it: what leads out of it is refused before anything
+    is read, and what is removed or moved is reached through no link.
     """
 
     def __init__(self, root: str) -> None:
@@ -41,6 +55,21 @@ class WorkingCopy:
         self.repositories = os.path.join(self.metadata, "repositories")
         self.fleets = os.path.join(self.metadata, "fleet")
         self.names = os.path.join(self.metadata, "names")
+        if root:
+            self._refuse_links()
+
+    def _refuse_links(self) -> None:
+        """Raise :class:`WorkingCopyError` for metadata that is none of ours: a link, a fifo."""
+        kinds = [(name, stat.S_ISDIR) for name in _DIRECTORIES]
+        kinds += [(name, stat.S_ISREG) for name in _FILES]
+        for name, is_kind in kinds:
+            path = os.path.join(self.metadata, name) if name else self.metadata
+            try:
+                mode = os.lstat(path).st_mode
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            if not is_kind(mode):
+                raise not_ours(path)
 
     def exists(self) -> bool:
         """Tell whether there is a directory; refuse anything else at that path."""
@@ -83,6 +112,44 @@ class WorkingCopy:
         with locked(path, timeout=timeout, shared=shared, what=self.root):
             yield
 
+    def open(self, path: str) -> BinaryIO:
+        """Open a record below ``.dsg`` for reading: a regular file, and through no link."""
+        with Beneath(self.root) as tree, reaching(path):
+            directory, name = tree.at(_inside(self, path))
+            fd = os.open(name, _READ, dir_fd=directory)
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISREG(mode):
+            return os.fdopen(fd, "rb")
+        os.close(fd)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        raise not_ours(path)
+
+    def remove(self, path: str) -> None:
+        """Remove what is below ``.dsg`` with all it holds, never anything that a link leads to."""
+        with Beneath(self.root) as tree, reaching(path):
+            try:
+                directory, name = tree.at(_inside(self, path))
+            except FileNotFoundError:
+                return
+            remove_tree(name, dir_fd=directory)
+
+    def install(self, staged: str, key: str) -> str:
+        """Make the manifest in the directory ``staged`` C of a repository; may be repeated.
+
+        Returns the directory that has a new name in it, '' where it was done before.
+        """
+        target = self.record(key)
+        with Beneath(self.root) as tree, reaching(target):
+            if tree.lstat(_inside(self, os.path.join(staged, MANIFEST))) is None:
+                return ""
+            if tree.lstat(_inside(self, target)) is None:
+                _rename(tree, _inside(self, staged), _inside(self, target))
+                return self.repositories
+            for_file = (os.path.join(one, MANIFEST) for one in (staged, target))
+            _rename(tree, *(_inside(self, path) for path in for_file))
+            return target
+
     def record(self, key: str) -> str:
         """Return the directory of what is known of one repository."""
         return os.path.join(self.repositories, key)
@@ -95,9 +162,9 @@ class WorkingCopy:
         """Return C's header, None before the first sync; a missing or damaged one is an error."""
         if not self.knows(key):
             return None
-        path = os.path.join(self.record(key), "manifest.jsonl")
+        path = os.path.join(self.record(key), MANIFEST)
         try:
-            with open(path, "rb") as stream:
+            with self.open(path) as stream:
                 return codec.read_header(stream, path)
         except FileNotFoundError:
             raise _cache_missing(path) from None
@@ -106,9 +173,9 @@ class WorkingCopy:
         """Return C, None before the first sync; a missing or damaged one is an error."""
         if not self.knows(key):
             return None
-        path = os.path.join(self.record(key), "manifest.jsonl")
+        path = os.path.join(self.record(key), MANIFEST)
         try:
-            with open(path, "rb") as stream:
+            with self.open(path) as stream:
                 return codec.read(stream, path)
         except FileNotFoundError:
             raise _cache_missing(path) from None
@@ -117,6 +184,41 @@ class WorkingCopy:
 def repository_key(name: str, location: str) -> str:
     """Return the name under which a working copy records a repository."""
     return f"{name}-{sha256(location.encode()).hexdigest()[:12]}"
+
+
+def not_ours(path: str) -> WorkingCopyError:
+    """Return that something below ``.dsg`` was not made by a sync."""
+    return WorkingCopyError(
+        "this is none of our records: it is a link, lies behind one, or is a special file",
+        object=path,
+        next_step=(
+            "Find out who put it there. Where .dsg came with somebody else's files, remove all of it: "
+            "the next sync compares anew, and deletes nothing."
+        ),
+    )
+
+
+@contextmanager
+def reaching(path: str) -> Iterator[None]:
+    """Refuse what a link keeps from being reached; name the whole path in all other errors."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in _NO_DIRECTORY:
+            raise not_ours(path) from exc
+        exc.filename, exc.filename2 = path, None
+        raise
+
+
+def _inside(working_copy: WorkingCopy, path: str) -> str:
+    """Return a path below ``.dsg``, relative to the root; '..' stays in it, and is refused later."""
+    return METADATA + path[len(working_copy.metadata) :]
+
+
+def _rename(tree: Beneath, source: str, target: str) -> None:
+    source_fd, source_name = tree.at(source)
+    target_fd, target_name = tree.at(target)
+    os.rename(source_name, target_name, src_dir_fd=source_fd, dst_dir_fd=target_fd)
 
 
 def _cache_missing(path: str) -> ManifestError:

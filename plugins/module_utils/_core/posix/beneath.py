@@ -23,13 +23,18 @@ class Beneath:
     of calls. A component that is none (``..`` and the like) raises :class:`PathError`; one that is a
     symbolic link raises ``NotADirectoryError`` (or ``ELOOP``): nobody
     can redirect a write out of the tree by swapping a directory for a link. Descriptors of recently
-    used directories stay open, for work that goes through a tree in order.
+    used directories stay open, for work that goes through a tree in order. What is made has ``mode``.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, *, fd: int | None = None, mode: int = 0o777) -> None:
         self.root = root
-        self.fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if fd is None else fd
+        self._mode = mode
         self._open: dict[str, int] = {}
+
+    def within(self, path: str) -> Beneath:
+        """Return one of the tree's directories as a tree of its own: no link leads there."""
+        return Beneath(os.path.join(self.root, path), fd=os.dup(self.directory(path)))
 
     def __enter__(self) -> Beneath:
         return self
@@ -90,7 +95,7 @@ class Beneath:
             if not make:
                 raise FileNotFoundError(2, os.strerror(2), os.path.join(self.root, path)) from None
         try:
-            os.mkdir(name, 0o777, dir_fd=parent)
+            os.mkdir(name, self._mode, dir_fd=parent)
         except FileExistsError:  # another worker made it meanwhile
             pass
         return os.open(name, _OPEN_DIRECTORY, dir_fd=parent)

@@ -38,8 +38,8 @@ def undo_names(request: SyncRequest) -> SyncResult:
     the old names. Raises :class:`PathError`, with nothing changed, where an old name is taken.
     """
     request.validate()
-    working_copy = WorkingCopy(request.src)
     try:
+        working_copy = WorkingCopy(request.src)
         if not working_copy.has_metadata():
             raise WorkingCopyError(
                 "this is no working copy", object=request.src, next_step="Correct src."

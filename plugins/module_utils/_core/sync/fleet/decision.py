@@ -49,8 +49,8 @@ def decide(src: str, fleet: str, wanted: str, expected: Collection[str] = ()) ->
     """
     if wanted not in DECISIONS:
         raise ArgumentError(f"a decision is one of {', '.join(DECISIONS)}, not {wanted!r}")
-    record = FleetRecord(WorkingCopy(src), fleet)
     try:
+        record = FleetRecord(WorkingCopy(src), fleet)
         if record.head() is None:
             return ROLLBACK
         standing = record.decision()
