@@ -23,9 +23,9 @@ core, request = sys.argv[1:]
 sys.path.insert(0, core)
 from _core.sync.engine import run
 from _core.sync.request import SyncRequest
-from _core.transport.destination import from_plain
+from _core.transport.destination import Destination
 asked = json.loads(request)
-asked["destination"] = from_plain(asked["destination"])
+asked["destination"] = Destination(**asked["destination"])
 result = run(SyncRequest(**asked))
 print(json.dumps([result.operation, result.snapshot, time.time()]))
 """
@@ -38,7 +38,7 @@ def sync(site, src: str, clock: str) -> list[object]:
         "repository": site.name,
         "backend": site.backend,
         "user": os.path.basename(src),
-        "destination": site.destination.plain(),
+        "destination": site.destination._asdict(),
     }
     program = [sys.executable, "-I", "-S", "-c", _RUN, str(_CORE), json.dumps(asked)]
     done = subprocess.run(

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from _core.client.fleet import (
@@ -118,6 +120,57 @@ def test_what_cannot_be_read_is_an_error(record: FleetRecord, text: str) -> None
     for read in (record.head, record.decision, record.participants):
         with pytest.raises(WorkingCopyError, match="damaged"):
             read()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"txn_id": "../../../victim"},
+        {"txn_id": ""},
+        {"txn_id": 1},
+        {"key": "../../victim"},
+        {"key": "data-2"},
+        {"backend": "directory"},
+        {"backend": {"base": ["/srv"]}},
+        {"host": None},
+        {"repository": ["data"]},
+        {"base": -1},
+        {"snapshot": "3"},
+        {"digest": 1},
+        {"state": "done"},
+        {"destination": {"executable": "/tmp/x"}},
+    ],
+    ids=str,
+)
+def test_a_part_that_does_not_fit_is_an_error(record: FleetRecord, changed: dict[str, Any]) -> None:
+    record.add(part(), cache())
+    path = Path(record.root, "data-1", "participant")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+    for read in (record.participants, lambda: record.participant("data-1"), record.end):
+        with pytest.raises(WorkingCopyError, match="damaged") as caught:
+            read()
+        assert caught.value.object == str(path)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("changed", [{"pid": "../1"}, {"pid": 0}, {"start": None}, {"boot": 1}])
+def test_a_head_that_does_not_fit_is_an_error(record: FleetRecord, changed: dict[str, Any]) -> None:
+    path = Path(record.root, "head")
+    content = json.loads(path.read_text())
+    content["coordinator"].update(changed)
+    path.write_text(json.dumps(content))
+    with pytest.raises(WorkingCopyError, match="damaged"):
+        record.head()
+
+
+@pytest.mark.parametrize("what", ["head", "data-1", "data-1/participant"])
+def test_a_record_that_is_a_link_is_none(record: FleetRecord, tmp_path: Path, what: str) -> None:
+    record.add(part(), cache())
+    place = Path(record.root, what)
+    place.rename(tmp_path / "theirs")
+    place.symlink_to(tmp_path / "theirs")
+    with pytest.raises(WorkingCopyError, match="none of our records"):
+        record.head() if what == "head" else record.participants()
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../x", "a/b", "x" * 65, "ä"])

@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 from _core.client import names
 from _core.client.working_copy import WorkingCopy
+from _core.errors import WorkingCopyError
 from _core.manifest.portable import Rename, Retarget
 
 
@@ -37,3 +40,42 @@ def test_a_record_of_before_kinds_were_written_is_read(tmp_path):
     assert newest.renames == [Rename("a:", "a_")]
     assert newest.retargets == [Retarget("l", "a:", "a_")]
     assert newest.kinds == {}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"renames": [["../victim", "new"]]},
+        {"renames": [["old", "/victim"]]},
+        {"renames": [["old", "d/../../victim"]]},
+        {"renames": [["old", ".dsg/journal"]]},
+        {"renames": [["old", 1]]},
+        {"renames": [["old"]]},
+        {"renames": "ab"},
+        {"links": [["../victim", "a", "b"]]},
+        {"links": [["l", "a", None]]},
+        {"kinds": ["file"]},
+    ],
+    ids=str,
+)
+def test_a_record_names_only_what_is_in_the_tree(tmp_path, changed):
+    copy = WorkingCopy(str(tmp_path))
+    path = Path(copy.root, names.new_path(copy, "20260101T000000Z-ff"))
+    path.parent.mkdir(parents=True)
+    whole = {"format": 1, "renames": [["old", "new"]], "links": [["l", "a", "b"]], "kinds": {}}
+    path.write_text(json.dumps(whole))
+    assert names.newest(copy).renames == [Rename("old", "new")]
+    path.write_text(json.dumps({**whole, **changed}))
+    with pytest.raises(WorkingCopyError, match="damaged") as caught:
+        names.newest(copy)
+    assert caught.value.object == str(path)
+
+
+def test_a_record_that_is_a_link_is_none(tmp_path):
+    copy = WorkingCopy(str(tmp_path / "copy"))
+    path = Path(copy.root, names.new_path(copy, "20260101T000000Z-ff"))
+    path.parent.mkdir(parents=True)
+    (tmp_path / "theirs").write_bytes(names.encode([Rename("old", "new")], [], {}))
+    os.symlink(tmp_path / "theirs", path)
+    with pytest.raises(WorkingCopyError, match="none of our records"):
+        names.newest(copy)

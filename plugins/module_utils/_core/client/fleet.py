@@ -18,6 +18,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from ..errors import ArgumentError, WorkingCopyError
@@ -25,10 +26,10 @@ from ..manifest import codec
 from ..manifest.codec import Manifest
 from ..posix import durable
 from ..posix.lock import locked
-from ..posix.present import is_directory, is_present
+from ..posix.present import is_directory
 from ..posix.process import Process
-from ..posix.remove import remove_tree_at
-from .working_copy import WorkingCopy
+from . import fields
+from .working_copy import MANIFEST, WorkingCopy
 
 COMMIT, ROLLBACK = "commit", "rollback"
 DECISIONS = (COMMIT, ROLLBACK)
@@ -38,7 +39,6 @@ _FORMAT = 1
 _LOCK_SECONDS = 60.0
 _ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _HEAD, _DECISION, _PARTICIPANT, _RECORD = "head", "decision", "participant", "record"
-_MANIFEST = "manifest.jsonl"
 
 _T = TypeVar("_T")
 
@@ -106,7 +106,7 @@ class FleetRecord:
 
     def participant(self, key: str) -> Participant | None:
         """Return a repository's part, None where it takes no part (any more)."""
-        return self._read(os.path.join(key, _PARTICIPANT), _parse_participant)
+        return self._read(os.path.join(key, _PARTICIPANT), partial(_parse_participant, key))
 
     def participants(self) -> list[Participant]:
         """Return all parts that are not done, in the order of their keys."""
@@ -129,7 +129,7 @@ class FleetRecord:
     def add(self, participant: Participant, cache: Manifest) -> None:
         """Record a part before the repository is asked to hold it; ``cache`` is C behind a commit."""
         directory = os.path.join(self.root, participant.key)
-        remove_tree_at(directory)  # of somebody who died before there was a part
+        self.working_copy.remove(directory)  # of somebody who died before there was a part
         record = os.path.join(directory, _RECORD)
         try:
             os.mkdir(directory, 0o700)
@@ -140,7 +140,7 @@ class FleetRecord:
                 next_step="Run again.",
             ) from None
         os.mkdir(record, 0o700)
-        durable.write_new(os.path.join(record, _MANIFEST), codec.write(cache))
+        durable.write_new(os.path.join(record, MANIFEST), codec.write(cache))
         durable.sync_directory(record)
         self._write_participant(participant)
         durable.sync_directory(self.root)
@@ -154,28 +154,22 @@ class FleetRecord:
         self._write_participant(participant._replace(state=WITHDRAWN))
 
     def _write_participant(self, participant: Participant) -> None:
-        fields = {**participant._asdict(), "backend": dict(participant.backend)}
-        self._write(os.path.join(participant.key, _PARTICIPANT), fields)
+        content = {**participant._asdict(), "backend": dict(participant.backend)}
+        self._write(os.path.join(participant.key, _PARTICIPANT), content)
 
     def install(self, participant: Participant) -> None:
         """Make the new C of a committed part the working copy's record; may be repeated."""
         record = os.path.join(self.root, participant.key, _RECORD)
-        target = self.working_copy.record(participant.key)
-        if not is_present(os.path.join(record, _MANIFEST)):
-            return  # done before a crash
-        if is_directory(target):
-            os.rename(os.path.join(record, _MANIFEST), os.path.join(target, _MANIFEST))
-            durable.sync_directory(target)
-        else:
-            os.rename(record, target)
-            durable.sync_directory(self.working_copy.repositories)
+        changed = self.working_copy.install(record, participant.key)
+        if changed:
+            durable.sync_directory(changed)
 
     def remove(self, participant: Participant) -> None:
         """Forget a part that is done; if a power cut brings it back, it is found done once more."""
         directory = os.path.join(self.root, participant.key)
         with _lock_records(self.working_copy):
             durable.discard(os.path.join(directory, _PARTICIPANT))
-            remove_tree_at(directory)
+            self.working_copy.remove(directory)
 
     # --- the decision
 
@@ -203,27 +197,27 @@ class FleetRecord:
             if self.has_participants():
                 return False
             if is_directory(self.root):
-                remove_tree_at(self.root)
+                self.working_copy.remove(self.root)
                 durable.sync_directory(self.working_copy.fleets)
         return True
 
     # --- files
 
-    def _write(self, name: str, fields: Mapping[str, object]) -> None:
-        durable.replace(os.path.join(self.root, name), [_encode(fields)], mode=0o600)
+    def _write(self, name: str, content: Mapping[str, object]) -> None:
+        durable.replace(os.path.join(self.root, name), [_encode(content)], mode=0o600)
 
     def _read(self, name: str, parse: Callable[[dict[str, Any]], _T]) -> _T | None:
         path = os.path.join(self.root, name)
         try:
-            with open(path, "rb") as stream:
+            with self.working_copy.open(path) as stream:
                 content = stream.read()
         except (FileNotFoundError, NotADirectoryError):
             return None
         try:
-            fields = json.loads(content)
-            if fields.pop("format") != _FORMAT:
+            found = json.loads(content)
+            if found.pop("format") != _FORMAT:
                 raise ValueError("format")
-            return parse(fields)
+            return parse(found)
         except (ValueError, TypeError, KeyError, AttributeError):
             raise WorkingCopyError(
                 "the record of a fleet transaction is damaged, or of another version",
@@ -273,20 +267,39 @@ def _lock_records(working_copy: WorkingCopy) -> Iterator[None]:
         yield
 
 
-def _encode(fields: Mapping[str, object]) -> bytes:
-    return json.dumps({"format": _FORMAT, **fields}).encode() + b"\n"
+def _encode(content: Mapping[str, object]) -> bytes:
+    return json.dumps({"format": _FORMAT, **content}).encode() + b"\n"
 
 
-def _parse_head(fields: dict[str, Any]) -> Head:
-    coordinator = fields["coordinator"]
-    return Head(None if coordinator is None else Process(**coordinator), fields["digest"])
+def _parse_head(found: dict[str, Any]) -> Head:
+    coordinator = found["coordinator"]
+    return Head(
+        None if coordinator is None else _process(Process(**coordinator)),
+        fields.text(found["digest"]),
+    )
 
 
-def _parse_participant(fields: dict[str, Any]) -> Participant:
-    return Participant(**fields)
+def _process(found: Process) -> Process:
+    for word in (found.host, found.boot, found.namespace):
+        fields.text(word)
+    fields.number(found.pid, 1)
+    fields.number(found.start)
+    return found
 
 
-def _parse_decision(fields: dict[str, Any]) -> str:
-    if fields["decision"] not in DECISIONS:
-        raise ValueError(fields["decision"])
-    return str(fields["decision"])
+def _parse_participant(key: str, found: dict[str, Any]) -> Participant:
+    part = Participant(**found)
+    for word in (part.host, part.repository, part.digest):
+        fields.text(word)
+    fields.backend(part.backend)
+    fields.txn_id(part.txn_id)
+    fields.number(part.base)
+    fields.number(part.snapshot, 1)
+    fields.one_of(part.state, (PREPARING, PREPARED, WITHDRAWN))
+    if fields.key(part.key) != key:
+        raise ValueError(part.key)  # nobody would find it, nor what it says, under another one
+    return part
+
+
+def _parse_decision(found: dict[str, Any]) -> str:
+    return fields.one_of(found["decision"], DECISIONS)

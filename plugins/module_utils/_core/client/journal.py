@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import WorkingCopyError
 from ..posix import durable
+from . import fields
 
 FORMAT = 1
 
@@ -51,7 +52,8 @@ class Operation(NamedTuple):
 class Journal(NamedTuple):
     """A transaction's operations, and how to learn whether it committed.
 
-    ``destination`` is how to reach the repository's host (without passwords), None for this one.
+    ``host`` is what the repository's host is called, '' for this one. How it is reached is not written
+    down: a record that anybody may have put there must not say what is run.
     """
 
     txn_id: str
@@ -61,7 +63,7 @@ class Journal(NamedTuple):
     key: str
     snapshot: int
     operations: Sequence[Operation] = ()
-    destination: Mapping[str, object] | None = None
+    host: str = ""
 
     def write(self, path: str) -> None:
         """Write the journal durably in one atomic step."""
@@ -73,7 +75,7 @@ class Journal(NamedTuple):
             "backend": dict(self.backend),
             "key": self.key,
             "snapshot": self.snapshot,
-            "destination": None if self.destination is None else dict(self.destination),
+            "host": self.host,
         }
         lines = [json.dumps(head)] + [json.dumps(operation) for operation in self.operations]
         body = "".join(line + "\n" for line in lines).encode()
@@ -100,7 +102,10 @@ def read(path: str) -> Journal | None:
         raise WorkingCopyError(
             "the journal is of another version, or none of ours",
             object=path,
-            next_step="Run `dsg.storage.recover` with the version of dsg.storage that wrote it.",
+            next_step=(
+                "Run `dsg.storage.recover` with the version of dsg.storage that wrote it. Where .dsg came "
+                "with somebody else's files, remove all of it instead."
+            ),
         ) from None
 
 
@@ -108,18 +113,42 @@ def _parse(body: bytes) -> Journal:
     head, *operations = (json.loads(line) for line in body.splitlines())
     if head.pop("format") != FORMAT:
         raise ValueError("format")
-    return Journal(operations=[_operation(*fields) for fields in operations], **head)
+    return _checked(Journal(operations=[_operation(*given) for given in operations], **head))
+
+
+def _checked(journal: Journal) -> Journal:
+    """Return the journal, or raise ``ValueError`` for a field that is none of ours.
+
+    Only where the names of a repository were put back there is no key.
+    """
+    fields.txn_id(journal.txn_id)
+    fields.one_of(journal.decision, (HERE, REPOSITORY))
+    fields.text(journal.repository)
+    fields.backend(journal.backend)
+    if journal.key or journal.decision == REPOSITORY:
+        fields.key(journal.key)
+    fields.number(journal.snapshot)
+    fields.text(journal.host)
+    return journal
 
 
 def _operation(
-    do: str,
-    path: str,
-    slot: int,
-    ino: int,
-    seen: list[int] | None,
-    backup: bool,
-    old: str = "",
+    do: Any, path: Any, slot: Any, ino: Any, seen: Any, backup: Any, old: Any = ""
 ) -> Operation:
-    if do not in (INSTALL, REMOVE, MKDIR, RMDIR, RENAME):
-        raise ValueError(do)
-    return Operation(do, path, slot, ino, None if seen is None else Seen(*seen), backup, old)
+    fields.one_of(do, (INSTALL, REMOVE, MKDIR, RMDIR, RENAME))
+    if not isinstance(backup, bool) or not isinstance(ino, int):
+        raise ValueError("operation")
+    if do == RENAME:
+        _beside(fields.content_path(path), fields.name(old))
+    elif old:
+        raise ValueError(old)
+    version = None if seen is None else Seen(*map(int, seen))
+    return Operation(
+        do, fields.changed_path(path), fields.number(slot), ino, version, backup, fields.text(old)
+    )
+
+
+def _beside(path: str, old: str) -> None:
+    """Check what is renamed: it is in the directory of its new name, and it is content as well."""
+    parent = path.rpartition("/")[0]
+    fields.content_path(f"{parent}/{old}" if parent else old)

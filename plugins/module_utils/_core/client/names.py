@@ -18,12 +18,13 @@ from typing import NamedTuple
 
 from ..errors import WorkingCopyError
 from ..manifest.portable import Rename, Retarget
+from . import fields
 from .working_copy import METADATA, WorkingCopy
 
 FORMAT = 1
 _FOLDER = f"{METADATA}/names"
 _ENDING = ".json"
-_NAME = re.compile(r"[0-9]{8,}-.*\.json")
+_NAME = re.compile(fields.NAMES_FILE)
 
 
 class Record(NamedTuple):
@@ -64,7 +65,7 @@ def newest(working_copy: WorkingCopy) -> Record | None:
     if not name:
         return None
     path = os.path.join(working_copy.names, name)
-    with open(path, "rb") as stream:
+    with working_copy.open(path) as stream:
         content = stream.read()
     try:
         return _decode(f"{_FOLDER}/{name}", content)
@@ -93,7 +94,13 @@ def _decode(path: str, content: bytes) -> Record:
         raise ValueError("format")
     return Record(
         path,
-        [Rename(*one) for one in data["renames"]],
-        [Retarget(*one) for one in data["links"]],
+        [
+            Rename(fields.content_path(old), fields.content_path(new))
+            for old, new in data["renames"]
+        ],
+        [
+            Retarget(fields.content_path(link), fields.text(old), fields.text(new))
+            for link, old, new in data["links"]
+        ],
         dict(data.get("kinds", {})),
     )

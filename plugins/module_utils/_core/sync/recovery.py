@@ -16,14 +16,25 @@ from ..backends.base import Repository
 from ..client.journal import HERE, Journal
 from ..client.transaction import ClientTransaction, clean_staging, pending
 from ..client.working_copy import WorkingCopy, repository_key
-from ..errors import ArgumentError, LockedError, Unfinished, from_oserror, telling
-from ..transport.connect import repository_at
-from ..transport.destination import Destination, from_plain
+from ..errors import (
+    ArgumentError,
+    LockedError,
+    Unfinished,
+    WorkingCopyError,
+    from_oserror,
+    telling,
+)
+from ..transport.connect import destination_of, repository_at
+from ..transport.destination import Destination
 from .fleet.pending import Pending, settle
 from .fleet.pending import pending as pending_parts
 
 _POLL_SECONDS = 0.05
 _REPEATABLE = "Nothing is lost: the next recovery goes on where this one stopped."
+
+
+class DecidedElsewhere(WorkingCopyError):
+    """Only a host that this run has nothing to do with knows whether a transaction committed."""
 
 
 class Leftover(NamedTuple):
@@ -68,17 +79,19 @@ def recover_alone(
     """Recover a working copy with nobody else in it, be there anything to recover.
 
     Whoever comes second finds it done, and does not wait for the end of what the first one does next.
+    What another host decides is waited for as well: that host may be a part of the same play.
     """
     deadline = time.monotonic() + lock_timeout
-    while unfinished(working_copy, key, repository).description:
+    while True:
         try:
+            if not unfinished(working_copy, key, repository).description:
+                return []
             with working_copy.lock(0):
                 return recover_working_copy(working_copy, key, repository)
-        except LockedError:
+        except (LockedError, DecidedElsewhere):
             if time.monotonic() >= deadline:
                 raise
-            time.sleep(_POLL_SECONDS)
-    return []
+        time.sleep(_POLL_SECONDS)
 
 
 def _given_up(working_copy: WorkingCopy, repository: Repository, txn_id: str) -> list[Pending]:
@@ -134,11 +147,18 @@ def key_of(repository: Repository) -> str:
 
 def leftovers(working_copy: WorkingCopy | None, key: str, repository: Repository) -> list[str]:
     """Describe what an interrupted run left on both sides; changes nothing."""
-    if working_copy is None:
-        return repository.unfinished()
-    left = unfinished(working_copy, key, repository).description
+    left = [] if working_copy is None else left_here(working_copy, key, repository)
+    return left + repository.unfinished()
+
+
+def left_here(working_copy: WorkingCopy, key: str, repository: Repository) -> list[str]:
+    """Describe what is unfinished in a working copy, be it for another host to decide."""
+    try:
+        left = unfinished(working_copy, key, repository).description
+    except DecidedElsewhere as exc:
+        left = exc.message
     fleets = [str(one) for one in pending_parts(working_copy, repository, explicit=True)]
-    return ([left] if left else []) + fleets + repository.unfinished()
+    return ([left] if left else []) + fleets
 
 
 @contextmanager
@@ -158,21 +178,21 @@ def _opened(
 def recover_working_copy(working_copy: WorkingCopy, key: str, repository: Repository) -> list[str]:
     """Carry a committed transaction forward, undo one that did not commit; its lock is held.
 
-    ``repository`` (recorded as ``key``) is asked where it is the one that the transaction was with;
-    any other is reached as the journal says.
+    ``repository`` (recorded as ``key``) is asked where it is the one that the transaction was with; any
+    other one is if it is on this host, or on the one that is reached already.
     """
     journal = pending(working_copy)
     if journal is None:
         found = clean_staging(working_copy)
         return [f"removed the staging area of {txn_id}" for txn_id in found]
     transaction = ClientTransaction(working_copy, journal.txn_id)
-    if not _is_committed(journal, key, repository):
+    if not _is_committed(working_copy, journal, key, repository):
         transaction.rollback()
         clean_staging(working_copy)
         return [f"undid transaction {journal.txn_id} in the working copy: it did not commit"]
     try:
         if journal.decision != HERE:
-            with _deciding(journal, key, repository) as held:
+            with _deciding(working_copy, journal, key, repository) as held:
                 held.make_durable()
         put_off, backup = transaction.commit(journal)
     except OSError as exc:
@@ -199,7 +219,7 @@ def unfinished(working_copy: WorkingCopy, key: str, repository: Repository) -> L
         return Leftover()
     journal = pending(working_copy)
     if journal is not None:
-        if _is_committed(journal, key, repository):
+        if _is_committed(working_copy, journal, key, repository):
             return Leftover(f"transaction {journal.txn_id} is to be finished", goes_forward=True)
         return Leftover(f"transaction {journal.txn_id} did not commit and is to be undone")
     try:
@@ -209,20 +229,50 @@ def unfinished(working_copy: WorkingCopy, key: str, repository: Repository) -> L
     return Leftover(f"staging areas to be removed: {', '.join(staged)}") if staged else Leftover()
 
 
-def _is_committed(journal: Journal, key: str, repository: Repository) -> bool:
+def _is_committed(
+    working_copy: WorkingCopy, journal: Journal, key: str, repository: Repository
+) -> bool:
     """Ask whoever decides; a repository that does not answer is an error, not a no."""
     if journal.decision == HERE:
         return True
-    with _deciding(journal, key, repository) as held:
+    with _deciding(working_copy, journal, key, repository) as held:
         return held.committed(journal.txn_id, journal.snapshot)
 
 
 @contextmanager
-def _deciding(journal: Journal, key: str, repository: Repository) -> Iterator[Repository]:
+def _deciding(
+    working_copy: WorkingCopy, journal: Journal, key: str, repository: Repository
+) -> Iterator[Repository]:
     """Give the repository that the journal's transaction was with."""
     if journal.key == key:
         yield repository
         return
-    destination = None if journal.destination is None else from_plain(journal.destination)
-    with repository_at(destination, journal.backend, journal.repository) as other:
-        yield other
+    destination = destination_of(repository) if journal.host else None
+    if journal.host and (destination is None or destination.name != journal.host):
+        raise _decided_elsewhere(journal, working_copy.root)
+    try:
+        with repository_at(destination, journal.backend, journal.repository) as other:
+            if key_of(other) != journal.key:
+                raise ArgumentError("the journal names two repositories")
+            yield other
+    except ArgumentError as exc:
+        raise WorkingCopyError(
+            f"the journal names no repository that can be asked: {exc.message}",
+            object=working_copy.journal,
+            next_step=(
+                "Find out who put it there. Where .dsg came with somebody else's files, remove all of it."
+            ),
+        ) from exc
+
+
+def _decided_elsewhere(journal: Journal, path: str) -> DecidedElsewhere:
+    """Return that another host has to be asked: a journal says which, never how it is reached.
+
+    It may come from anybody, and what is run to reach a host is for who runs us to say.
+    """
+    where = f"repository {journal.repository!r} of host {journal.host!r}"
+    return DecidedElsewhere(
+        f"transaction {journal.txn_id} is not finished here, and {where} decides it",
+        object=path,
+        next_step=f"Run `dsg.storage.recover` for host {journal.host!r} (--limit), then this again.",
+    )

@@ -16,9 +16,8 @@ from ..errors import DsgError, ManifestError, RepositoryError, Unfinished, from_
 from ..manifest.header import Header
 from ..plan.plan import Plan
 from ..transport.ask import ask
-from .fleet.pending import pending as pending_parts
 from .operation import require_known
-from .recovery import unfinished
+from .recovery import left_here
 from .request import SyncRequest
 from .site import repository_of
 from .view import View
@@ -114,7 +113,7 @@ def _look(request: SyncRequest, repository: Repository, parts: list[str]) -> Sta
             view = View(request, working_copy, repository, key, head)
             status.plan = view.plan()
             status.in_sync = head is not None and not status.plan.steps
-        status.unfinished = _left_here(working_copy, key, repository) + status.unfinished
+        status.unfinished = left_here(working_copy, key, repository) + status.unfinished
     return status
 
 
@@ -140,13 +139,6 @@ def _refusal(
             )
         return exc
     return None
-
-
-def _left_here(working_copy: WorkingCopy, key: str, repository: Repository) -> list[str]:
-    """Describe what is unfinished in the working copy."""
-    left = unfinished(working_copy, key, repository).description
-    fleets = [str(one) for one in pending_parts(working_copy, repository, explicit=True)]
-    return ([left] if left else []) + fleets
 
 
 def _take(status: Status, found: dict[str, dict[str, Any]]) -> None:

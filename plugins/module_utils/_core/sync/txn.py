@@ -22,7 +22,6 @@ from ..plan.plan import Plan, Step, merged_cache, merged_remote
 from ..plan.states import DELETE_REMOTE, DOWNLOAD, UPLOAD, by_path
 from ..posix.blocks import LEAST
 from ..posix.progress import begin
-from ..transport.destination import Destination
 from .client_plan import operations_of
 from .request import SyncRequest, SyncResult
 from .timing import Stopwatch
@@ -118,6 +117,7 @@ class SyncTransaction:
         with self.watch.phase("prepare"):
             if self.repository is not None:
                 self.repository.prepare(manifest)
+            destination = self.request.destination
             journal = Journal(
                 txn_id=self.txn_id,
                 decision=HERE if self.repository is None else REPOSITORY,
@@ -126,7 +126,7 @@ class SyncTransaction:
                 key=self.view.key,
                 snapshot=0 if self.view.head is None else self.view.head.snapshot,
                 operations=operations_of(self.plan, self.view, self.client),
-                destination=_plain(self.request.destination),
+                host="" if destination is None else destination.name,
             )
             self.client.prepare(journal, self._new_cache(manifest))
             return journal
@@ -191,10 +191,6 @@ class SyncTransaction:
     def _rollback_repository(self) -> None:
         if self.repository is not None:
             self.repository.rollback()
-
-
-def _plain(destination: Destination | None) -> dict[str, object] | None:
-    return None if destination is None else destination.plain()
 
 
 def _identity(view: View, entry: Entry) -> tuple[int, int, int]:

@@ -38,6 +38,11 @@ def repository_at(
         remote.close()
 
 
+def destination_of(repository: Repository) -> Destination | None:
+    """Return how the repository's host is reached, None for this one."""
+    return repository.destination if isinstance(repository, RemoteRepository) else None
+
+
 def connect(destination: Destination) -> Channel:
     """Start the agent's command on the host; by OpenSSH's client, unless it is absent or no help."""
     if destination.password is None:

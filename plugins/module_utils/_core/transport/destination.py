@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..errors import ArgumentError
@@ -71,14 +71,6 @@ class Destination(NamedTuple):
         if self.become is not None:
             _check_become(self.become)
 
-    def plain(self) -> dict[str, object]:
-        """Return what may be written down: everything but passwords and their like."""
-        become = None
-        if self.become is not None:
-            become = {**self.become._asdict(), "password": None, "flags": list(self.become.flags)}
-        fields = {**self._asdict(), "password": None, "options": list(self.options)}
-        return {**fields, "become": become}
-
 
 def _check_become(become: Become) -> None:
     if become.method not in BECOME_METHODS:
@@ -88,13 +80,3 @@ def _check_become(become: Become) -> None:
         )
     if not _USER.fullmatch(become.user):
         raise ArgumentError("the user to become is malformed", object=become.user)
-
-
-def from_plain(fields: Mapping[str, object]) -> Destination:
-    """Return the destination that :meth:`Destination.plain` wrote down."""
-    given = dict(fields)
-    become = given.pop("become", None)
-    made = Destination(**given)  # type: ignore[arg-type]
-    if isinstance(become, dict):
-        made = made._replace(become=Become(**become))
-    return made
