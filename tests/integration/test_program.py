@@ -247,6 +247,30 @@ def test_a_report_that_makes_no_sense_is_told_as_such(host: Host, left: str) -> 
     state = host.state / "dsg-verify"
     state.mkdir(parents=True)
     (state / "report.json").write_text(left)
+    told_as_unreadable(host)
+    host.run("verify")
+    assert json.loads((state / "report.json").read_text())["status"] == 0
+
+
+@pytest.mark.parametrize("content", ["", '{"results": [], "task": "v", "host": "h", "time": "t"}'])
+def test_a_report_that_is_a_pipe_is_told_as_such(host: Host, content: str) -> None:
+    """Whoever holds its other end may say what he likes, or nothing yet."""
+    path = host.state / "dsg-verify" / "report.json"
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    with path.open("r+b", buffering=0) as pipe:
+        pipe.write(content.encode())
+        told_as_unreadable(host)
+        assert content.encode() == (pipe.read(len(content)) if content else b""), "it was read"
+
+
+def test_a_report_that_is_a_directory_is_told_as_such(host: Host) -> None:
+    (host.state / "dsg-verify" / "report.json").mkdir(parents=True)
+    told_as_unreadable(host)
+
+
+def told_as_unreadable(host: Host) -> None:
+    """See that all who are to be told of a unit's report are told that it cannot be read, once."""
     for count in (1, 0):
         done = host.run("alert", "dsg-verify", MONITOR_SERVICE_RESULT="exit-code")
         assert (done.returncode, done.stderr) == (0, "")
@@ -258,8 +282,6 @@ def test_a_report_that_makes_no_sense_is_told_as_such(host: Host, left: str) -> 
         assert (message["unit"], message["task"], message["status"]) == ("dsg-verify", "verify", 2)
         assert "unreadable" in message["results"][0]["findings"][0]
         assert "unreadable" in mails[0]
-    host.run("verify")
-    assert json.loads((state / "report.json").read_text())["status"] == 0
 
 
 def test_a_unit_that_died_without_a_report(host: Host) -> None:

@@ -10,6 +10,7 @@ import calendar
 import json
 import math
 import os
+import stat
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -166,12 +167,19 @@ def kept(directory: str) -> dict[str, Any] | None:
     The directory may belong to a service user: what is in it is data, and is only read if it is a file.
     """
     try:
-        fd = os.open(_path(directory), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(fd, "rb") as stream:
-            found = json.loads(stream.read(_LARGEST))
+        found = json.loads(_content(_path(directory)))
     except (OSError, ValueError, RecursionError):
         return None
     return found if _makes_sense(found) else None
+
+
+def _content(path: str) -> bytes:
+    """Return what a file holds, nothing where it is none: a pipe may say anything, or not end."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.read(fd, _LARGEST) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+    finally:
+        os.close(fd)
 
 
 def is_unreadable(directory: str) -> bool:
