@@ -114,16 +114,21 @@ def manifest_out(manifest: Manifest, base: Manifest | None) -> Iterator[bytes]:
 def manifest_in(chunks: Iterable[bytes], base: Manifest | None, name: str) -> Manifest:
     """Return a manifest, checked in full."""
     stream = io.BytesIO(b"".join(chunks))
-    return codec.read(stream, name) if base is None else _applied(stream, base.entries, name)
+    if base is None:
+        return codec.read(stream, name)
+    return _as_tree(_applied(stream, base.entries, name), name)
 
 
 def history_in(chunks: Iterable[bytes], base: Manifest, name: str) -> Manifest:
-    """Return the manifest that several steps of history, one behind the other, make of ``base``."""
+    """Return the manifest that several steps of history, one behind the other, make of ``base``.
+
+    It is checked in full; those between are not looked at as trees, as nobody gets them.
+    """
     content = b"".join(chunks)
     manifest = base
     for step in _steps(content):
         manifest = _applied(io.BytesIO(step), manifest.entries, name)
-    return manifest
+    return manifest if manifest is base else _as_tree(manifest, name)
 
 
 def _steps(content: bytes) -> Iterator[bytes]:
@@ -150,6 +155,15 @@ def _applied(stream: io.BytesIO, parent: Sequence[Entry], name: str) -> Manifest
     entries = delta.apply_delta(parent, change.puts, change.deletes)
     codec.verify(change.header, entries, name)
     return Manifest(change.header, entries)
+
+
+def _as_tree(manifest: Manifest, name: str) -> Manifest:
+    """Return a manifest, or raise :class:`ManifestError` where its paths cannot live in one tree.
+
+    What a change puts is checked by itself; what it is put beside is in the base.
+    """
+    codec.check_entries(manifest.entries, (), name)
+    return manifest
 
 
 def _lines(values: Iterable[object]) -> Iterator[bytes]:
