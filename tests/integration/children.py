@@ -159,6 +159,7 @@ def wrap_calls(guard: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Non
 # --- a system without some calls ---
 
 _NUMBERS = {"x86_64": 316, "aarch64": 276}  # renameat2
+_LINKS = {"x86_64": (86, 265), "aarch64": (37, 37)}  # link, linkat
 _AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _LOAD, _JUMP_EQUAL, _JUMP_SET, _RETURN = 0x20, 0x15, 0x45, 0x06
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
@@ -166,13 +167,14 @@ _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _FILTER = 38, 22, 2
 
 EXCHANGE, ANY_FLAG = 2, 3
 
+_Program = list[tuple[int, int, int, int]]
+
 
 def without_renameat2(flags: int) -> Callable[[], None]:
     """Return what lets the kernel refuse renameat2 with any of the flags, as NFS or 9p would."""
-
-    def install() -> None:
-        machine = platform.machine()
-        program = [
+    machine = platform.machine()
+    return lambda: _filter(
+        [
             (_LOAD, 0, 0, 4),  # the architecture
             (_JUMP_EQUAL, 0, 5, _AUDIT[machine]),
             (_LOAD, 0, 0, 0),  # the number of the call
@@ -182,14 +184,34 @@ def without_renameat2(flags: int) -> Callable[[], None]:
             (_RETURN, 0, 0, _ERRNO | errno.EINVAL),
             (_RETURN, 0, 0, _ALLOW),
         ]
-        code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *row) for row in program))
-        head = struct.pack("HP", len(program), ctypes.addressof(code))
-        libc = ctypes.CDLL(None, use_errno=True)
-        for call in (
-            (_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
-            (_PR_SET_SECCOMP, _FILTER, ctypes.create_string_buffer(head), 0, 0),
-        ):
-            if libc.prctl(*call) != 0:
-                raise OSError(ctypes.get_errno(), "prctl")
+    )
 
-    return install
+
+def without_links() -> None:
+    """Let the kernel refuse hard links, as FAT and some FUSE file systems would."""
+    machine = platform.machine()
+    link, linkat = _LINKS[machine]
+    _filter(
+        [
+            (_LOAD, 0, 0, 4),
+            (_JUMP_EQUAL, 0, 4, _AUDIT[machine]),
+            (_LOAD, 0, 0, 0),
+            (_JUMP_EQUAL, 1, 0, link),
+            (_JUMP_EQUAL, 0, 1, linkat),
+            (_RETURN, 0, 0, _ERRNO | errno.EPERM),
+            (_RETURN, 0, 0, _ALLOW),
+        ]
+    )
+
+
+def _filter(program: _Program) -> None:
+    """Have the kernel pass every call of this process through the program (seccomp)."""
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *row) for row in program))
+    head = struct.pack("HP", len(program), ctypes.addressof(code))
+    libc = ctypes.CDLL(None, use_errno=True)
+    for call in (
+        (_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
+        (_PR_SET_SECCOMP, _FILTER, ctypes.create_string_buffer(head), 0, 0),
+    ):
+        if libc.prctl(*call) != 0:
+            raise OSError(ctypes.get_errno(), "prctl")

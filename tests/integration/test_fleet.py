@@ -27,7 +27,7 @@ from _core.sync.recovery import preview, recover
 from _core.sync.request import WITHDRAW
 from _core.sync.status import inspect
 
-from tests.integration.children import in_child
+from tests.integration.children import in_child, without_links
 from tests.integration.fleets import FLEET, Fleet
 from tests.integration.support import provision, put, read
 
@@ -569,6 +569,19 @@ def test_a_decision_is_durable_for_whoever_acts_upon_it(old, monkeypatch):
     monkeypatch.setattr(durable, "sync_directory", lambda path: (synced.append(path), sync(path)))
     assert old.decide(COMMIT) == COMMIT
     assert record.root in synced
+
+
+@pytest.mark.parametrize(("phase", "tree"), [(COMMIT, NEW), (ROLLBACK, OLD)])
+def test_a_working_copy_that_cannot_have_hard_links_is_one_of_a_fleet(old, dead, phase, tree):
+    """The repositories can, and it is they who prepare: what follows needs none on either side."""
+    old.prepare_all()
+    in_child(lambda: old.finish_all(phase), before=without_links)
+    assert old.published() == [tree] * 3
+    old.check_tidy()
+    if phase == ROLLBACK:
+        old.prepare_all(coordinator=dead)
+        in_child(old.recover_all, before=without_links)
+        old.check_tidy()
 
 
 def test_a_host_reads_no_more_of_the_others_the_more_of_them_there_are(tmp_path):

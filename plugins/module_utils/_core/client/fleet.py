@@ -178,18 +178,17 @@ class FleetRecord:
         return self._read(_DECISION, _parse_decision) or ""
 
     def decide(self, decision: str) -> str:
-        """Decide, unless that was done; return what stands. There must be a record."""
-        temporary = os.path.join(self.root, f"{_DECISION}.{os.getpid()}.new")
-        durable.discard(temporary)
-        durable.write_new(temporary, [_encode({"decision": decision})], mode=0o600)
-        try:
-            os.link(temporary, os.path.join(self.root, _DECISION))
-        except FileExistsError:
-            pass
-        finally:
-            durable.discard(temporary)
-        durable.sync_directory(self.root)
-        return self.decision()
+        """Decide, unless that was done; return what stands. There must be a record.
+
+        By a lock, not by a link that only one can make: not every file system has hard links.
+        """
+        with _lock_records(self.working_copy):
+            standing = self.decision()
+            if standing:  # who made it may not have had it on disk yet
+                durable.sync_directory(self.root)
+                return standing
+            self._write(_DECISION, {"decision": decision})
+        return decision
 
     def end(self) -> bool:
         """Remove the record if nobody takes part any more; tell whether it is gone."""
