@@ -634,6 +634,98 @@ def test_a_commit_that_is_refused_stays_to_be_done(old):
     assert old.known() == [2] * 3
 
 
+def record_of(fleet: Fleet) -> FleetRecord:
+    return FleetRecord(WorkingCopy(fleet.src), FLEET)
+
+
+def test_who_works_in_the_working_copy_is_not_waited_for_to_decide(old):
+    """A long sync of another repository: what was prepared is committed behind it, not rolled back."""
+    results = old.prepare_all()
+    with WorkingCopy(old.src).lock(0):
+        for host, result in zip(old.sites, results):
+            error = refused(
+                "DSG-LOCKED",
+                lambda h=host, r=result: old.finish(h, txn_id=r.txn_id, lock_timeout=0),
+            )
+            assert error.unchanged.startswith("It is decided that the transaction commits")
+            assert error.next_step.endswith("Then run `dsg.storage.recover`.")
+    assert record_of(old).decision() == COMMIT
+    assert old.published() == [OLD] * 3
+    old.recover_all()
+    assert old.published() == [NEW] * 3
+    old.check_tidy()
+
+
+def test_what_fails_behind_the_commit_is_told_as_committed(old):
+    """C cannot be brought up to date: what is published is the new tree all the same."""
+    results = old.prepare_all()
+    manifest = os.path.join(WorkingCopy(old.src).record(old.sites["h1"].key), "manifest.jsonl")
+    os.rename(manifest, manifest + ".aside")
+    os.mkdir(manifest)
+    error = refused("DSG-UNFINISHED", lambda: old.finish("h1", txn_id=results[0].txn_id))
+    assert error.unchanged == "The transaction is committed and stays so; nothing is lost."
+    assert "recover" in error.next_step
+    assert (old.published()[0], old.snapshots()[0]) == (NEW, 2)
+    assert refused("DSG-UNFINISHED", lambda: old.recover("h1")).changed
+    os.rmdir(manifest)
+    os.rename(manifest + ".aside", manifest)
+    old.recover_all()
+    assert (old.published(), old.known()) == ([NEW] * 3, [2] * 3)
+    old.check_tidy()
+
+
+def test_what_fails_when_all_is_done_is_told_as_committed(old):
+    """What cannot be tidied up is another fleet's, whose record is damaged."""
+    results = old.prepare_all()
+    damaged = os.path.join(old.src, ".dsg", "fleet", "another")
+    os.mkdir(damaged)
+    Path(damaged, "decision").write_text("damaged")
+    error = refused("DSG-UNFINISHED", lambda: old.finish("h1", txn_id=results[0].txn_id))
+    assert "is damaged" in error.message
+    assert (old.published()[0], old.snapshots()[0], old.known()[0]) == (NEW, 2, 2)
+    shutil.rmtree(damaged)
+    old.finish_all()
+    old.check_tidy()
+
+
+@pytest.mark.parametrize(
+    ("decided", "said"),
+    [
+        (COMMIT, "It is decided that the transaction commits"),
+        (ROLLBACK, "Nothing is published there"),
+    ],
+)
+def test_a_host_that_cannot_be_asked_tells_what_was_decided(old, decided, said):
+    results = old.prepare_all()
+    old.finish("h2", decided, txn_id=results[1].txn_id)
+    base = old.sites["h1"].base
+    os.rename(base, base + ".away")
+    with pytest.raises(DsgError) as caught:
+        old.finish("h1", txn_id=results[0].txn_id)
+    assert caught.value.unchanged.startswith(said)
+    assert "dsg.storage.recover" in caught.value.next_step
+    os.rename(base + ".away", base)
+    old.recover_all()
+    assert old.published() == [OLD if decided == ROLLBACK else NEW] * 3
+    old.check_tidy()
+
+
+@pytest.mark.parametrize("later", [COMMIT, ROLLBACK])
+def test_a_decision_that_cannot_be_written_is_told_as_none(old, later):
+    results = old.prepare_all()
+    in_the_way = os.path.join(record_of(old).root, "decision.new")
+    os.mkdir(in_the_way)
+    error = refused("DSG-SYSTEM", lambda: old.finish("h1", txn_id=results[0].txn_id))
+    assert error.unchanged.startswith("Nothing is decided yet: if another host commits")
+    assert error.next_step.endswith("Then run `dsg.storage.recover`.")
+    assert record_of(old).decision() == ""
+    os.rmdir(in_the_way)
+    old.finish("h2", later)
+    old.recover_all()
+    assert old.published() == [OLD if later == ROLLBACK else NEW] * 3
+    old.check_tidy()
+
+
 def test_a_decision_for_those_that_are_not_recorded_as_prepared_is_rollback(old):
     results = old.prepare_all()
     assert decide(old.src, FLEET, COMMIT, [results[0].txn_id, "another"]) == ROLLBACK

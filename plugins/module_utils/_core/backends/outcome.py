@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from ..errors import DsgError, Unfinished
 from .base import Prepared, Repository
 from .origin import brief
@@ -28,10 +31,24 @@ def require_not_committed(
             unchanged=unchanged,
         ) from cause
     if committed:
-        raise Unfinished(
-            f"transaction {txn_id} committed, then failed: {brief(cause)}",
-            object=repository.location,
-        ) from cause
+        raise _unfinished(repository, txn_id, cause) from cause
+
+
+@contextmanager
+def behind_commit(repository: Repository, txn_id: str) -> Iterator[None]:
+    """Have what fails in the block, behind the commit, say that the transaction is committed."""
+    try:
+        yield
+    except Unfinished:
+        raise
+    except (DsgError, OSError) as exc:
+        raise _unfinished(repository, txn_id, exc) from exc
+
+
+def _unfinished(repository: Repository, txn_id: str, cause: BaseException) -> Unfinished:
+    return Unfinished(
+        f"transaction {txn_id} committed, then failed: {brief(cause)}", object=repository.location
+    )
 
 
 def tidy(prepared: Prepared) -> list[str]:

@@ -113,6 +113,10 @@ class FleetRecord:
         found = [self.participant(key) for key in self._keys()]
         return [one for one in found if one is not None]
 
+    def part_of(self, txn_id: str) -> Participant | None:
+        """Return the part that a transaction is, None where it is none (any more)."""
+        return next((one for one in self.participants() if one.txn_id == txn_id), None)
+
     def has_participants(self) -> bool:
         """Tell whether a part is not done; stops at the first one, as every host asks this in its turn."""
         return any(self.participant(key) is not None for key in self._keys())

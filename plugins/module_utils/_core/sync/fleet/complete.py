@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from ...backends.base import Prepared, Repository
-from ...backends.outcome import require_not_committed, tidy
+from ...backends.outcome import behind_commit, require_not_committed, tidy
 from ...client.fleet import PREPARED, PREPARING, WITHDRAWN, FleetRecord, Participant
 from ...errors import DsgError, RepositoryError
 
@@ -36,7 +36,8 @@ def _forward(repository: Repository, record: FleetRecord, part: Participant) -> 
         _commit(repository, prepared, part)
         waiting = tidy(prepared)
     elif repository.committed(part.txn_id, part.base):
-        repository.make_durable()
+        with behind_commit(repository, part.txn_id):
+            repository.make_durable()
     else:
         record.remove(part)
         raise RepositoryError(
@@ -45,9 +46,15 @@ def _forward(repository: Repository, record: FleetRecord, part: Participant) -> 
             unchanged="Other hosts of the fleet are not concerned.",
             next_step="Sync again: what is missing there is published then.",
         )
-    record.install(part)
-    record.remove(part)
+    _install(repository, record, part)
     return [f"committed transaction {part.txn_id} as s{part.snapshot}", *waiting]
+
+
+def _install(repository: Repository, record: FleetRecord, part: Participant) -> None:
+    """Make C of a committed part the working copy's, and forget the part."""
+    with behind_commit(repository, part.txn_id):
+        record.install(part)
+        record.remove(part)
 
 
 def _commit(repository: Repository, prepared: Prepared, part: Participant) -> None:
@@ -66,8 +73,7 @@ def _back(repository: Repository, record: FleetRecord, part: Participant) -> lis
     if prepared is not None:
         prepared.rollback()
     elif part.state == PREPARED and _was_committed(repository, part):
-        record.install(part)
-        record.remove(part)
+        _install(repository, record, part)
         return [f"transaction {part.txn_id} was committed as s{part.snapshot} before, and stays so"]
     record.remove(part)
     why = _REASONS.get(part.state, "the fleet did not commit")

@@ -72,7 +72,7 @@ def withdraw(src: str, fleet: str, txn_id: str) -> None:
     Its host may be away: recovery rolls the part back, and commits the others. May be repeated.
     """
     record = FleetRecord(WorkingCopy(src), fleet)
-    part = next((one for one in record.participants() if one.txn_id == txn_id), None)
+    part = record.part_of(txn_id)
     if part is None or part.state == WITHDRAWN:
         return
     if record.decision() == COMMIT:

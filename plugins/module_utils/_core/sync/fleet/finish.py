@@ -6,9 +6,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+
 from ...backends.base import Repository
+from ...backends.outcome import behind_commit
 from ...client.fleet import (
     COMMIT,
+    PREPARED,
     PREPARING,
     ROLLBACK,
     WITHDRAWN,
@@ -20,10 +25,17 @@ from ...errors import UNCHANGED, ArgumentError, DsgError, RepositoryError, telli
 from ..request import SYNC, WITHDRAW, SyncRequest, SyncResult
 from ..site import repository_of
 from ..timing import Stopwatch
-from .complete import STAYS_PREPARED, complete
+from .complete import complete
 from .decision import decide, decided_otherwise, withdraw
 from .pending import end_all
 
+_DECIDED = (
+    "It is decided that the transaction commits, which a recovery carries out: nothing is lost."
+)
+_UNDECIDED = (
+    "Nothing is decided yet: if another host commits, a recovery commits the transaction as well; "
+    "otherwise it rolls it back, and the next sync begins anew."
+)
 _UNTIL_RECOVERY = (
     "Nothing is published there; the transaction may stay prepared until it is recovered."
 )
@@ -38,22 +50,38 @@ def finish(request: SyncRequest) -> SyncResult:
     asked to commit, a host may withdraw: its part is rolled back, and the others decide without it.
     """
     request.validate()
-    tell, unchanged = None, UNCHANGED
-    if request.txn_id:
-        tell, unchanged = _then_recover, _UNTIL_RECOVERY
-        if request.phase == COMMIT:
-            unchanged = STAYS_PREPARED
-    with telling("finishing the fleet transaction", unchanged, tell):
+    tell = partial(_then_recover, request) if request.txn_id else None
+    with telling("finishing the fleet transaction", UNCHANGED, tell):
         if request.phase == WITHDRAW and not request.check:
             withdraw(request.src, request.fleet, request.txn_id)
         with repository_of(request) as repository:
             return _Finish(request, repository).run()
 
 
-def _then_recover(error: DsgError) -> None:
-    """Say what carries the decision out where a host could not be asked, or not to the end."""
-    if error.unchanged == UNCHANGED and "dsg.storage.recover" not in error.next_step:
+def _then_recover(request: SyncRequest, error: DsgError) -> None:
+    """Say what becomes of a host's part that was not finished, and what carries that out."""
+    if error.unchanged != UNCHANGED:
+        return
+    error.unchanged = _state(request)
+    if "dsg.storage.recover" not in error.next_step:
         error.next_step = f"{error.next_step} Then run `dsg.storage.recover`."
+
+
+def _state(request: SyncRequest) -> str:
+    """Return what the record says of the transaction, whatever this run was about to do."""
+    record = FleetRecord(WorkingCopy(request.src), request.fleet)
+    try:
+        part = record.part_of(request.txn_id)
+        decision = record.decision()
+    except (DsgError, OSError):  # told of already, or nothing that can be told
+        return _UNTIL_RECOVERY
+    if part is None:
+        return UNCHANGED
+    if part.state == PREPARED and decision == COMMIT:
+        return _DECIDED
+    if part.state == PREPARED and not decision and request.phase == COMMIT:
+        return _UNDECIDED
+    return _UNTIL_RECOVERY
 
 
 class _Finish:
@@ -73,12 +101,23 @@ class _Finish:
         if self.request.check:
             self.result.changed = part is not None and self.request.phase == COMMIT
         elif self.record.head() is not None:
+            if part is not None:
+                self._decide(part)
             with self.working_copy.lock(self.request.lock_timeout, shared=True):
-                self._finish(part)
-                self._end()
+                if part is not None:
+                    self._finish()
+                with self._behind_commit():
+                    self._end()
         if part is not None:
-            self._describe()
+            with self._behind_commit():
+                self._describe()
         return self.result
+
+    def _behind_commit(self) -> AbstractContextManager[None]:
+        """Have what fails in the block not be told as a failed commit, where there was one."""
+        if not self.result.txn_id or self.request.phase != COMMIT:
+            return nullcontext()
+        return behind_commit(self.repository, self.result.txn_id)
 
     def _require_done(self) -> None:
         """Refuse to commit what was prepared, and is neither here any more nor published."""
@@ -92,10 +131,7 @@ class _Finish:
             next_step="Run the whole sync again.",
         )
 
-    def _finish(self, part: Participant | None) -> None:
-        if part is None:
-            return
-        self._decide(part)
+    def _finish(self) -> None:
         with self.watch.phase("commit"), self.repository.lock(self.request.lock_timeout):
             found = self.record.participant(self.key)  # another one may have been faster
             if found is not None:
@@ -105,6 +141,7 @@ class _Finish:
                 self.result.changed = commit
 
     def _decide(self, part: Participant) -> None:
+        """Decide, which waits for nobody who works in the tree."""
         if self.request.txn_id not in ("", part.txn_id):
             raise ArgumentError(
                 f"transaction {self.request.txn_id} is not the one that this host prepared, "
