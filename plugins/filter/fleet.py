@@ -171,9 +171,11 @@ def fleet_outcome(
     max_fail_percentage: float = 0,
     canaries: Sequence[str] = (),
     lost: Sequence[str] = (),
+    fleet: str = "",
 ) -> dict[str, Any]:
     """Return the decision, and which hosts failed, prepared something, or have to be fetched from.
 
+    ``fleet`` is the transaction that is decided, which the outcome names as well.
     ``results`` are of each host its name and what it returned, in as many parts as there are.
     """
     fared = {host: [one for part in parts for one in items_of(part)] for host, *parts in results}
@@ -192,6 +194,7 @@ def fleet_outcome(
     except DsgError as exc:
         raise AnsibleFilterError(f"dsg.storage.fleet_outcome: {exc.message}") from exc
     return {
+        "fleet": fleet,
         "decision": decided,
         "failed": sorted(failed),
         "prepared": sorted(host for host, several in fared.items() if _has_prepared(several)),

@@ -273,6 +273,75 @@ def test_a_play_whose_hosts_do_not_wait_for_each_other_is_refused(
     assert ground.published() == [True] * 3, "made from linear"
 
 
+def applying(ground: FleetGround, *roles: dict[str, Any], options: tuple[str, ...] = ()) -> Play:
+    """Run a play with applications of the role; before the last one the tree changes, and h3 drifts."""
+    write = {"content": "longer\n", "dest": f"{ground.ann}/a.txt", "mode": "0644"}
+    drift = {"content": "x", "dest": f"{ground.live_of('h3')}/intruder", "mode": "0644"}
+    copies = [{"copy": one, "run_once": True, "check_mode": False} for one in (write, drift)]
+    tasks = [*roles[:-1], *copies, roles[-1]]
+    path = ground.root / "applying.yml"
+    path.write_text(json.dumps([{"hosts": "storage", "gather_facts": False, "tasks": tasks}]))
+    return Play(ground.installed.playbook(path, "-i", ground.inventory, *options))
+
+
+def applied(how: str, **fields: Any) -> dict[str, Any]:
+    return {how: {"name": "dsg.storage.sync"}, **fields}
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["alone", "behind another one"])
+def test_a_condition_that_leaves_out_the_host_that_asks_for_all_is_refused(
+    published: FleetGround, before: int
+) -> None:
+    """Else the others would go by what an earlier application of the role found out and decided."""
+    ground = published
+    old = content(ground.live_of("h1"))
+    all_of_them = [applied("import_role")] * before
+    some = applied("import_role", when="inventory_hostname != 'h1'")
+    for options in (("--check",), ()):
+        play = applying(ground, *all_of_them, some, options=options)
+        said = " ".join(play.said.split())
+        assert play.result.rc == 2, said
+        assert [play.result.stats[host]["failures"] for host in HOSTS] == [0, 1, 1], said
+        for words in ("A `when` of the role leaves it out", "Nothing was changed", "`--limit`"):
+            assert words in said
+        assert "intruder" not in said, "nobody was asked to prepare"
+        assert content(ground.live_of("h1")) == content(ground.live_of("h2")) == old
+        assert ground.leftovers() == []
+        ground.write({"a.txt": "a\n"})
+        os.unlink(ground.live_of("h3") / "intruder")
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["alone", "behind another one"])
+def test_hosts_that_do_not_include_the_role_take_no_part(
+    published: FleetGround, before: int
+) -> None:
+    """What they did in an earlier application of the role counts for nothing in this one."""
+    ground = published
+    old = content(ground.live_of("h1"))
+    all_of_them = [applied("include_role")] * before
+    some = applied("include_role", when="inventory_hostname != 'h1'")
+    most = {"vars": {"sync_max_fail_percentage": 40}}
+    play = applying(ground, *all_of_them, {**some, **most})
+    assert play.failed("DSG-DRIFT")
+    assert "Nothing was published on any host. Failed were h3: DSG-DRIFT" in play.said
+    assert [content(ground.live_of(host)) == old for host in HOSTS] == [True, True, False]
+    assert ground.leftovers() == []
+    os.unlink(ground.live_of("h3") / "intruder")
+    last = ground.root / "last.yml"
+    last.write_text(json.dumps([{"hosts": "storage", "gather_facts": False, "tasks": [some]}]))
+    Play(ground.installed.playbook(last, "-i", ground.inventory)).succeeded()
+    assert ground.published() == [False, True, True]
+    assert ground.leftovers() == []
+
+
+def test_a_condition_may_leave_out_another_host(published: FleetGround) -> None:
+    ground = published
+    some = applied("import_role", when="inventory_hostname != 'h3'")
+    applying(ground, applied("import_role"), some).succeeded()
+    assert ground.published() == [True, True, False]
+    assert ground.leftovers() == []
+
+
 def test_hosts_that_need_no_others_may_go_ahead(published: FleetGround) -> None:
     """One host alone, and hosts with working copies on themselves."""
     ground = published

@@ -195,12 +195,17 @@ def test_who_was_lost_has_failed() -> None:
 def test_all_went_well() -> None:
     found = outcome(a=[PREPARED], b=[UNCHANGED], c=[ALONE])
     assert found == {
+        "fleet": "",
         "decision": "commit",
         "failed": [],
         "prepared": ["a"],
         "fetch": [],
         "reasons": [],
     }
+
+
+def test_a_decision_names_what_is_decided() -> None:
+    assert fleet_outcome([("a", {"results": [PREPARED]})], fleet="f-1")["fleet"] == "f-1"
 
 
 def test_one_failed() -> None:
