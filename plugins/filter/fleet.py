@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -109,14 +110,14 @@ def _firsts(
     for host, several in definitions.items():
         for one in several:
             if direction_of(one, direction) != PULL:
-                found.setdefault(str(one["src"]), host)
+                found.setdefault(working_copy(one["src"]), host)
     return found
 
 
 def _pulled(definitions: Mapping[str, Sequence[Mapping[str, Any]]], direction: str) -> set[str]:
     """Return the working copies that a host only pulls into."""
     several = (one for definition in definitions.values() for one in definition)
-    return {str(one["src"]) for one in several if direction_of(one, direction) == PULL}
+    return {working_copy(one["src"]) for one in several if direction_of(one, direction) == PULL}
 
 
 def direction_of(definition: Mapping[str, Any], direction: str = "") -> str:
@@ -163,7 +164,16 @@ def shared_sources(living: Iterable[Collection[str]], lost: Iterable[Collection[
 
 
 def _sources(definitions: Sequence[Mapping[str, Any]]) -> set[str]:
-    return {str(one["src"]) for one in definitions}
+    return {working_copy(one["src"]) for one in definitions}
+
+
+def working_copy(src: object) -> str:
+    """Return one name for a working copy, however its path is spelled; what is no absolute path stays as it is.
+
+    Working copies that hosts have in common are here, where filters run, and so are links on the way to them.
+    """
+    path = os.path.expanduser(os.path.expandvars(str(src)))
+    return os.path.realpath(path) if os.path.isabs(path) else path
 
 
 def fleet_outcome(
@@ -331,4 +341,5 @@ class FilterModule:
             "fleet_outcome": fleet_outcome,
             "plan_rows": plan_rows,
             "sync_rows": sync_rows,
+            "working_copy": working_copy,
         }

@@ -13,6 +13,7 @@ from ansible_collections.dsg.storage.plugins.filter.fleet import (
     direction_of,
     fleet_outcome,
     items_of,
+    working_copy,
 )
 from ansible_collections.dsg.storage.plugins.module_utils._core.client.fleet import COMMIT
 from ansible_collections.dsg.storage.plugins.module_utils._core.errors import (
@@ -55,12 +56,13 @@ def fleet_forecast(
 def _as_prepared(one: Result, fleet: Mapping[str, Any], direction: str) -> Result:
     """Return what the host would return if it were to prepare, as it does in a fleet."""
     definition = one.get("item") or {}
-    if one.get("failed") or one.get("unreachable") or definition.get("src") not in fleet["shared"]:
+    src = working_copy(definition.get("src", ""))
+    if one.get("failed") or one.get("unreachable") or src not in fleet["shared"]:
         return one
     way = direction_of(definition, direction)
     if way == PULL:
         return {"pulls": bool(one.get("changed"))}
-    if one.get("operation") == "clone" and definition["src"] not in fleet["pulled"]:
+    if one.get("operation") == "clone" and src not in fleet["pulled"]:
         return {"failed": True, "error": {"code": ArgumentError.code}}
     renames = bool((one.get("names") or {}).get("count"))
     if renames and one.get("operation") == "init":

@@ -96,10 +96,43 @@ def shown(play: Play) -> dict[str, str]:
     return {host: re.sub(r"\d+\.\d s", "TIME", row) for host, row in play.summary().items()}
 
 
+def spell(ground: FleetGround, **sources: str) -> None:
+    """Have hosts name a working copy in their own way."""
+    inventory = json.loads(ground.inventory.read_text())
+    (definition,) = inventory["storage"]["vars"]["dsg_repositories"]
+    for host, src in sources.items():
+        own = {"dsg_repositories": [{**definition, "src": src}]}
+        inventory["storage"]["hosts"][host] = own
+    ground.inventory.write_text(json.dumps(inventory))
+
+
+def test_hosts_that_spell_their_working_copy_differently_publish_together(
+    published: FleetGround,
+) -> None:
+    ground = published
+    link = ground.root / "link"
+    link.symlink_to(ground.ann.parent)
+    spell(ground, h2=f"{ground.ann}/", h3=f"{link}/./docs")
+    old = content(ground.live_of("h1"))
+    ground.write({"a.txt": "longer\n"})
+    (ground.live_of("h3") / "intruder").write_text("x")
+    announced = ground.run("sync", "--check").said
+    assert "nothing would be published. Failed are h3: DSG-DRIFT." in announced
+    play = ground.run("sync")
+    assert play.failed("DSG-DRIFT")
+    assert [content(ground.live_of(host)) == old for host in HOSTS] == [True, True, False]
+    os.unlink(ground.live_of("h3") / "intruder")
+    done = ground.run("sync").succeeded()
+    assert all(row.endswith("TIME -") for row in shown(done).values()), shown(done)
+    assert ground.published() == [True] * 3
+    assert ground.leftovers() == []
+
+
 def test_a_run_undoes_one_renaming_of_a_working_copy_that_hosts_share(
     published: FleetGround,
 ) -> None:
     published.define({**published.definition, "names": "normalise"})
+    spell(published, h2=f"{published.ann}/")
     for name in ("one?", "two?"):
         published.write({name: name})
         published.run("sync").succeeded()

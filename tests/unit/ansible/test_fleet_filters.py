@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from ansible_collections.dsg.storage.plugins.filter.fleet import (
     fleet_outcome,
     plan_rows,
     sync_rows,
+    working_copy,
 )
 from ansible_collections.dsg.storage.plugins.filter.forecast import fleet_forecast
 
@@ -50,6 +52,41 @@ def test_sources_that_more_than_one_host_has() -> None:
     assert members({"1": "a", "2": "ab", "3": "c"})["shared"] == ["/a"]
     assert members({"1": "a", "2": "ab"}, batch="2")["shared"] == []
     assert members({"1": ""})["shared"] == []
+
+
+def test_a_working_copy_has_one_name_however_it_is_spelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path.resolve()
+    monkeypatch.setenv("HOME", str(home))
+    (home / "real" / "docs").mkdir(parents=True)
+    (home / "link").symlink_to("real")
+    docs = str(home / "real" / "docs")
+    spellings = ("{}", "{}/", "{}/.", "{}//", "{}/../docs", "/{}", "/.{}")
+    for src in [one.format(docs) for one in spellings]:
+        assert working_copy(src) == docs, src
+    for src in ("~/real/docs", "$HOME/real//docs", f"{home}/link/docs", "~/link/./docs/"):
+        assert working_copy(src) == docs, src
+    assert working_copy("/nowhere//at/../all/") == "/nowhere/all", "there is none here"
+    for relative in ("docs/", "{{ nowhere }}/a/", ""):
+        assert working_copy(relative) == relative
+
+
+@pytest.mark.parametrize(
+    "spelled", ["/nowhere/a/", "/nowhere/a/.", "/nowhere//a", "/nowhere/b/../a"]
+)
+def test_hosts_that_spell_a_working_copy_differently_have_it_in_common(spelled: str) -> None:
+    hostvars = {
+        host: {"dsg_repositories": [{"name": "t", "src": src}]}
+        for host, src in {"1": spelled, "2": "/nowhere/a", "3": spelled, "4": "/b"}.items()
+    }
+    hostvars["3"]["dsg_repositories"][0]["direction"] = "pull"
+    found = fleet_members(hostvars, list("12"), lost=["3", "4"])
+    assert (found["shared"], found["lost"]) == (["/nowhere/a"], ["3"])
+    assert found["first"] == {"/nowhere/a": "1"}
+    assert fleet_members(hostvars, list("234"))["pulled"] == ["/nowhere/a"]
+    told = {**planned(upload=1), "item": {"src": spelled}}
+    assert fleet_forecast({"1": told, "2": failed("DSG-DRIFT")}, found)
 
 
 def test_of_each_working_copy_one_host_ends_the_record() -> None:
