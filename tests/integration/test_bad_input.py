@@ -30,7 +30,7 @@ from _core.manifest.entry import DIRECTORY, FILE, LINK, Entry
 from _core.manifest.header import Header
 from _core.manifest.lines import encode_entries
 from _core.sync.engine import run
-from _core.sync.recovery import recover
+from _core.sync.recovery import preview, recover
 from _core.sync.status import inspect
 from _core.sync.verify import verify_repository
 
@@ -48,6 +48,7 @@ from tests.integration.support import (
     Site,
     make,
     picture,
+    provision,
     put,
     read,
     refused,
@@ -1174,6 +1175,32 @@ def test_a_repository_that_does_not_answer_is_no_answer(site):
     os.rename(site.live + ".away", site.live)
     site.recover(bob)
     assert read(bob) == read(site.live)
+
+
+def test_a_transaction_whose_repository_is_lost_is_given_up_by_its_name_alone(site):
+    """As the error says; until then every repository of this working copy has to wait."""
+    bob = crashed(site)
+    mine = read(bob)
+    other = os.path.join(site.root, "other")
+    provision(other)
+    elsewhere = site.request(bob)._replace(backend={"type": "directory", "base": other})
+    shutil.rmtree(site.base)
+    provision(site.base)
+    for request in (site.request(bob), elsewhere):
+        with pytest.raises(DsgError, match="dsg_abandon=") as caught:
+            run(request)
+    txn_id = re.search("dsg_abandon=([0-9A-Za-z-]+)", str(caught.value))[1]
+    for backend in (site.backend, elsewhere.backend):
+        for wrong in ("", "another"):
+            with pytest.raises(DsgError):
+                recover(bob, site.name, backend, 1.0, abandon=wrong)
+        announced = preview(bob, site.name, backend, abandon=txn_id)
+        assert [line for line in announced if txn_id in line and "gave up" in line]
+    assert recover(bob, site.name, elsewhere.backend, 1.0, abandon=txn_id) == announced
+    assert recover(bob, site.name, site.backend, 1.0) == []
+    assert read(bob) == mine
+    assert run(elsewhere).operation == "init"
+    assert read(os.path.join(other, site.name)) == mine
 
 
 # --- a file system that cannot exchange names ---

@@ -19,6 +19,7 @@ from ..client.working_copy import WorkingCopy, repository_key
 from ..errors import (
     ArgumentError,
     LockedError,
+    RepositoryError,
     Unfinished,
     WorkingCopyError,
     from_oserror,
@@ -61,6 +62,8 @@ def recover(
     with _opened(src, repository, backend, destination) as (held, working_copy):
         done = []
         if working_copy is not None and working_copy.has_metadata():
+            if abandon:
+                done += _give_up_here(working_copy, held, lock_timeout, abandon)
             done += recover_alone(working_copy, key_of(held), held, lock_timeout)
             # Files that nobody needs go as well, where nobody is about to use them.
             with suppress(LockedError), working_copy.lock(0):
@@ -92,6 +95,36 @@ def recover_alone(
             if time.monotonic() >= deadline:
                 raise
         time.sleep(_POLL_SECONDS)
+
+
+def _give_up_here(
+    working_copy: WorkingCopy, repository: Repository, lock_timeout: float, txn_id: str
+) -> list[str]:
+    if not _is_undecidable(working_copy, repository, txn_id):
+        return []
+    with working_copy.lock(lock_timeout):
+        ClientTransaction(working_copy, txn_id).rollback()
+        clean_staging(working_copy)
+    return [_given_up_here(txn_id)]
+
+
+def _given_up_here(txn_id: str) -> str:
+    return f"gave up transaction {txn_id} in the working copy: nobody can tell whether it committed"
+
+
+def _is_undecidable(working_copy: WorkingCopy, repository: Repository, txn_id: str) -> bool:
+    """Tell whether a transaction is unfinished here, and who decides it is lost, or another host.
+
+    The working copy is as before it then. Had it committed, the next sync finds the same on both sides.
+    """
+    journal = pending(working_copy)
+    if journal is None or journal.txn_id != txn_id:
+        return False
+    try:
+        _is_committed(working_copy, journal, key_of(repository), repository)
+    except (DecidedElsewhere, RepositoryError):
+        return True
+    return False
 
 
 def _given_up(working_copy: WorkingCopy, repository: Repository, txn_id: str) -> list[Pending]:
@@ -131,7 +164,10 @@ def preview(
     """Describe what :func:`recover` would do, as sentences; changes nothing."""
     try:
         with _opened(src, repository, backend, destination) as (held, working_copy):
-            found = leftovers(working_copy, key_of(held), held)
+            if abandon and working_copy and _is_undecidable(working_copy, held, abandon):
+                found = [_given_up_here(abandon), *held.unfinished()]
+            else:
+                found = leftovers(working_copy, key_of(held), held)
             waiting = held.held() if abandon else []
             found += [f"{one}: to be abandoned" for one in waiting if one.txn_id == abandon]
             lost = _given_up(working_copy, held, abandon) if abandon and working_copy else []
@@ -274,5 +310,6 @@ def _decided_elsewhere(journal: Journal, path: str) -> DecidedElsewhere:
     return DecidedElsewhere(
         f"transaction {journal.txn_id} is not finished here, and {where} decides it",
         object=path,
-        next_step=f"Run `dsg.storage.recover` for host {journal.host!r} (--limit), then this again.",
+        next_step=f"Run `dsg.storage.recover` for host {journal.host!r} (--limit), then this again. If that host "
+        f"is lost for good: `dsg.storage.recover -e dsg_abandon={journal.txn_id}` with another one.",
     )
