@@ -23,6 +23,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 
 
 @pytest.fixture
+def server_at(server: Sshd) -> Destination:
+    """How to reach the server by a connection of one's own."""
+    return destination_of(server)
+
+
+@pytest.fixture
 def shared(server: Sshd) -> Destination:
     """How to reach the server by connections that share one."""
     return destination_of(server, options=multiplexed(server))

@@ -17,10 +17,13 @@ from typing import Any
 
 import paramiko
 import pytest
+from _core.transport.channel import begin
 from _core.transport.connect import connect
+from _core.transport.tail import KEPT
 
 from tests.tools.sshd import keygen
-from tests.transport.remote_site import SshSite
+from tests.transport.evil_agent import LAST_WORDS, interpreter
+from tests.transport.remote_site import SshSite, destination_of
 from tests.transport.ssh_agent import add, agent_with
 from tests.transport.test_faults import all_of_it, begun, refused, tmp_path
 from tests.transport.world import PASSWORD, World, world
@@ -184,3 +187,16 @@ def test_a_client_that_is_named_by_its_path_has_to_be_there(begun, home):
     error = refused(site, "DSG-CONNECT", src, executable="/nowhere/ssh", options=())
     assert "/nowhere/ssh could not be started" in error.message
     assert "ansible_ssh_executable" in error.next_step
+
+
+def test_of_a_lot_of_noise_the_end_is_kept(begun, host, no_client, tmp_path):
+    """More than its window holds: the host comes to its end all the same, and is told of."""
+    site, src = begun
+    evil = destination_of(host.server, **BARE, interpreter=interpreter(tmp_path, start="noise"))
+    assert site.refused("DSG-CONNECT", src, destination=evil).details[-1] == LAST_WORDS
+    channel = connect(evil)
+    begin(channel, evil, b"")
+    assert channel.wait_input(60)
+    assert channel.read(1) == b""
+    assert len(channel.said()) <= KEPT
+    channel.close()

@@ -25,7 +25,7 @@ DIGEST = hashlib.sha256().digest_size
 MOST = 1 << 20
 """Blocks of a file whose digests are compared, at most: they are all in memory, 32 MiB of them."""
 
-_LEAST_BLOCK = 8 * 1024
+LEAST_BLOCK = 8 * 1024
 """What is smaller is a page of another file system than ZFS, or so small a record that several go together."""
 _ZFS = 0x2FC12FC1
 
@@ -33,9 +33,9 @@ _ZFS = 0x2FC12FC1
 def block_size(fd: int) -> int:
     """Return the size of the file's blocks in bytes."""
     size = os.fstat(fd).st_blksize
-    if size >= _LEAST_BLOCK:
+    if size >= LEAST_BLOCK:
         return size
-    return _LEAST_BLOCK if file_system(fd) == _ZFS else BLOCK
+    return LEAST_BLOCK if file_system(fd) == _ZFS else BLOCK
 
 
 def coarse(block: int, size: int) -> int:

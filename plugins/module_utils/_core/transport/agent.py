@@ -59,7 +59,7 @@ class Agent(looking.Looking, changing.Changing):
     def serve(self) -> None:
         """Answer until the channel ends."""
         while True:
-            frame = frames.read_frame(self._pipe)
+            frame = frames.read_frame(self._pipe, frames.MAX_CALL)
             if frame is None:
                 return
             if frame.kind != CALL:

@@ -11,9 +11,11 @@ An answer is a ``REPLY``, or a ``FAILURE``; the parts before the last of a long 
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from json import loads
 from typing import Any, NamedTuple, Protocol, Union
 
@@ -23,11 +25,19 @@ ALIVE = b"K"
 """Says nothing, but that the sender lives."""
 
 MAX_PAYLOAD = 1 << 20
-"""Longest payload of a ``DATA`` frame, in bytes."""
-MAX_FRAME = 1 << 26
-"""Longest payload of any frame: more is not one of ours."""
+"""Longest payload of a ``DATA`` frame or a ``REPLY``, in bytes."""
+MAX_FRAME = 1 << 22
+"""Longest payload of any frame but a ``CALL``, a ``FAILURE`` with all its details: more is not one of ours."""
+MAX_CALL = 1 << 26
+"""Longest payload of a ``CALL``, which may name paths."""
 LONGEST_ANSWER = 1 << 30
 """All parts of an answer, in bytes: a host that sends without end fills no memory."""
+LONGEST_STREAM = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+"""What a compressed stream may unpack to, in bytes: a quarter of this machine's memory.
+
+A manifest takes some 300 bytes for a file, and several times that as entries: one that is longer could
+not be worked with here.
+"""
 
 HEADER = struct.Struct(">cI")
 _LEVEL = 1  # manifests shrink to a third with it; more costs time that a local network does not
@@ -61,7 +71,7 @@ def pack(kind: bytes, payload: bytes) -> bytes:
     return HEADER.pack(kind, len(payload)) + payload
 
 
-def read_frame(pipe: Pipe) -> Frame | None:
+def read_frame(pipe: Pipe, longest: int = MAX_FRAME) -> Frame | None:
     """Return the next frame that says something, None at the end of the channel."""
     while True:
         header = pipe.read(HEADER.size)
@@ -70,7 +80,7 @@ def read_frame(pipe: Pipe) -> Frame | None:
         if len(header) < HEADER.size:
             raise ProtocolError("a frame is cut off")
         kind, length = HEADER.unpack(header)
-        if length > MAX_FRAME:
+        if length > longest:
             raise ProtocolError(f"a frame of kind {kind!r} announces {length} bytes")
         payload = pipe.read(length)
         if len(payload) < length:
@@ -96,16 +106,42 @@ def _send_data(pipe: Pipe, data: Bytes) -> None:
 
 
 def receive_stream(pipe: Pipe) -> Iterator[bytes]:
-    """Yield the content of a compressed stream."""
+    """Yield the content of a compressed stream, in pieces of bounded size.
+
+    However little it takes to say a lot: :data:`LONGEST_STREAM` limits the whole.
+    """
+    length = 0
+    for piece in _unpacked(raw_stream(pipe)):
+        length += len(piece)
+        if length > LONGEST_STREAM:
+            raise ProtocolError(
+                f"a stream of more than {LONGEST_STREAM} bytes, a quarter of this machine's memory"
+            )
+        yield piece
+
+
+def _unpacked(payloads: Iterable[bytes]) -> Iterator[bytes]:
     unpacker = zlib.decompressobj()
     try:
-        for data in raw_stream(pipe):
-            yield unpacker.decompress(data)
+        for payload in payloads:
+            packed = payload
+            while packed:
+                yield unpacker.decompress(packed, MAX_PAYLOAD)
+                packed = unpacker.unconsumed_tail
+            if unpacker.unused_data:
+                raise ProtocolError("a stream goes on behind its end")
         yield unpacker.flush()
     except zlib.error as exc:
         raise ProtocolError(f"a stream is damaged: {exc}") from None
     if not unpacker.eof:
         raise ProtocolError("a stream is cut off")
+
+
+def whole(chunks: Iterable[Bytes]) -> bytes:
+    """Return all chunks as one: however small they are, they take no more memory than their bytes."""
+    content = BytesIO()
+    content.writelines(chunks)
+    return content.getvalue()
 
 
 def parsed(payload: bytes) -> Any:
@@ -126,7 +162,7 @@ def send_answer(pipe: Pipe, payload: bytes) -> None:
 
 def read_answer(pipe: Pipe) -> bytes:
     """Return an answer."""
-    parts, length = [], 0
+    answer = BytesIO()
     while True:
         frame = read_frame(pipe)
         if frame is None:
@@ -135,12 +171,11 @@ def read_answer(pipe: Pipe) -> bytes:
             raise Failed(frame.payload)
         if frame.kind not in (DATA, REPLY):
             raise ProtocolError(f"a frame of kind {frame.kind!r} instead of an answer")
-        parts.append(frame.payload)
-        length += len(frame.payload)
-        if length > LONGEST_ANSWER:
+        answer.write(frame.payload)
+        if answer.tell() > LONGEST_ANSWER:
             raise ProtocolError(f"an answer of more than {LONGEST_ANSWER} bytes")
         if frame.kind == REPLY:
-            return b"".join(parts)
+            return answer.getvalue()
 
 
 def raw_stream(pipe: Pipe) -> Iterator[bytes]:

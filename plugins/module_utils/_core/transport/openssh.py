@@ -17,13 +17,13 @@ from . import boot
 from .destination import Become, Destination
 from .errors import AuthenticationError, BecomeError, ConnectError, HostKeyError, NoClientError
 from .pipe import FdPipe
+from .tail import Tail
 
 PROBE_EVERY = 15
 """Seconds of silence after which the host is asked whether it lives."""
 PROBES = 4
 """Unanswered questions after which it is taken for gone."""
 
-_TAIL = 8192
 _LINES = 8
 _GRACE = 5.0
 
@@ -79,21 +79,22 @@ class OpenSsh:
 
     def __init__(self, destination: Destination) -> None:
         self.destination = destination
-        # No pipe: a master that stays behind may keep it open.
-        self._said = _file()
+        self._tail = Tail()
         command = [*arguments(destination), remote_command(destination)]
         try:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._said,
+                stderr=self._tail.end,
                 start_new_session=True,
                 bufsize=0,
             )
         except OSError as exc:
-            os.close(self._said)
+            self._tail.given()
+            self._tail.close()
             raise _not_started(destination, exc) from exc
+        self._tail.given()
         if self._process.stdin is None or self._process.stdout is None:
             raise AssertionError("both are pipes")
         self._pipe = FdPipe(
@@ -104,6 +105,7 @@ class OpenSsh:
         self.read = self._pipe.read
         self.read_line = self._pipe.read_line
         self.has_input = self._pipe.has_input
+        self.said = self._tail.said
 
     def write(self, *buffers: bytes | bytearray | memoryview) -> None:
         """Write all of the buffers."""
@@ -116,14 +118,6 @@ class OpenSsh:
     def wait_input(self, seconds: float) -> bool:
         """Wait until something comes in; tell whether it did."""
         return self._pipe.wait_input(seconds)
-
-    def said(self) -> str:
-        """Return the end of what ssh and the remote command wrote to standard error."""
-        if self._said < 0:
-            return ""
-        size = os.fstat(self._said).st_size
-        data = os.pread(self._said, _TAIL, max(0, size - _TAIL))
-        return data.decode("utf-8", "replace")
 
     def failure(self, becoming: bool) -> DsgError:
         """Tell why the command ended."""
@@ -148,9 +142,7 @@ class OpenSsh:
         self._pipe.end_output()
         self._end()
         self._pipe.close()
-        fd, self._said = self._said, -1
-        if fd >= 0:
-            os.close(fd)
+        self._tail.close()
 
     def _end(self) -> int:
         deadline = time.monotonic() + _GRACE
@@ -173,13 +165,3 @@ def _not_started(destination: Destination, error: OSError) -> ConnectError:
         object=destination.name,
         next_step="Correct ansible_ssh_executable, or install OpenSSH's client.",
     )
-
-
-def _file() -> int:
-    """Return a descriptor of a file without a name."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("said")
-    import tempfile  # costs more than the call
-
-    with tempfile.TemporaryFile() as stream:
-        return os.dup(stream.fileno())

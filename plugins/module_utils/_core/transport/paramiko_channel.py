@@ -18,10 +18,12 @@ from .destination import Destination
 from .errors import AuthenticationError, BecomeError, ConnectError, HostKeyError
 from .frames import Bytes
 from .openssh import PROBE_EVERY, PROBES, remote_command
+from .tail import KEPT
 
 _CHUNK = 1 << 18
+_WINDOW = 1 << 24
+"""What may come in beyond what was taken, in bytes."""
 _SYSTEM_KEYS = "/etc/ssh/ssh_known_hosts"
-_TAIL = 8192
 
 
 class ParamikoChannel:
@@ -91,6 +93,7 @@ class ParamikoChannel:
         """Wait until something comes in; tell whether it did."""
         deadline = time.monotonic() + seconds
         while not (self.has_input() or self._channel.eof_received):
+            self._listen()  # nothing else comes in where that fills the window
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.01)
@@ -98,10 +101,16 @@ class ParamikoChannel:
 
     def said(self) -> str:
         """Return the end of what the command wrote to its standard error."""
-        while self._channel.recv_stderr_ready():
-            self._said += self._channel.recv_stderr(_CHUNK)
-        del self._said[:-_TAIL]
+        self._listen()
         return self._said.decode("utf-8", "replace")
+
+    def _listen(self) -> None:
+        """Take in what was said; a host that says it without end is not waited for."""
+        for _unused in range(_WINDOW // _CHUNK):
+            if not self._channel.recv_stderr_ready():
+                return
+            self._said += self._channel.recv_stderr(_CHUNK)
+            del self._said[:-KEPT]
 
     def failure(self, becoming: bool) -> DsgError:
         """Tell why the channel ended before the agent answered."""
@@ -156,7 +165,7 @@ def _started(destination: Destination) -> tuple[Any, Any]:
 def _session(client: Any, command: str) -> Any:
     transport = client.get_transport()
     _notice_silence(transport)
-    channel = transport.open_session(window_size=1 << 24)
+    channel = transport.open_session(window_size=_WINDOW)
     channel.exec_command(command)
     return channel
 

@@ -22,7 +22,7 @@ from ..errors import SourceChanged
 from ..posix import blocks
 from ..posix.beneath import Beneath
 from ..posix.blocks import DIGEST
-from .frames import DATA, HEADER, MAX_PAYLOAD, Bytes, Pipe, ProtocolError
+from .frames import DATA, HEADER, MAX_PAYLOAD, Bytes, Pipe, ProtocolError, whole
 
 RANGE = struct.Struct(">QI")
 _HEAD = struct.Struct(">IQ")
@@ -82,28 +82,60 @@ def _send(pipe: Pipe, data: bytes) -> None:
 
 def read_old(asked: Sequence[Upload], payloads: Iterator[bytes]) -> dict[str, Old]:
     """Return path → what is there, for the files to be patched."""
-    held = bytearray()
+    content = _Content(payloads)
     found = {}
     for item in asked:
-        block, size = _HEAD.unpack(_take(held, payloads, _HEAD.size))
+        block, size = _HEAD.unpack(content.take(_HEAD.size))
         if block:
-            digests = _take(held, payloads, -(-size // block) * DIGEST)
-            found[item.entry.path] = Old(block, size, digests)
-    if any(payloads) or held:  # goes on to the end of the stream
-        raise ProtocolError("more than the old versions came in")
+            found[item.entry.path] = _old(content, block, size, item.identity[0])
+    content.end()
     return found
 
 
-def _take(held: bytearray, payloads: Iterator[bytes], size: int) -> bytearray:
-    """Return the next bytes; ``held`` are those that came in with the ones before."""
-    while len(held) < size:
-        payload = next(payloads, None)
+def _old(content: _Content, block: int, size: int, new_size: int) -> Old:
+    """Return what is there of a file; of digests behind the end of ours nothing is kept."""
+    if block < blocks.LEAST_BLOCK or block < blocks.coarse(block, size):
+        raise ProtocolError(f"blocks of {block} bytes")
+    length, most = (-(-bytes_ // block) * DIGEST for bytes_ in (size, new_size))
+    digests = content.take(min(length, most))
+    content.skip(length - len(digests))
+    return Old(block, size, digests)
+
+
+class _Content:
+    """The bytes of a stream, of which no more is held than is asked for."""
+
+    def __init__(self, payloads: Iterable[bytes]) -> None:
+        self._payloads = iter(payloads)
+        self._rest = memoryview(b"")
+
+    def take(self, size: int) -> bytes:
+        """Return the next ``size`` bytes."""
+        return whole(self._parts(size))
+
+    def skip(self, size: int) -> None:
+        """Drop the next ``size`` bytes."""
+        for _unused in self._parts(size):
+            continue
+
+    def end(self) -> None:
+        """Read the end of the stream."""
+        if self._rest or any(self._payloads):
+            raise ProtocolError("more than was asked for")
+
+    def _parts(self, size: int) -> Iterator[memoryview]:
+        while size:
+            if not self._rest:
+                self._rest = memoryview(self._next())
+            part, self._rest = self._rest[:size], self._rest[size:]
+            size -= len(part)
+            yield part
+
+    def _next(self) -> bytes:
+        payload = next(self._payloads, None)
         if payload is None:
-            raise ProtocolError("what the other side has is cut off")
-        held += payload
-    taken = held[:size]
-    del held[:size]
-    return taken
+            raise ProtocolError("less than was asked for")
+        return payload
 
 
 class Ours(threading.Thread):

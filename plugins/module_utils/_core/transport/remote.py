@@ -127,16 +127,16 @@ class RemoteRepository:
             known=0 if header is None else header.snapshot,
             known_id="" if header is None else header.id,
         )
-        content = list(session.stream())
+        content = session.text()
         if session.answer() == wire.DELTA and base is not None:
-            return wire.history_in(content, base, self.location)
-        return wire.manifest_in(content, None, self.location)
+            return wire.history_in([content], base, self.location)
+        return wire.manifest_in([content], None, self.location)
 
     def history(self, snapshot: int) -> bytes:
         """Return what a snapshot changed, as it was recorded."""
         session = self._session
         session.post("history", snapshot=snapshot)
-        content = b"".join(session.stream())
+        content = session.text()
         session.answer()
         return content
 
@@ -210,9 +210,9 @@ class RemoteRepository:
         """Return a kept snapshot's own manifest, proved over there to be the one of the history."""
         session = self._session
         session.post("snapshot_manifest", number=number)
-        content = list(session.stream())
+        content = session.text()
         session.answer()
-        return wire.manifest_in(content, None, self.location)
+        return wire.manifest_in([content], None, self.location)
 
     def fetch(
         self,

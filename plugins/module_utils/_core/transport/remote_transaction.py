@@ -66,21 +66,18 @@ class RemoteTransaction(RemotePrepared):
         if self._send(source, uploads, old, ours):
             with session.on_line():
                 session.channel.write(frames.pack(frames.END, b""))
-            landed = wire.landed_in(uploads, self._content())
+            landed = session.text()
             session.answer()
-            return landed
+            return wire.landed_in(uploads, [landed])
         session.answer()  # raises what the agent gave up for
         raise frames.ProtocolError("the agent spoke while it should listen")
-
-    def _content(self) -> list[bytes]:
-        return list(self._session.stream())
 
     def _old(self, asked: Sequence[Upload], ours: Ours) -> dict[str, Old]:
         """Learn what the agent has of large files, while we look at our own."""
         ours.start()
         try:
             with self._session.on_line():
-                return read_old(asked, self._session.files())
+                return read_old(asked, frames.raw_stream(self._session.channel))
         except DsgError:
             if not self._session.lost:
                 self._abort()

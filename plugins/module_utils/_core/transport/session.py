@@ -71,10 +71,10 @@ class Session:
             for stream in streams:
                 frames.send_stream(self.channel, stream)
 
-    def stream(self) -> Iterator[bytes]:
-        """Yield a text that comes before the answer."""
+    def text(self) -> bytes:
+        """Return a text that comes before the answer."""
         with self.on_line():
-            yield from frames.receive_stream(self.channel)
+            return frames.whole(frames.receive_stream(self.channel))
 
     def files(self) -> Iterator[bytes]:
         """Yield contents of files that come before the answer."""
@@ -108,12 +108,14 @@ class Session:
             error.host = error.host or self.destination.name
         return error
 
-    def went(self) -> ConnectionLost:
-        """Return the error that the connection is lost."""
+    def went(self, reason: str = "") -> ConnectionLost:
+        """Return the error that the connection is lost; ``reason`` is what else is known of it."""
         self.lost = True
-        lines = [line for line in self.channel.said().splitlines() if line.strip()]
+        lines = [line for line in self.channel.said().splitlines() if line.strip()][-5:]
         return ConnectionLost(
-            "the connection to the host was lost", object=self.destination.name, details=lines[-5:]
+            "the connection to the host was lost",
+            object=self.destination.name,
+            details=[*lines, *([reason] if reason else [])],
         )
 
 
@@ -128,8 +130,9 @@ class _OnLine:
     def __exit__(self, kind: object, value: BaseException | None, trace: object) -> None:
         if isinstance(value, frames.Failed):
             raise self._session.failed(value.payload) from None
-        ended = (EOFError, BrokenPipeError, ConnectionResetError, frames.ProtocolError)
-        if isinstance(value, ended):
+        if isinstance(value, frames.ProtocolError):
+            raise self._session.went(f"it sent what is not understood: {value}") from value
+        if isinstance(value, (EOFError, BrokenPipeError, ConnectionResetError)):
             raise self._session.went() from value
         if not (value is None or isinstance(value, (DsgError, frames.Stopped))):
             self._session.lost = True

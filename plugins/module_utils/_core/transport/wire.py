@@ -16,6 +16,7 @@ from ..manifest import codec, delta
 from ..manifest.codec import Manifest
 from ..manifest.entry import FILE, Entry
 from ..manifest.header import Header
+from .frames import whole
 
 FULL, DELTA = "full", "delta"
 _BATCH = 1024
@@ -113,7 +114,7 @@ def manifest_out(manifest: Manifest, base: Manifest | None) -> Iterator[bytes]:
 
 def manifest_in(chunks: Iterable[bytes], base: Manifest | None, name: str) -> Manifest:
     """Return a manifest, checked in full."""
-    stream = io.BytesIO(b"".join(chunks))
+    stream = io.BytesIO(whole(chunks))
     if base is None:
         return codec.read(stream, name)
     return _as_tree(_applied(stream, base.entries, name), name)
@@ -124,7 +125,7 @@ def history_in(chunks: Iterable[bytes], base: Manifest, name: str) -> Manifest:
 
     It is checked in full; those between are not looked at as trees, as nobody gets them.
     """
-    content = b"".join(chunks)
+    content = whole(chunks)
     manifest = base
     for step in _steps(content):
         manifest = _applied(io.BytesIO(step), manifest.entries, name)
@@ -180,7 +181,7 @@ def _lines(values: Iterable[object]) -> Iterator[bytes]:
 
 def _rows(chunks: Iterable[bytes]) -> list[object]:
     try:
-        text = b"".join(chunks).decode()
+        text = whole(chunks).decode()
         return list(json.loads("[" + ",".join(text.splitlines()) + "]"))
     except ValueError:
         raise ManifestError("a list on the channel is damaged") from None
