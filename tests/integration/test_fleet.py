@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from _core.backends.directory.held import HeldTransaction
 from _core.backends.directory.transaction import DirectoryTransaction
 from _core.client.fleet import COMMIT, ROLLBACK, FleetRecord, fleets
 from _core.client.working_copy import WorkingCopy
@@ -669,6 +670,28 @@ def test_what_fails_behind_the_commit_is_told_as_committed(old):
     assert refused("DSG-UNFINISHED", lambda: old.recover("h1")).changed
     os.rmdir(manifest)
     os.rename(manifest + ".aside", manifest)
+    old.recover_all()
+    assert (old.published(), old.known()) == ([NEW] * 3, [2] * 3)
+    old.check_tidy()
+
+
+def test_of_a_commit_whose_answer_is_lost_it_is_told_what_was_decided(old, monkeypatch):
+    """Whether it is still prepared nobody can say: here it is committed already."""
+    results = old.prepare_all()
+    base = old.sites["h1"].base
+    commit = HeldTransaction.commit
+
+    def lost(self):
+        commit(self)
+        os.rename(base, base + ".away")
+        raise ConnectionResetError("torn")
+
+    monkeypatch.setattr(HeldTransaction, "commit", lost)
+    error = refused("DSG-UNFINISHED", lambda: old.finish("h1", txn_id=results[0].txn_id))
+    assert "did not answer" in error.message
+    assert error.unchanged.startswith("It is decided that the transaction commits")
+    monkeypatch.undo()
+    os.rename(base + ".away", base)
     old.recover_all()
     assert (old.published(), old.known()) == ([NEW] * 3, [2] * 3)
     old.check_tidy()

@@ -12,7 +12,10 @@ from ...client.fleet import PREPARED, PREPARING, WITHDRAWN, FleetRecord, Partici
 from ...errors import DsgError, RepositoryError
 
 _REASONS = {WITHDRAWN: "it was withdrawn", PREPARING: "it was not prepared to the end"}
-STAYS_PREPARED = "The transaction stays prepared, and the decision stands: nothing is lost."
+DECIDED = (
+    "It is decided that the transaction commits, which a recovery carries out: nothing is lost."
+)
+_STAYS_PREPARED = "The transaction stays prepared, and the decision stands: nothing is lost."
 
 
 def complete(
@@ -61,9 +64,9 @@ def _commit(repository: Repository, prepared: Prepared, part: Participant) -> No
     try:
         prepared.commit()
     except BaseException as exc:
-        require_not_committed(repository, part.txn_id, part.base, exc, STAYS_PREPARED)
+        require_not_committed(repository, part.txn_id, part.base, exc, DECIDED)
         if isinstance(exc, DsgError):
-            exc.unchanged = STAYS_PREPARED
+            exc.unchanged = _STAYS_PREPARED
             exc.next_step = f"{exc.next_step} Then run `dsg.storage.recover`."
         raise
 

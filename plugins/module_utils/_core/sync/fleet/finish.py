@@ -25,13 +25,10 @@ from ...errors import UNCHANGED, ArgumentError, DsgError, RepositoryError, telli
 from ..request import SYNC, WITHDRAW, SyncRequest, SyncResult
 from ..site import repository_of
 from ..timing import Stopwatch
-from .complete import complete
+from .complete import DECIDED, complete
 from .decision import decide, decided_otherwise, withdraw
 from .pending import end_all
 
-_DECIDED = (
-    "It is decided that the transaction commits, which a recovery carries out: nothing is lost."
-)
 _UNDECIDED = (
     "Nothing is decided yet: if another host commits, a recovery commits the transaction as well; "
     "otherwise it rolls it back, and the next sync begins anew."
@@ -78,7 +75,7 @@ def _state(request: SyncRequest) -> str:
     if part is None:
         return UNCHANGED
     if part.state == PREPARED and decision == COMMIT:
-        return _DECIDED
+        return DECIDED
     if part.state == PREPARED and not decision and request.phase == COMMIT:
         return _UNDECIDED
     return _UNTIL_RECOVERY
