@@ -27,6 +27,7 @@ from ._core.plan.states import (
     UPDATE_CACHE,
     UPLOAD,
 )
+from ._terminal import harmless
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -43,9 +44,12 @@ class Differences:
         self._lines: list[str] = []
 
     def add(self, action: str, subject: str, detail: str = "") -> None:
-        """Record one thing that is done (in check mode: would be done)."""
+        """Record one thing that is done (in check mode: would be done).
+
+        Ansible prints a diff as it is, and what a storage host says may be among it.
+        """
         shown = f" ({detail})" if detail else ""
-        self._lines.append(f"{action.replace('_', ' '):<{_WIDTH}}  {subject}{shown}")
+        self._lines.append(harmless(f"{action.replace('_', ' '):<{_WIDTH}}  {subject}{shown}"))
 
     def add_plan(self, plan: Plan, put_off: Collection[str] = ()) -> None:
         """Record every step of a plan that does something; what was put off is not done yet."""
@@ -79,7 +83,7 @@ class Differences:
         """Return the diff for Ansible: a header and a line for each difference, up to ``limit``."""
         if not self._lines:
             return {"prepared": ""}
-        lines = [header, *capped(self._lines, limit)]
+        lines = [harmless(header), *capped(self._lines, limit)]
         return {"prepared": "\n".join(lines) + "\n"}
 
 

@@ -16,7 +16,8 @@ author:
 description:
   - Puts together what M(dsg.storage.dsg_info) returned on many hosts, and shows it as a table on the
     terminal; on request as data, as one HTML page, and as metrics for Prometheus.
-  - Hosts that failed or did not answer are in all of them.
+  - Hosts that failed or did not answer are in all of them. What a host told that cannot be shown, as it has
+    not the form that M(dsg.storage.dsg_info) gives it, is told as a failure of that host.
   - It works on the control node, unless the task is delegated. Nothing is asked of any host.
 extends_documentation_fragment:
   - dsg.storage.attributes
@@ -144,6 +145,9 @@ from ansible_collections.dsg.storage.plugins.module_utils._core.errors import fr
 from ansible_collections.dsg.storage.plugins.module_utils._core.posix import durable
 from ansible_collections.dsg.storage.plugins.module_utils._status import html, metrics, text
 from ansible_collections.dsg.storage.plugins.module_utils._status.fleet import Fleet, fleet
+from ansible_collections.dsg.storage.plugins.module_utils._status.presentable import presentable
+
+FORMS = ("json", "html", "metrics")
 
 
 def argument_spec() -> dict[str, Any]:
@@ -162,9 +166,9 @@ def report(module: _shell.Invocation) -> _shell.Result:
     """Put it together, write the files that are asked for, and shape the result."""
     params = module.params
     taken = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    found = fleet(params["results"], taken)
+    found = fleet(presentable(params["results"], show), taken)
     written = []
-    for form in ("json", "html", "metrics"):
+    for form in FORMS:
         if params[form]:
             if not module.check_mode:
                 write(params[form], content(form, found, params["title"]))
@@ -178,6 +182,16 @@ def report(module: _shell.Invocation) -> _shell.Result:
         "taken": taken,
         "written": written,
     }
+
+
+def show(host: str, result: Any) -> None:
+    """Show what one host told in every form, to see that it can be."""
+    found = fleet({host: result}, "1970-01-01T00:00:00Z")
+    for form in FORMS:
+        content(form, found, "")
+    text.table_lines(found)
+    for one in found.problems:
+        text.problem_lines(one)
 
 
 def content(form: str, found: Fleet, title: str) -> str:

@@ -92,7 +92,10 @@ def main(answers: dict[str, Any]) -> None:
         answer = answers[json.loads(frame.payload)["do"]]
         if isinstance(answer, str) and answer in EVIL:
             EVIL[answer](pipe)
-        frames.send_answer(pipe, json.dumps(answer).encode())
+        if isinstance(answer, dict) and "failure" in answer:
+            pipe.write(frames.pack(frames.FAILURE, json.dumps(answer["failure"]).encode()))
+        else:
+            frames.send_answer(pipe, json.dumps(answer).encode())
 
 
 if __name__ == "__main__":

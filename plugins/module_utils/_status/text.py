@@ -13,8 +13,9 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from .._terminal import harmless
 from .fleet import DIFFERS, IN_SYNC, Fleet, Row
-from .text_table import columns_of, harmless, table
+from .text_table import columns_of, table
 
 WIDTH = 120
 _COLUMNS = {

@@ -13,6 +13,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .._terminal import harmless
+
 _GAP = "  "
 _MORE = "…"
 
@@ -68,15 +70,6 @@ def text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(text, value)) or "-"
     return harmless(" ".join(str(value).split()))
-
-
-def harmless(said: str) -> str:
-    """Return a text without anything that a terminal would take for a command."""
-    if said.isprintable():
-        return said
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode() for one in said
-    )
 
 
 def columns_of(said: str) -> int:

@@ -148,3 +148,18 @@ def test_a_summary_is_one_line() -> None:
     assert _report.summarise_counts(counts) == "1 upload, 1 conflict"
     assert _report.summarise_counts(Plan().counts()) == "none"
     assert (_report.summarise_snapshot(3), _report.summarise_snapshot(None)) == ("s3", "-")
+
+
+EVIL = "\x1b]0;owned\x07\x1b[2J\u202etxt.exe\r\n\x9b31m"
+
+
+def test_nothing_in_a_diff_is_a_command_for_a_terminal() -> None:
+    """Ansible prints what is prepared as it is, and a storage host may have said it."""
+    found = _report.Differences()
+    found.add("recover", f"undone: {EVIL}", EVIL)
+    found.add("fetch", "\N{SNOWMAN} d\u00e9j\u00e0 vu")
+    lines = found.diff(f"recovery of {EVIL}", 10)["prepared"].split("\n")
+    assert len(lines) == 4
+    assert all(line.isprintable() for line in lines)
+    assert "\\x1b]0;owned" in lines[1]
+    assert lines[2].endswith("\N{SNOWMAN} d\u00e9j\u00e0 vu")

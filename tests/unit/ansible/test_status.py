@@ -320,3 +320,47 @@ def test_the_data_has_everything_but_ansibles_own() -> None:
     (told,) = found.data()["repositories"]
     assert {"host", "state", "plan", "space", "problems"} <= told.keys()
     assert not {"item", "invocation", "ansible_loop_var"} & told.keys()
+
+
+NONSENSE: dict[str, Any] = {
+    "a time that is none": {"created_at": "yesterday"},
+    "a list for a number": {"space": {**healthy()["space"], "size": []}},
+    "no number": {"files": "many"},
+    "not a number": {"bytes": float("nan")},
+    "no list": {"snapshots": 7},
+    "problems of nobody knows what kind": {"problems": [{"severity": "apocalypse"}]},
+    "problems that are none": {"problems": "all"},
+    "a summary that is none": {"summary": ["docs"]},
+    "an error that is none": {"failed": True, "error": "x"},
+    "a place in words": {"pending_cleanups": ["x"]},
+    "unknown": {"unknown": [1]},
+    "a deep one": {"states": {"x": {}}},
+}
+"""What a host may tell in the place of what it should."""
+
+
+@pytest.mark.parametrize("loop", [False, True])
+@pytest.mark.parametrize("nonsense", NONSENSE)
+def test_a_host_that_tells_nonsense_has_failed_and_the_others_are_told(
+    tmp_path: Path, nonsense: str, loop: bool
+) -> None:
+    told = {**healthy(), **NONSENSE[nonsense], "item": {"name": "docs"}}
+    evil = {"results": [told, healthy("second")]} if loop else told
+    hosts = {"good": healthy(), "evil": evil, "fine": {"results": [healthy()]}}
+    forms = {form: str(tmp_path / form) for form in ("json", "html", "metrics")}
+    done = run_module(dsg_report, results=hosts, **forms)
+    assert (done["totals"]["in_sync"], done["totals"]["failed"]) == (2 + loop, 1)
+    table_of = {line.split()[0]: line for line in done["table"][2:] if "second" not in line}
+    assert ["in sync" in table_of[host] for host in ("good", "evil", "fine")] == [True, False, True]
+    assert "failed" in table_of["evil"]
+    found = samples(Path(forms["metrics"]).read_text())
+    assert [of(found, "up", host) for host in ("good", "evil", "fine")] == [1, 0, 1]
+    assert of(found, "problems", "evil", severity="error") == 1
+    assert [one["host"] for one in done["problems"]] == ["evil"]
+
+
+@pytest.mark.parametrize("told", ["x", 7, [1], {"results": "abc"}, {"results": [1, "x", None]}])
+def test_a_host_that_tells_anything_has_failed(told: Any) -> None:
+    done = run_module(dsg_report, results={"good": healthy(), "evil": told})
+    assert done["totals"]["in_sync"] == 1
+    assert done["totals"]["failed"] >= 1

@@ -123,11 +123,24 @@ def read_header(file: BinaryIO, name: str) -> Header:
     problem = _broken_rule(fields)
     if not problem and canonical(fields).encode() + b"\n" != line:
         problem = "not in canonical form"
-    if not problem and _identity(fields) != fields["id"]:
-        problem = "damaged: its id does not match its content"
+    problem = problem or _broken_seal(fields)
     if problem:
         raise ManifestError(f"line 1: {problem}", object=name)
     return Header(**fields)
+
+
+def of_data(fields: object, name: str) -> Header:
+    """Return a header that came as plain data, checked as if it were the first line of a manifest."""
+    if not isinstance(fields, dict):
+        raise ManifestError("what came is no header of a manifest", object=name)
+    problem = _broken_rule(fields) or _broken_seal(fields)
+    if problem:
+        raise ManifestError(f"the header of a manifest: {problem}", object=name)
+    return Header(**fields)
+
+
+def _broken_seal(fields: dict[str, Any]) -> str:
+    return "" if _identity(fields) == fields["id"] else "damaged: its id does not match its content"
 
 
 def _identity(fields: dict[str, Any]) -> str:
@@ -150,6 +163,11 @@ def _parse(line: bytes, name: str) -> dict[str, Any]:
             next_step="Use a version of dsg.storage that knows this format.",
         )
     return fields
+
+
+def is_digest(value: str) -> bool:
+    """Tell whether it is a SHA-256 as hex."""
+    return _HEX_64.fullmatch(value) is not None
 
 
 def is_integer(value: Any) -> bool:

@@ -148,7 +148,7 @@ def parsed(payload: bytes) -> Any:
     """Return what a payload of JSON says."""
     try:
         return loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ProtocolError("a frame's payload is damaged") from None
 
 

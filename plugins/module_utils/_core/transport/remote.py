@@ -13,12 +13,13 @@ from typing import Any
 
 from ..backends.base import Carry, Held
 from ..errors import DsgError
+from ..manifest import header as headers
 from ..manifest.codec import Manifest
 from ..manifest.entry import Entry
 from ..manifest.header import Header
 from ..posix.lock import WAITING
 from ..posix.progress import meanwhile
-from . import alive, wire
+from . import alive, shape, wire
 from .destination import Destination
 from .errors import ConnectionLost
 from .receiving import Receiver
@@ -79,7 +80,7 @@ class RemoteRepository:
             self._skip(session)
             raise
         if verb == "head":
-            self._head.append(wire.header_in(answer))
+            self._head.append(wire.header_in(answer, self.location))
 
     def _skip(self, session: Session) -> None:
         """Drop the answers behind a failed one: they only follow from it."""
@@ -115,7 +116,7 @@ class RemoteRepository:
         session = self._session
         if self._head:
             return self._head.pop()
-        return wire.header_in(session.call("head"))
+        return wire.header_in(session.call("head"), self.location)
 
     def manifest(self, known: Callable[[], Manifest | None] | None = None) -> Manifest:
         """Return the newest snapshot's manifest, checked; of a known one only what changed since."""
@@ -142,7 +143,8 @@ class RemoteRepository:
 
     def history_header(self, snapshot: int) -> Header:
         """Return the header of a snapshot as the history has it, be the snapshot kept or pruned."""
-        return Header(**self._session.call("history_header", snapshot=snapshot))
+        answer = self._session.call("history_header", snapshot=snapshot)
+        return headers.of_data(answer, self.location)
 
     def committed(self, txn_id: str, since: int) -> bool:
         """Tell whether a transaction committed; a lost connection is made anew to ask."""
@@ -177,15 +179,15 @@ class RemoteRepository:
 
     def unfinished(self) -> list[str]:
         """Describe what :meth:`recover` would do; changes nothing."""
-        return list(self._session.call("unfinished"))
+        return self._told([str], "unfinished")
 
     def open_transactions(self) -> list[str]:
         """Describe the transactions that :meth:`recover` leaves alone for now."""
-        return list(self._session.call("open_transactions"))
+        return self._told([str], "open_transactions")
 
     def held(self) -> list[Held]:
         """Return the transactions that wait for a decision."""
-        return [Held(*fields) for fields in self._session.call("held")]
+        return [Held(*fields) for fields in self._told([shape.HELD], "held")]
 
     def resume(self, txn_id: str) -> RemotePrepared | None:
         """Return a held transaction to be decided, None where there is none."""
@@ -195,7 +197,7 @@ class RemoteRepository:
 
     def recover(self) -> list[str]:
         """Finish or undo what dead transactions left; the lock must be held."""
-        return list(self._session.call("recover"))
+        return self._told([str], "recover")
 
     def begin(self, txn_id: str, base: Manifest | None) -> RemoteTransaction:
         """Open a transaction upon ``base`` (None: the repository is to be created)."""
@@ -204,7 +206,8 @@ class RemoteRepository:
 
     def ask(self, job: str, arguments: Mapping[str, object]) -> Any:
         """Have a job done where the repository is; return its answer."""
-        return self._session.call("ask", job=job, arguments=dict(arguments))
+        wanted = shape.of_answer(job, arguments)
+        return self._session.told(wanted, "ask", job=job, arguments=dict(arguments))
 
     def snapshot_manifest(self, number: int) -> Manifest:
         """Return a kept snapshot's own manifest, proved over there to be the one of the history."""
@@ -237,15 +240,20 @@ class RemoteRepository:
 
     def drift(self, manifest: Manifest, *, checksum: bool) -> list[str]:
         """Name the differences between the published tree and its manifest."""
-        return list(self._session.call("drift", manifest_id=manifest.header.id, checksum=checksum))
+        return self._told([str], "drift", manifest_id=manifest.header.id, checksum=checksum)
 
     def snapshots(self) -> list[int]:
         """Return the numbers of the snapshots that are there, the newest (published) one last."""
-        return list(self._session.call("snapshots"))
+        return self._told([int], "snapshots")
 
     def chain_problems(self) -> list[str]:
         """Check the chain of manifests; one line per problem."""
-        return list(self._session.call("chain_problems"))
+        return self._told([str], "chain_problems")
+
+    def _told(self, wanted: list[Any], verb: str, **arguments: object) -> list[Any]:
+        """Call a verb and return its answer, a list of what is ``wanted``."""
+        answer: list[Any] = self._session.told(wanted, verb, **arguments)
+        return answer
 
 
 def _place(backend: Mapping[str, object]) -> str:

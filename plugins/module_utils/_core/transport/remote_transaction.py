@@ -32,7 +32,8 @@ class RemotePrepared:
     def finish(self) -> list[str]:
         """Tidy up behind the commit point; return what has to wait, one sentence each."""
         try:
-            return list(self._session.call("finish"))
+            waiting: list[str] = self._session.told([str], "finish")
+            return waiting
         except ConnectionLost as exc:
             return [f"tidying up on {exc.object}: the connection was lost"]
 

@@ -18,6 +18,7 @@ from .channel import Channel
 from .destination import Destination
 from .errors import ConnectionLost
 from .frames import CALL, pack
+from .shape import fits, is_failure
 
 Connect = Callable[[Destination], Channel]
 
@@ -52,6 +53,14 @@ class Session:
         """Call a verb and return its answer."""
         self.post(verb, *streams, **arguments)
         return self.answer()
+
+    def told(self, wanted: Any, verb: str, **arguments: object) -> Any:
+        """Call a verb and return its answer, which has the shape that is ``wanted``."""
+        answer = self.call(verb, **arguments)
+        with self.on_line():
+            if not fits(answer, wanted):
+                raise frames.ProtocolError(f"an answer to {verb!r} that is none")
+        return answer
 
     def post(self, verb: str, *streams: Iterable[bytes], **arguments: object) -> None:
         """Call a verb; the answer is to be read later."""
@@ -101,6 +110,8 @@ class Session:
 
     def failed(self, payload: bytes) -> Exception:
         """Return the error that the agent told of, with the host's name."""
+        if not _is_failure(payload):
+            return self.went("it sent what is not understood: an error that is none")
         error = error_codec.decode(payload, AgentFault)
         if isinstance(error, OSError):
             error = from_oserror(error, "the storage host's part")
@@ -136,6 +147,13 @@ class _OnLine:
             raise self._session.went() from value
         if not (value is None or isinstance(value, (DsgError, frames.Stopped))):
             self._session.lost = True
+
+
+def _is_failure(payload: bytes) -> bool:
+    try:
+        return is_failure(frames.parsed(payload))
+    except frames.ProtocolError:
+        return False
 
 
 def encode_call(verb: str, streams: int, arguments: Mapping[str, object]) -> bytes:

@@ -9,17 +9,21 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from ..backends.base import Upload
 from ..errors import ManifestError
 from ..manifest import codec, delta
+from ..manifest import header as headers
 from ..manifest.codec import Manifest
 from ..manifest.entry import FILE, Entry
 from ..manifest.header import Header
 from .frames import whole
+from .shape import Row, fits
 
 FULL, DELTA = "full", "delta"
 _BATCH = 1024
+_LANDED = Row(str, int, int)
 
 
 def uploads_out(uploads: Sequence[Upload]) -> Iterator[bytes]:
@@ -88,9 +92,11 @@ def landed_in(uploads: Sequence[Upload], chunks: Iterable[bytes]) -> list[Entry]
     return [_landed(item, row) for item, row in zip(uploads, rows)]
 
 
-def _landed(item: Upload, row: object) -> Entry:
-    if not isinstance(row, list):
+def _landed(item: Upload, row: Any) -> Entry:
+    if row == 0:
         return _as_scanned(item)
+    if not fits(row, _LANDED) or not headers.is_digest(row[0]):
+        raise ManifestError("what landed is malformed", object=item.entry.path)
     sha256, size, mtime_ns = row
     return item.entry._replace(sha256=sha256, size=size, mtime_ns=mtime_ns)
 
@@ -100,9 +106,9 @@ def header_out(header: Header | None) -> dict[str, object] | None:
     return None if header is None else header._asdict()
 
 
-def header_in(data: dict[str, object] | None) -> Header | None:
-    """Return a header; the sender has checked it."""
-    return None if data is None else Header(**data)  # type: ignore[arg-type]
+def header_in(data: object, name: str) -> Header | None:
+    """Return a header, checked, or None; ``name`` is what errors call its repository."""
+    return None if data is None else headers.of_data(data, name)
 
 
 def manifest_out(manifest: Manifest, base: Manifest | None) -> Iterator[bytes]:
