@@ -143,45 +143,6 @@ def test_a_reader_without_rights_in_the_repository_can_clone_and_pull():
         shutil.rmtree(root)
 
 
-def test_what_root_publishes_into_a_users_tree_is_the_users():
-    """Lock, records, files and the directory of old snapshots: the user goes on with them."""
-    root = tempfile.mkdtemp(prefix="dsg-test-")
-    try:
-        os.chmod(root, 0o755)
-        site = Site(root)
-        bob = site.copy("bob", TREE)
-        for directory, _unused, names in os.walk(root):
-            for path in (directory, *(os.path.join(directory, name) for name in names)):
-                os.lchown(path, 65534, 65534)
-
-        def as_user() -> int:
-            number: int = in_child(lambda: run(site.request(bob)).snapshot, before=become(65534))
-            return number
-
-        assert as_user() == 1
-        os.unlink(site.layout.lock)
-        ann = site.copy("ann")
-        site.sync(ann)
-        put(ann, "a", "second")
-        put(ann, "new/deep/c", "c")
-        assert site.sync(ann).snapshot == 2
-        owners = {
-            os.lstat(os.path.join(directory, name)).st_uid
-            for directory, folders, files in os.walk(site.base)
-            for name in (*folders, *files)
-        }
-        assert owners == {65534}
-        assert as_user() == 2
-        put(bob, "a", "third")
-        put(bob, "new/deep/c", None)
-        put(bob, "new/deep/d", "d")
-        assert as_user() == 3
-        site.sync(ann)
-        site.check_sound()
-    finally:
-        shutil.rmtree(root)
-
-
 # --- what a run reports ---
 
 

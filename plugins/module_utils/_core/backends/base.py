@@ -206,6 +206,9 @@ class Repository(Protocol):
     def snapshot_manifest(self, number: int) -> Manifest:
         """Return a kept snapshot's own manifest, proved to be the one of the newest one's history."""
 
+    def require_rights(self) -> None:
+        """Raise :class:`MissingRight` where this user could not publish."""
+
     def require_unchanged(self, manifest: Manifest) -> None:
         """Raise :class:`DriftError` where a transaction upon ``manifest`` would be refused."""
 
@@ -251,9 +254,6 @@ class LocalRepository(Repository, Protocol):
 
     def space(self, *, history: bool) -> Space:
         """Return what it takes and what is left; ``history`` may have to walk through it all."""
-
-    def require_rights(self) -> None:
-        """Raise :class:`MissingRight` where this user could not publish."""
 
     def missing_rights(self) -> list[Missing]:
         """Return what this user lacks to publish."""

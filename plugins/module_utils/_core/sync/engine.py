@@ -66,9 +66,7 @@ class Run:
                 self._plan_only(head)
             return self.result
         if not self.working_copy.has_metadata():
-            # Refuses what does not fit before anything is made.
-            self._choose(self._head())
-            self.working_copy.create()
+            self._create()
         with self.working_copy.lock(self.request.lock_timeout):
             self.result.recovered += recover_working_copy(
                 self.working_copy, self.key, self.repository
@@ -82,6 +80,14 @@ class Run:
             if not self._already_done(head):
                 self._sync(head)
         return self.result
+
+    def _create(self) -> None:
+        """Make the working copy's metadata, unless what is asked for does not fit, or may not be done."""
+        head = self._head()
+        self._choose(head)
+        if head is None:
+            self.repository.require_rights()
+        self.working_copy.create()
 
     def _scan_ahead(self) -> None:
         """Scan while the connection to another host comes up."""
@@ -144,8 +150,22 @@ class Run:
         _refuse(view, plan)
         if plan.changes_remote or view.head is None:
             self._refuse_held()
+            self.repository.require_rights()
+        elif self._has_leftovers():
+            self.repository.require_rights()
         if plan.changes_remote and view.remote_manifest is not None:
             self.repository.require_unchanged(view.remote_manifest)
+
+    def _has_leftovers(self) -> bool:
+        """Tell whether a run would clear up in the repository, although it publishes nothing."""
+        if pending(self.working_copy, self.repository):
+            return True
+        looks = self.result.changed and not self._only_reads()
+        return looks and bool(self.repository.unfinished())
+
+    def _only_reads(self) -> bool:
+        """Tell whether the repository is only read, whatever is found in it."""
+        return self.request.policy.direction == PULL or self.result.operation == CLONE
 
     def _refuse_held(self) -> None:
         """Check mode refuses what a run would, but for what that would have undone before."""
@@ -160,7 +180,7 @@ class Run:
             self._report(view, Plan())
             view.save_index()
             return
-        shared = self.request.policy.direction == PULL or self.result.operation == CLONE
+        shared = self._only_reads()
         with self.repository.lock(self.request.lock_timeout, shared=shared):
             if not shared:
                 self.result.recovered += recover_repository(self.repository)

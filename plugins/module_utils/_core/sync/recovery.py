@@ -164,27 +164,32 @@ def preview(
     """Describe what :func:`recover` would do, as sentences; changes nothing."""
     try:
         with _opened(src, repository, backend, destination) as (held, working_copy):
-            if abandon and working_copy and _is_undecidable(working_copy, held, abandon):
-                found = [_given_up_here(abandon), *held.unfinished()]
-            else:
-                found = leftovers(working_copy, key_of(held), held)
+            here = _preview_here(working_copy, held, abandon)
+            there = held.unfinished()
             waiting = held.held() if abandon else []
-            found += [f"{one}: to be abandoned" for one in waiting if one.txn_id == abandon]
+            there += [f"{one}: to be abandoned" for one in waiting if one.txn_id == abandon]
+            if there:
+                held.require_rights()
             lost = _given_up(working_copy, held, abandon) if abandon and working_copy else []
-            return found + [f"{one}, and is to be given up: its repository is lost" for one in lost]
+            lost_too = [f"{one}, and is to be given up: its repository is lost" for one in lost]
+            return [*here, *there, *lost_too]
     except OSError as exc:
         raise from_oserror(exc, "looking for unfinished transactions") from exc
+
+
+def _preview_here(
+    working_copy: WorkingCopy | None, repository: Repository, abandon: str
+) -> list[str]:
+    if working_copy is None:
+        return []
+    if abandon and _is_undecidable(working_copy, repository, abandon):
+        return [_given_up_here(abandon)]
+    return left_here(working_copy, key_of(repository), repository)
 
 
 def key_of(repository: Repository) -> str:
     """Return the name under which a working copy records the repository."""
     return repository_key(repository.name, repository.location)
-
-
-def leftovers(working_copy: WorkingCopy | None, key: str, repository: Repository) -> list[str]:
-    """Describe what an interrupted run left on both sides; changes nothing."""
-    left = [] if working_copy is None else left_here(working_copy, key, repository)
-    return left + repository.unfinished()
 
 
 def left_here(working_copy: WorkingCopy, key: str, repository: Repository) -> list[str]:

@@ -115,6 +115,10 @@ class Looking(Serving):
         """Check the chain of manifests."""
         return self._held_repository().chain_problems()
 
+    def require_rights(self) -> None:
+        """Raise where this user could not publish."""
+        self._held_repository().require_rights()
+
     def require_unchanged(self, manifest_id: str) -> None:
         """Raise where a transaction upon the manifest would be refused."""
         self._held_repository().require_unchanged(self._manifest(manifest_id))
@@ -161,6 +165,7 @@ VERBS = (
     "snapshots",
     "ask",
     "chain_problems",
+    "require_rights",
     "require_unchanged",
     "drift",
     "snapshot_manifest",

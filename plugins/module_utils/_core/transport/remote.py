@@ -234,6 +234,10 @@ class RemoteRepository:
             raise
         session.answer()
 
+    def require_rights(self) -> None:
+        """Raise :class:`MissingRight` where the user over there could not publish."""
+        self._session.call("require_rights")
+
     def require_unchanged(self, manifest: Manifest) -> None:
         """Raise :class:`DriftError` where a transaction upon ``manifest`` would be refused."""
         self._session.call("require_unchanged", manifest_id=manifest.header.id)

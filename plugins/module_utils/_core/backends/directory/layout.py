@@ -138,10 +138,10 @@ class Layout:
         _check_marker(marker, content)
 
 
-def who_may() -> str:
+def who_may(directory: str) -> str:
     """Return what to do where this user may not publish."""
-    me = processes.name_of(os.geteuid())
-    return f"Run the role dsg.storage.repository with `owner: {me}`, or become root."
+    me, owner = (processes.name_of(uid) for uid in (os.geteuid(), os.stat(directory).st_uid))
+    return f"Run as {owner}, or run the role dsg.storage.repository with `owner: {me}`."
 
 
 def _check_marker(marker: str, content: bytes) -> None:
@@ -161,7 +161,7 @@ def _check_marker(marker: str, content: bytes) -> None:
 def _closed(directory: str) -> MissingRight:
     me = processes.name_of(os.geteuid())
     said = f"user {me} may not look into the work area"
-    return MissingRight(said, object=directory, next_step=who_may())
+    return MissingRight(said, object=directory, next_step=who_may(directory))
 
 
 def _names(directory: str) -> list[str]:

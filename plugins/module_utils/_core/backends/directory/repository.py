@@ -16,11 +16,11 @@ from ...manifest.codec import Manifest
 from ...manifest.entry import Entry
 from ...manifest.header import Header
 from ...posix.lock import locked
-from ...posix.owner import leave_to_owner
 from ...posix.present import is_directory, is_present
 from .. import published
 from ..base import Carry, Held, Removal, Shelf
 from ..standing import SnapshotUser
+from . import rights
 from .layout import Layout
 
 if TYPE_CHECKING:
@@ -110,13 +110,18 @@ class DirectoryRepository:
 
     @contextmanager
     def lock(self, timeout: float, *, shared: bool = False) -> Iterator[None]:
-        """Hold the repository's lock; a reader without access to the container goes without."""
+        """Hold the repository's lock; a reader without access to the container goes without.
+
+        So does root where it must not write: there it is a reader, and what would write is refused.
+        """
         if shared and not os.access(self.layout.lock, os.R_OK):
             yield
             return
         self.layout.require_provisioned()
+        if rights.lacking(self.layout):
+            yield
+            return
         with locked(self.layout.lock, timeout=timeout, shared=shared, what=self.location):
-            leave_to_owner(self.layout.lock)
             yield
 
     def unfinished(self) -> list[str]:
@@ -159,7 +164,10 @@ class DirectoryRepository:
         """Return a transaction that waits for a decision, None where there is none."""
         from . import held
 
-        return held.resume(self.layout, txn_id)
+        found = held.resume(self.layout, txn_id)
+        if found is not None:
+            rights.require(self.layout)
+        return found
 
     def recover(self) -> list[str]:
         """Finish or undo what dead transactions left; the lock must be held.
@@ -172,6 +180,9 @@ class DirectoryRepository:
         from ...posix.remove import remove_tree_at
         from .transaction import make_durable, retire
 
+        if rights.lacking(self.layout) and not self.unfinished():
+            return []
+        rights.require(self.layout)
         for path in self.layout.unwritten_marks():
             discard(path)
         staged, marked = self.layout.staged(), self.layout.marked()
@@ -205,6 +216,7 @@ class DirectoryRepository:
         from ..holding import refuse_held
         from .transaction import DirectoryTransaction
 
+        rights.require(self.layout)
         self.layout.require_provisioned()
         refuse_held(self.held(), self.location)
         return DirectoryTransaction(self.layout, txn_id, base)
@@ -243,6 +255,7 @@ class DirectoryRepository:
         """Remove an older snapshot, whole; the lock must be held."""
         from . import shelf
 
+        rights.require(self.layout)
         return shelf.remove(self.layout, number)
 
     def tree(self) -> str:

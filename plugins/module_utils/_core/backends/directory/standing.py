@@ -13,6 +13,7 @@ from ...posix import mounted, processes
 from ...posix.quota import user_limit
 from ..mounts import mount_holder
 from ..standing import LOCK, PROCESS, Cleanup, Holder, Missing, SnapshotUser, Space
+from . import rights
 from .layout import Layout, who_may
 
 
@@ -160,9 +161,6 @@ def _inodes(root: str) -> list[tuple[int, int, int]]:
 
 def missing_rights(layout: Layout) -> list[Missing]:
     """Return what keeps this user from publishing."""
-    if os.geteuid() == 0 and not _is_read_only(layout.base):
-        return []
-    me = processes.name_of(os.geteuid())
     if _is_read_only(layout.base):
         return [
             Missing(
@@ -171,8 +169,12 @@ def missing_rights(layout: Layout) -> list[Missing]:
                 "Look at the kernel's log for the reason, then mount it writable.",
             )
         ]
+    if os.geteuid() == 0:
+        led_out = rights.lacking(layout)
+        return [] if led_out is None else [led_out]
+    me = processes.name_of(os.geteuid())
     found = [
-        Missing(f"user {me} may not write there", path, who_may())
+        Missing(f"user {me} may not write there", path, who_may(path))
         for path in (layout.base, layout.container)
         if not os.access(path, os.W_OK | os.X_OK, effective_ids=True)
     ]
@@ -189,7 +191,7 @@ def _not_own(layout: Layout, me: str) -> list[Missing]:
         return []
     name = processes.name_of(owner)
     said = f"the published tree belongs to {name}, not to {me}"
-    return [Missing(said, layout.live, f"Run as {name}, or become root.")]
+    return [Missing(said, layout.live, f"Run as {name}.")]
 
 
 def _is_read_only(path: str) -> bool:

@@ -15,7 +15,6 @@ from ...manifest.codec import Manifest
 from ...manifest.entry import Entry
 from ...posix.beneath import Beneath
 from ...posix.durable import sync_directory, sync_file_system
-from ...posix.owner import leave_to_owner
 from ...posix.present import is_present
 from ...posix.remove import remove_tree_at
 from ...posix.syscalls import is_unsupported, rename_exchange, rename_noreplace
@@ -55,10 +54,7 @@ class DirectoryTransaction:
             replaced = {upload.entry.path for upload in uploads} | deletes
             self._link_base(self.base, replaced)
         uploads = self._prepare_patches(uploads, local=land is None)
-        landed = (land or tree.upload)(source, self.stage_root, uploads)
-        with Beneath(self.stage_root) as stage:
-            tree.give_to_owner(stage, (entry.path for entry in landed))
-        return landed
+        return (land or tree.upload)(source, self.stage_root, uploads)
 
     def _prepare_patches(self, uploads: Sequence[Upload], *, local: bool) -> Sequence[Upload]:
         """Copy what is to be patched; from this host a second copy of the new version is no worse."""
@@ -81,8 +77,6 @@ class DirectoryTransaction:
         if self.base is not None:
             published.link_history(self.layout.live, self.stage_root)
         published.write_records(self.stage_root, base, manifest)
-        with Beneath(self.stage_root) as stage:
-            tree.give_to_owner(stage, published.records(manifest.header.snapshot))
         sync_file_system(self.stage_root)
         self.manifest = manifest
 
@@ -184,7 +178,6 @@ def retire(layout: Layout, txn_id: str, snapshot: int) -> None:
         os.mkdir(layout.snapshots, 0o755)
     except FileExistsError:
         pass
-    leave_to_owner(layout.snapshots)
     rename_noreplace(layout.stage(txn_id), _AT_CWD, layout.snapshot(snapshot), _AT_CWD)
     sync_directory(layout.snapshots)
 

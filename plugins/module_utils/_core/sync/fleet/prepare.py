@@ -71,8 +71,7 @@ class _Preparation(engine.Run):
     def run(self) -> SyncResult:
         self._refuse_decided()
         if not self.working_copy.has_metadata():
-            self._choose(self._head())
-            self.working_copy.create()
+            self._create()
         self.result.recovered += recover_alone(
             self.working_copy, self.key, self.repository, self.request.lock_timeout
         )
