@@ -10,8 +10,10 @@ import codecs
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +32,10 @@ from _core.upkeep.restore import RestoreRequest, restore
 from _core.upkeep.retention import Keep
 
 from tests.integration.children import become, in_child
+from tests.integration.playbooks import Ground
 from tests.integration.support import Site, picture, put, read, refused
+from tests.tools.collection import InstalledCollection
+from tests.unit.trees import content
 
 OWNER = 65534
 NAME = "nobody"
@@ -298,3 +303,74 @@ def test_the_owner_gains_nothing_by_leading_a_run_of_their_own_elsewhere(theirs:
         in_child(lambda: run(theirs.request(bob)), before=attack)
     assert caught.value.code == "DSG-SYSTEM"
     assert (os.stat(victim), read(victim)) == (before, {"roots": "untouched"})
+
+
+# --- what the role and the playbooks do ---
+
+
+@pytest.fixture
+def ground(place: str, installed_collection: InstalledCollection) -> Ground:
+    made = Ground(Path(place), installed_collection)
+    made.define({**made.definition, "owner": str(OWNER)})
+    return made
+
+
+def seen(path: Path) -> tuple[int, int, int]:
+    found = path.lstat()
+    return stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
+
+
+@pytest.mark.parametrize("what", ["a link", "a file", "a marker that is a link"])
+def test_provisioning_does_not_follow_what_is_no_work_area(ground: Ground, what: str) -> None:
+    ground.play("provision").succeeded()
+    victim = ground.root / "victim"
+    victim.mkdir(0o755)
+    work_area = ground.base / ".dsg"
+    wrong, kind = work_area, "directory"
+    if what == "a marker that is a link":
+        wrong, kind = work_area / "format.json", "regular file"
+    wrong.rename(ground.base / "aside")
+    if what == "a file":
+        wrong.touch()
+    else:
+        wrong.symlink_to(victim)
+    ground.base.chmod(0o700)  # what would be put right first, if anything was
+    before = picture(ground.root)
+    for options in (["--check"], []):
+        play = ground.play("provision", *options)
+        assert (play.result.rc, play.changed()) == (2, 0)
+        assert (
+            f"{wrong} is no {kind}, but a link or something else. Nothing was changed" in play.said
+        )
+        assert seen(victim) == (0o755, 0, 0)
+    assert picture(ground.root) == before
+
+
+def test_root_provisions_for_an_owner_who_publishes(ground: Ground) -> None:
+    group = os.stat(ground.root).st_gid
+    announced = ground.play("provision", "--check").succeeded()
+    assert ground.play("provision").succeeded().changed() == announced.changed() == 3
+    work_area = ground.base / ".dsg"
+    owned = [ground.base, work_area, work_area / "format.json"]
+    assert [seen(path) for path in owned] == [
+        (0o755, OWNER, group),
+        (0o700, OWNER, group),
+        (0o600, OWNER, group),
+    ]
+    assert ground.play("provision").succeeded().changed() == 0
+    for options in (["--check"], []):
+        failed = ground.play("init", *options).failed("DSG-RIGHTS")
+        assert f"--become-user {NAME}" in failed["error"]["next_step"]
+    assert not ground.live.exists()
+    places = {
+        "ansible_remote_tmp": str(ground.root / "tmp"),
+        "ansible_python_interpreter": "/usr/bin/python3",  # which the owner may run as well
+    }
+    ground.define({**ground.definition, "owner": str(OWNER)}, **places)
+    (ground.root / "tmp").mkdir()
+    for path in (ground.root / "tmp", ground.ann):
+        give(str(path))
+    as_told = ("--become", "--become-user", NAME)
+    assert ground.play("init", *as_told).succeeded().changed() == 1
+    assert content(ground.live) == content(ground.ann)
+    assert ground.live.stat().st_uid == OWNER
