@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from _core.errors import DsgError
+from _core.posix import mounted
 from _core.posix.syscalls import rename_exchange
 from _core.sync.engine import run
 from _core.sync.fetch import FetchRequest, fetch
@@ -26,6 +27,7 @@ from _core.sync.recovery import preview, recover
 from _core.sync.request import PREPARE
 from _core.sync.status import Status, inspect
 from _core.sync.verify import verify_repository
+from _core.upkeep import mounting
 from _core.upkeep.log import log
 from _core.upkeep.prune import prune
 from _core.upkeep.restore import RestoreRequest, restore
@@ -197,6 +199,23 @@ def test_root_reads_what_is_a_users(theirs: Site) -> None:
     assert not os.path.lexists(theirs.layout.lock)
 
 
+def test_a_snapshot_is_mounted_and_never_what_the_owner_has_put_in_its_place(theirs: Site) -> None:
+    point = theirs.copy("point")
+    assert mounting.mount(theirs.repository, 1, point).changed
+    try:
+        assert read(point) == TREE
+    finally:
+        mounting.unmount(theirs.repository, point)
+    os.rename(theirs.layout.snapshots, theirs.copy("elsewhere"))
+    os.symlink(theirs.copy("elsewhere"), theirs.layout.snapshots)
+    os.lchown(theirs.layout.snapshots, OWNER, OWNER)
+    for check in (True, False):
+        with pytest.raises(DsgError) as caught:
+            mounting.mount(theirs.repository, 1, point, check=check)
+        assert (caught.value.code, caught.value.object) == ("DSG-ARGUMENT", theirs.layout.snapshots)
+        assert not mounted.is_mountpoint(point)
+
+
 def test_the_owner_is_told_of_no_missing_right(theirs: Site) -> None:
     status: Status = as_owner(lambda: inspect(theirs.request("")))
     assert (status.missing_rights, status.unknown) == ([], [])
@@ -303,6 +322,22 @@ def test_the_owner_gains_nothing_by_leading_a_run_of_their_own_elsewhere(theirs:
         in_child(lambda: run(theirs.request(bob)), before=attack)
     assert caught.value.code == "DSG-SYSTEM"
     assert (os.stat(victim), read(victim)) == (before, {"roots": "untouched"})
+
+
+def test_whom_a_published_directory_was_given_to_leads_root_nowhere(place: str) -> None:
+    """An administrator has opened a tree to somebody, who so owns the next work area as well."""
+    site = Site(place)
+    ann = site.copy("ann", TREE)
+    site.sync(ann)
+    put(ann, "a", "second")
+    victim, before = led(place)
+    records = exchanging(victim, r"(.*/)?\.dsg")
+    with pytest.raises(DsgError) as caught:
+        in_child(lambda: run(site.request(ann)), before=records)
+    assert caught.value.code == "DSG-SYSTEM"
+    assert (os.stat(victim), read(victim)) == (before, {"roots": "untouched"})
+    assert site.sync(ann).snapshot == 2
+    site.check_sound()
 
 
 # --- what the role and the playbooks do ---

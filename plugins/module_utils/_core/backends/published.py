@@ -215,19 +215,20 @@ def _identity(path: str) -> tuple[int, ...]:
 
 def link_history(live: str, root: str) -> None:
     """Give a staged tree the older history of the live one, as hard links."""
-    source = os.path.join(live, METADATA, "history")
-    target = os.path.join(root, METADATA, "history")
-    os.makedirs(target)
-    for name in os.listdir(source):
-        if step_number(name) is None:
-            continue
-        try:
-            os.link(os.path.join(source, name), os.path.join(target, name))
-        except OSError as exc:
-            if exc.errno != errno.EMLINK:
-                raise
-            with open(os.path.join(source, name), "rb") as stream:
-                write_new(os.path.join(target, name), [stream.read()], sync=False)
+    with Beneath(live) as source, Beneath(root) as target:
+        for directory in (METADATA, _HISTORY):
+            _have_directory(target, directory)
+        old, new = source.directory(_HISTORY), target.directory(_HISTORY)
+        for name in os.listdir(old):
+            number = step_number(name)
+            if number is None:
+                continue
+            try:
+                os.link(name, name, src_dir_fd=old, dst_dir_fd=new, follow_symlinks=False)
+            except OSError as exc:
+                if exc.errno != errno.EMLINK:
+                    raise
+                write_new(name, [read_history(live, number)], sync=False, dir_fd=new)
 
 
 def read_history_header(root: str, snapshot: int) -> Header:

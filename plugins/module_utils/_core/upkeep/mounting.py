@@ -56,7 +56,7 @@ def mount(
         if mounted.is_mountpoint(place):
             _require_same(repository, number, place)
             return result
-        source = repository.snapshot_tree(number)
+        source = _resolved(repository.snapshot_tree(number))
         repository.snapshot_manifest(number)  # a damaged one is nothing to look at
         _require_empty(place)
         result.changed = True
@@ -169,15 +169,13 @@ def _require_empty(place: str) -> None:
 
 
 def _mount(source: str, place: str) -> None:
-    reading = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        with Beneath("/") as root:
-            target = root.directory(place[1:], make=True)
-            if os.listdir(target):
-                raise ArgumentError("path is a directory that is not empty", object=place)
-            mounted.mount_read_only(reading, target)
-    finally:
-        os.close(reading)
+    """Mount; neither path has a link in it, and whoever puts one there by now has it fail."""
+    with Beneath("/") as held, Beneath("/") as root:
+        reading = held.directory(source[1:])
+        target = root.directory(place[1:], make=True)
+        if os.listdir(target):
+            raise ArgumentError("path is a directory that is not empty", object=place)
+        mounted.mount_read_only(reading, target)
 
 
 def _unmount(place: str) -> None:
