@@ -342,6 +342,19 @@ def test_sudo_without_a_password(host, tmp_path):
     all_of_it(host.site("freely", tmp_path, become=ROOT))
 
 
+def test_root_is_refused_where_the_base_directory_is_a_users(host, tmp_path):
+    site = host.site("freely", tmp_path)
+    ann = site.copy("ann", {"a": "a"})
+    site.sync(ann)
+    put(ann, "a", "more")
+    as_root = site.destination._replace(become=ROOT)
+    for check in (True, False):
+        error = site.refused("DSG-RIGHTS", ann, destination=as_root, check=check)
+        assert error.object == site.base
+        assert "`ansible_user`" in error.next_step
+    assert site.sync(ann).snapshot == 2
+
+
 def test_sudo_with_a_password(host, tmp_path):
     all_of_it(host.site("asked", tmp_path, become=ROOT._replace(password=PASSWORD)))
 
