@@ -1108,6 +1108,7 @@ JOURNAL_DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "flipped": flip(0.5),
     "sealed nonsense": lambda content: seal(b"nonsense\n"),
     "sealed list": lambda content: seal(b"[]\n"),
+    "sealed depths": lambda content: seal(b"[" * 100_000 + b"\n"),
     "sealed nothing": lambda content: seal(b""),
     "version 2": lambda content: seal(content[:-65].replace(b'"format": 1', b'"format": 2')),
     "other keys": lambda content: seal(content[:-65].replace(b'"txn_id"', b'"txn"')),

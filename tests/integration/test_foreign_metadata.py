@@ -172,6 +172,8 @@ OPERATIONS = {
     "old name of the metadata": ["rename", "a", 0, 0, None, False, ".dsg"],
     "old name of all": ["rename", "d/a", 0, 0, None, False, ".."],
     "no old name": ["rename", "a", 0, 0, None, False, ""],
+    "a name that no file can have": ["mkdir", "\ud800", 0, 0, None, False, ""],
+    "an old name that no file can have": ["rename", "a", 0, 0, None, False, "\ud800"],
 }
 
 

@@ -112,7 +112,13 @@ def test_a_part_that_was_begun_and_never_recorded_is_none(record: FleetRecord) -
     assert record.participants() == [part()]
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"format": 2}', '{"format": 1, "decision": "maybe"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{}", '{"format": 2}', '{"format": 1, "decision": "maybe"}'),
+        pytest.param("[" * 100_000, id="depths"),
+    ],
+)
 def test_what_cannot_be_read_is_an_error(record: FleetRecord, text: str) -> None:
     record.add(part(), cache())
     for name in ("head", "decision", "data-1/participant"):

@@ -55,6 +55,7 @@ def test_a_record_of_before_kinds_were_written_is_read(tmp_path):
         {"links": [["../victim", "a", "b"]]},
         {"links": [["l", "a", None]]},
         {"kinds": ["file"]},
+        {"renames": [["\ud800", "new"]]},
     ],
     ids=str,
 )

@@ -10,6 +10,7 @@ function returns the value, or raises ``ValueError``.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -69,14 +70,16 @@ def backend(value: Any) -> dict[str, object]:
 
 def name(value: Any) -> str:
     """Check the name of something in a directory."""
-    if text(value) in _NO_NAMES or "/" in value:
+    os.fsencode(text(value))
+    if value in _NO_NAMES or "/" in value:
         raise ValueError(value)
     return str(value)
 
 
 def content_path(value: Any) -> str:
     """Check a path within the tree, in whatever characters; what is below ``.dsg`` is no content."""
-    components = text(value).split("/")
+    os.fsencode(text(value))
+    components = str(value).split("/")
     if any(one in _NO_NAMES for one in components) or components[0] == METADATA:
         raise ValueError(value)
     return str(value)

@@ -221,7 +221,7 @@ class FleetRecord:
             if found.pop("format") != _FORMAT:
                 raise ValueError("format")
             return parse(found)
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise WorkingCopyError(
                 "the record of a fleet transaction is damaged, or of another version",
                 object=path,

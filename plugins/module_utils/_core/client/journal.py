@@ -98,7 +98,7 @@ def read(path: str) -> Journal | None:
         )
     try:
         return _parse(body)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise WorkingCopyError(
             "the journal is of another version, or none of ours",
             object=path,

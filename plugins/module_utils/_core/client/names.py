@@ -69,7 +69,7 @@ def newest(working_copy: WorkingCopy) -> Record | None:
         content = stream.read()
     try:
         return _decode(f"{_FOLDER}/{name}", content)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise WorkingCopyError(
             "the record of renamed names is damaged, or of another version",
             object=path,
