@@ -419,6 +419,41 @@ def test_what_is_saved_while_a_run_applies_is_kept_and_told(site, monkeypatch, l
     assert read(ann) == read(site.live)
 
 
+BESIDE = {
+    "in another case": ({"README": None, "readme": "x"}, "README", "DSG-PATH"),
+    "in a directory of another case": ({"sub": None, "SUB/f": "f"}, "sub/f", "DSG-PATH"),
+    "in a directory that is empty now": ({"sub/f": None, "sub": EMPTY}, "sub/f", "DSG-CONFLICT"),
+}
+"""What the other side did, what is saved here meanwhile, and what the next run says of it."""
+
+
+@pytest.mark.parametrize("beside", BESIDE)
+def test_what_is_saved_beside_what_cannot_be_published_with_it(site, monkeypatch, beside):
+    """The record of the last sync holds the old version then, so that the next run goes on from it."""
+    change, path, code = BESIDE[beside]
+    ann, bob = site.copy("ann", {"README": "x", "sub/f": "f", "z": "z"}), site.copy("bob")
+    site.sync(ann)
+    site.sync(bob)
+    make(bob, {name: None for name, node in change.items() if node is None})
+    make(bob, {**{name: node for name, node in change.items() if node is not None}, "z": "new"})
+    site.sync(bob)
+    with monkeypatch.context() as patch:
+        during_apply(patch, lambda: put(ann, path, "just saved"))
+        result = run(site.request(ann))
+    assert result.put_off == [path]
+    mine = read(ann)
+    assert (mine[path], mine["z"]) == ("just saved", "new")
+    site.check_tidy(ann)
+    site.check_sound()
+    site.refused(code, ann)
+    assert read(ann) == mine
+    put(ann, path, None)
+    if "/" in path:
+        os.rmdir(os.path.join(ann, os.path.dirname(path)))
+    site.sync(ann, conflict="remote")
+    assert read(ann) == read(site.live)
+
+
 def test_a_save_in_the_very_moment_of_the_exchange_is_put_back(site, monkeypatch):
     ann, bob = site.copy("ann", {"a": "a", "b": "b"}), site.copy("bob")
     site.sync(ann)

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from ..manifest import codec
 from ..manifest.codec import Manifest
-from ..manifest.entry import Entry
+from ..manifest.entry import DIRECTORY, Entry
+from ..plan.structure import ancestors, collisions
 from ..posix import durable
 from ..posix.beneath import Beneath
 from ..posix.present import is_directory, is_present
@@ -136,7 +137,8 @@ class ClientTransaction:
         old = self.working_copy.cache(journal.key)
         entries = [entry for entry in new.entries if not _is_put_off(entry.path, put_off)]
         if old is not None:
-            entries += [entry for entry in old.entries if _is_put_off(entry.path, put_off)]
+            kept = [entry for entry in old.entries if _is_put_off(entry.path, put_off)]
+            entries = [*_beside(kept, entries), *kept]
         merged = os.path.join(self.root, _MERGED)
         durable.discard(merged)
         durable.write_new(merged, codec.write(rebuilt(new, entries)), sync=False)
@@ -148,6 +150,23 @@ def _is_put_off(path: str, put_off: set[str]) -> bool:
     while path and path not in put_off:
         path = path.rpartition("/")[0]
     return bool(path)
+
+
+def _beside(kept: list[Entry], new: list[Entry]) -> list[Entry]:
+    """Return the new entries that can be in one tree with those that are kept.
+
+    Of another one the next run finds that both sides have it already.
+    """
+    clashes = collisions({entry.path: entry for entry in [*new, *kept]})
+    above = ancestors(entry.path for entry in kept)
+    filled = {entry.path for entry in kept if entry.kind == DIRECTORY}
+    return [
+        entry
+        for entry in new
+        if entry.path not in clashes
+        and entry.path not in above
+        and filled.isdisjoint(ancestors([entry.path]))
+    ]
 
 
 def rebuilt(manifest: Manifest, entries: list[Entry]) -> Manifest:
