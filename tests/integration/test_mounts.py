@@ -168,6 +168,37 @@ def test_metadata_on_a_mount_of_their_own(site, mount, bind):
 
 
 @BOTH
+@pytest.mark.parametrize("part", ["staging", "backup"])
+def test_a_part_of_the_metadata_on_a_mount_of_its_own(site, mount, bind, part):
+    ann, bob = site.copy("ann", {"f": "f"}), site.copy("bob")
+    site.sync(ann)
+    site.sync(bob)
+    put(bob, "f", "changed")
+    site.sync(bob)
+    point = os.path.join(ann, ".dsg", part)
+    os.makedirs(point, exist_ok=True)
+    mount(point, bind=bind)
+    for check in (True, False):
+        error = site.refused("DSG-WORKING-COPY", ann, check=check)
+        assert error.object == point
+        assert error.details == [f"'f': '.dsg/{part}' is on another mount"]
+
+
+def test_metadata_behind_a_link_to_another_file_system(site):
+    ann, bob = site.copy("ann", {"f": "f"}), site.copy("bob")
+    site.sync(ann)
+    site.sync(bob)
+    put(bob, "f", "changed")
+    site.sync(bob)
+    metadata = os.path.join(ann, ".dsg")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        assert os.stat(elsewhere).st_dev != os.stat(ann).st_dev
+        os.symlink(shutil.move(metadata, os.path.join(elsewhere, "dsg")), metadata)
+        assert site.refused("DSG-WORKING-COPY", ann).object == metadata
+    assert read(ann) == {"f": "f"}
+
+
+@BOTH
 def test_a_mount_point_is_not_renamed_but_what_lies_on_it_is(site, mount, bind):
     ann = site.copy("ann", {"f": "f", "a:b": EMPTY, "data": EMPTY})
     mount(os.path.join(ann, "data"), bind=bind)

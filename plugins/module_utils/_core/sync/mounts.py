@@ -60,6 +60,8 @@ def require_renamable(working_copy: WorkingCopy, replaced: Iterable[str], names:
 
 
 def _line(path: str, mount: str) -> str:
+    if mount == METADATA or mount.startswith(f"{METADATA}/"):
+        return f"{show(path)}: {show(mount)} is on another mount"
     return f"{show(path)}: " + ("is a mount point" if path == mount else f"beneath {show(mount)}")
 
 
@@ -75,7 +77,22 @@ class _Mounts:
         self._root = working_copy.root
         self._points = _points(self._root)
         self._device = os.stat(self._root).st_dev
-        self._known: dict[str, str | None] = {"": self._begins(METADATA) or ""}
+        self._known: dict[str, str | None] = {"": self._metadata(working_copy)}
+
+    def _metadata(self, working_copy: WorkingCopy) -> str:
+        """Return where a mount keeps metadata apart that files are moved from or to; '' for nowhere.
+
+        What counts is where they really are, be it behind a link.
+        """
+        copy = working_copy
+        for full in (copy.metadata, copy.staging, copy.backups, copy.names, copy.repositories):
+            path = os.path.relpath(full, self._root)
+            try:
+                if path in self._points or os.stat(full).st_dev != self._device:
+                    return path
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+        return ""
 
     def is_point(self, path: str) -> bool:
         """Tell whether something is mounted at the path."""
