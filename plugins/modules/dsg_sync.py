@@ -410,7 +410,9 @@ pending_cleanup:
   type: list
   elements: str
 backup:
-  description: Directory that keeps the local versions that lost a conflict, or empty.
+  description: >-
+    Directory that keeps the local versions that lost a conflict, or empty. A version that somebody saved in the
+    moment of a change, and that could not go back to its path, is kept there as well.
   returned: success of a sync
   type: str
 error:

@@ -25,7 +25,7 @@ from _core.sync.verify import verify_repository
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.integration.children import become, in_child
+from tests.integration.children import ANY_FLAG, become, in_child, without_renameat2
 from tests.integration.support import (
     EMPTY,
     Link,
@@ -454,30 +454,58 @@ def test_what_is_saved_beside_what_cannot_be_published_with_it(site, monkeypatch
     assert read(ann) == read(site.live)
 
 
-def test_a_save_in_the_very_moment_of_the_exchange_is_put_back(site, monkeypatch):
+@pytest.mark.parametrize("in_steps", [False, True])
+def test_a_save_in_the_very_moment_of_the_exchange_is_put_back(site, in_steps):
+    """Also where names cannot be exchanged, as on network file systems."""
     ann, bob = site.copy("ann", {"a": "a", "b": "b"}), site.copy("bob")
     site.sync(ann)
     site.sync(bob)
     make(bob, {"a": "from bob", "b": None})
     site.sync(bob)
-    exchange, move = apply.rename_exchange, apply.rename_noreplace
-    saved = []
 
-    def save_first(call, name):
-        def guarded(source, source_fd, target, target_fd):
-            if name not in saved:
-                saved.append(name)
+    def save_first(call):
+        def guarded(source, target, *others, **options):
+            for name in {source, target, *others} & unsaved:
+                unsaved.remove(name)
                 put(ann, name, "saved in between")
-            call(source, source_fd, target, target_fd)
+            return call(source, target, *others, **options)
 
         return guarded
 
-    monkeypatch.setattr(apply, "rename_exchange", save_first(exchange, "a"))
-    monkeypatch.setattr(apply, "rename_noreplace", save_first(move, "b"))
-    result = run(site.request(ann))
+    def before():
+        if in_steps:
+            without_renameat2(ANY_FLAG)()
+        apply.rename_exchange = save_first(apply.rename_exchange)
+        os.rename = save_first(os.rename)
+
+    unsaved = {"a", "b"}
+    result = in_child(lambda: run(site.request(ann)), before=before)
     assert sorted(result.put_off) == ["a", "b"]
     assert read(ann) == {"a": "saved in between", "b": "saved in between"}
+    assert site.backups(ann) == []
     site.check_tidy(ann)
+
+
+def test_a_version_that_lost_is_kept_also_where_its_path_is_taken_again(site, monkeypatch):
+    """A file that lost to a directory is gone from its path when somebody saves it there once more."""
+    ann, bob = site.copy("ann", {"f": "f"}), site.copy("bob")
+    site.sync(ann)
+    site.sync(bob)
+    put(bob, "f", EMPTY)
+    site.sync(bob)
+    put(ann, "f", "lost")
+    make_directory = apply._mkdir
+
+    def save_first(*args):
+        put(ann, "f", "saved once more")
+        return make_directory(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(apply._ACTIONS, "mkdir", save_first)
+        result = run(site.request(ann, conflict="remote"))
+    assert result.put_off == ["f"]
+    assert read(ann) == {"f": "saved once more"}
+    assert site.backups(ann) == [{"f": "lost"}]
 
 
 # --- what could not be tidied up ---

@@ -17,7 +17,8 @@ from ..posix import durable
 from ..posix.beneath import Beneath
 from ..posix.present import is_directory, is_present
 from . import journal as journals
-from .apply import KEPT, carry_out
+from .apply import ASIDE, KEPT, OLD, carry_out
+from .arriving import Arriving
 from .journal import INSTALL, REMOVE, Journal, Operation
 from .working_copy import MANIFEST, METADATA, WorkingCopy, reaching
 
@@ -33,6 +34,7 @@ class ClientTransaction:
         self.txn_id = txn_id
         self.root = os.path.join(working_copy.staging, txn_id)
         self.files = os.path.join(self.root, _FILES)
+        self.record = os.path.join(self.root, _RECORD, MANIFEST)
 
     def begin(self) -> None:
         """Make the staging area."""
@@ -72,13 +74,15 @@ class ClientTransaction:
         May be repeated after a crash at any step. Afterwards the staging area is only to be discarded.
         """
         with Beneath(self.working_copy.root) as tree, self._slots(tree) as slots:
-            put_off = carry_out(list(journal.operations), tree, slots)
-            backup = self._keep_backups(journal, set(put_off), slots)
-        self._install_record(journal, put_off)
+            arriving = Arriving(self.record if journal.key else None, self.working_copy.open)
+            put_off = carry_out(list(journal.operations), tree, slots, arriving)
+            self._keep_backups(journal, set(put_off), slots)
+            self._install_record(journal, put_off)
+            self._keep_aside(journal, set(put_off), slots)
         durable.sync_file_system(self.working_copy.root)
         durable.discard(self.working_copy.journal)
         durable.sync_directory(self.working_copy.metadata)
-        return put_off, backup
+        return put_off, self._backup if is_directory(self._backup) else ""
 
     def _slots(self, tree: Beneath) -> Beneath:
         """Return the directory of staged files, reached through no link."""
@@ -95,28 +99,45 @@ class ClientTransaction:
         """Remove the staging area."""
         self.working_copy.remove(self.root)
 
-    def _keep_backups(self, journal: Journal, put_off: set[str], slots: Beneath) -> str:
-        """Move local versions that lost a conflict to ``.dsg/backup/<txn>/<path>``.
+    @property
+    def _backup(self) -> str:
+        return os.path.join(self.working_copy.backups, self.txn_id)
 
-        Only their owner can enter the directories on the way.
+    def _keep_backups(self, journal: Journal, put_off: set[str], slots: Beneath) -> None:
+        """Move local versions that lost a conflict to ``.dsg/backup/<txn>/<path>``."""
+        for operation in journal.operations:
+            # What was removed is in its slot, be it that something else kept its path from being filled.
+            done = operation.do == REMOVE or operation.path not in put_off
+            if operation.backup and done and operation.seen is not None:
+                for name in (str(operation.slot), f"{operation.slot}{OLD}"):
+                    if slots.lstat(name) is not None:
+                        self._mark_kept(operation, slots)
+                        self._keep(name, operation, slots)
+
+    def _keep_aside(self, journal: Journal, put_off: set[str], slots: Beneath) -> None:
+        """Move local versions to the backups as well that were taken from their names and cannot go back.
+
+        The new record is on disk before: a repetition does not find what made it put the path off.
         """
-        directory = f"{_BACKUP}/{self.txn_id}"
-        wanted = [o for o in journal.operations if o.backup and o.path not in put_off]
-        with Beneath(self.working_copy.root, mode=0o700) as tree:
-            for operation in wanted:
-                if operation.do in (INSTALL, REMOVE) and operation.seen is not None:
-                    self._keep_backup(operation, slots, tree, f"{directory}/{operation.path}")
-            kept = tree.lstat(directory) is not None
-        return os.path.join(self.working_copy.backups, self.txn_id) if kept else ""
+        found = [
+            (name, operation)
+            for operation in journal.operations
+            if operation.do in (INSTALL, REMOVE) and operation.path in put_off
+            for name in (f"{operation.slot}{OLD}", f"{operation.slot}{ASIDE}")
+            if slots.lstat(name) is not None
+        ]
+        if found:
+            durable.sync_file_system(self.root)
+        for name, operation in found:
+            self._keep(name, operation, slots)
 
-    def _keep_backup(self, operation: Operation, slots: Beneath, tree: Beneath, path: str) -> None:
-        for slot in (str(operation.slot), f"{operation.slot}.old"):
-            if slots.lstat(slot) is None:
-                continue
-            with reaching(os.path.join(tree.root, path)):
-                fd, name = tree.at(path, make_parents=True)
-                self._mark_kept(operation, slots)
-                os.rename(slot, name, src_dir_fd=slots.fd, dst_dir_fd=fd)
+    def _keep(self, slot: str, operation: Operation, slots: Beneath) -> None:
+        """Move a slot to the backups. Only their owner can enter the directories on the way."""
+        root = self.working_copy.root
+        path = f"{_BACKUP}/{self.txn_id}/{operation.path}"
+        with Beneath(root, mode=0o700) as tree, reaching(os.path.join(root, path)):
+            fd, name = tree.at(path, make_parents=True)
+            os.rename(slot, name, src_dir_fd=slots.fd, dst_dir_fd=fd)
 
     def _mark_kept(self, operation: Operation, slots: Beneath) -> None:
         """Tell a repetition that an emptied slot does not mean that nothing was removed yet."""
@@ -125,10 +146,9 @@ class ClientTransaction:
             durable.write_new(mark, [], mode=0o600, sync=False, dir_fd=slots.fd)
 
     def _install_record(self, journal: Journal, put_off: Sequence[str]) -> None:
-        staged = os.path.join(self.root, _RECORD, MANIFEST)
-        if put_off and is_present(staged):
-            self._merge_record(journal, staged, set(put_off))
-        self.working_copy.install(os.path.dirname(staged), journal.key)
+        if put_off and is_present(self.record):
+            self._merge_record(journal, self.record, set(put_off))
+        self.working_copy.install(os.path.dirname(self.record), journal.key)
 
     def _merge_record(self, journal: Journal, staged: str, put_off: set[str]) -> None:
         """Keep the old record of paths that were put off, so that the next run compares anew."""

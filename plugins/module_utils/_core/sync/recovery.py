@@ -244,8 +244,11 @@ def recover_working_copy(working_copy: WorkingCopy, key: str, repository: Reposi
         ) from exc
     clean_staging(working_copy)
     done = [f"finished transaction {journal.txn_id} in the working copy"]
-    done += [f"put off {path}: it changed locally" for path in put_off]
-    return done + ([f"local versions that lost a conflict are in {backup}"] if backup else [])
+    done += [
+        f"put off {path}: not what was planned for is there, the next sync compares it"
+        for path in put_off
+    ]
+    return done + ([f"local versions that had to make way are in {backup}"] if backup else [])
 
 
 @telling("the recovery", _REPEATABLE)

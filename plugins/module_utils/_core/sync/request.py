@@ -100,7 +100,7 @@ class SyncResult:
     not exist yet); ``bytes_*`` count content; ``seconds`` has one figure for each phase.
     ``names`` has what was renamed in the working copy. ``recovered`` tells what was done first for an interrupted run. ``put_off`` lists paths that
     changed locally while the run was going on: they keep the user's version and are seen again by
-    the next run. ``backup`` is a directory with local versions that lost a conflict ('' if none).
+    the next run. ``backup`` is a directory with local versions that had to make way ('' if none).
     """
 
     def __init__(self, operation: str, seconds: dict[str, float]) -> None:
