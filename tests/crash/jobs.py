@@ -31,6 +31,8 @@ from _core.sync.status import inspect
 from _core.sync.undo_names import undo_names
 from _core.sync.verify import verify_repository
 
+from tests.integration.children import ANY_FLAG, without_renameat2
+
 from .scenarios import REPOSITORY, SCENARIOS, backend, pinned, request
 from .state import listing, state
 
@@ -85,6 +87,8 @@ def attempt(*, scenario: str, root: str, keep: str = "") -> Work:
     if keep:
         shutil.rmtree(root, ignore_errors=True)
         copy_tree(keep, root)
+    if SCENARIOS[scenario].in_steps:
+        without_renameat2(ANY_FLAG)()
     crash = SCENARIOS[scenario].crash
     if not crash:
         return lambda: told(lambda: _run(scenario, root))

@@ -35,7 +35,8 @@ class Scenario:
     """``build`` makes the state before; ``policy`` and ``operation`` are what the swept run is asked.
 
     ``undoes`` puts back the names that a run before made portable. With ``crash`` the swept run is a
-    recovery after the run died there; ``ends`` is where that leads.
+    recovery after the run died there; ``ends`` is where that leads. With ``in_steps`` the swept run meets
+    a system whose renameat2 takes no flags, as a working copy on NFS would.
     """
 
     build: Callable[[str], None]
@@ -43,6 +44,7 @@ class Scenario:
     policy: Policy = field(default_factory=Policy)
     crash: str = ""
     undoes: bool = False
+    in_steps: bool = False
     ends: tuple[str, ...] = ("old", "new")
 
 
@@ -286,6 +288,7 @@ RUNS = {
     "sync": Scenario(_before_sync, "sync", _DECIDED),
     "clone": Scenario(_before_clone, "clone"),
     "pull": Scenario(_before_sync, "sync", _PULL),
+    "pull in steps": Scenario(_before_sync, "sync", _PULL, in_steps=True),
     "push": Scenario(_before_sync, "sync", Policy("push", conflict_paths=CLASHES)),
     "converge": Scenario(_before_alike, "sync"),
     "rename": Scenario(_before_renaming, "sync", _NORMALISE),
