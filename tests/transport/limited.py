@@ -39,13 +39,13 @@ def hold(given: dict[str, Any]) -> None:
 
 def main(most: int, job: str, given: dict[str, Any]) -> None:
     from _core.transport import frames
-    from _core.transport.destination import from_plain
+    from _core.transport.destination import Destination
 
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     if "longest_stream" in given:
         frames.LONGEST_STREAM = given.pop("longest_stream")
     if "destination" in given:
-        given["destination"] = from_plain(given["destination"])
+        given["destination"] = Destination(**given["destination"])
     {"sync": sync, "fetch": bring, "hold": hold}[job](given)
 
 

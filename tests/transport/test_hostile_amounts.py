@@ -19,6 +19,7 @@ import pytest
 from _core.backends.base import Upload
 from _core.errors import DsgError
 from _core.manifest.entry import FILE, Entry
+from _core.posix import blocks
 from _core.posix.blocks import DIGEST
 from _core.transport import frames, patches
 from _core.transport.channel import begin
@@ -50,7 +51,7 @@ def test_a_manifest_without_end_is_refused(
         "src": str(tmp_path / "src"),
         "repository": "tree",
         "backend": {"type": "directory", "base": "/srv"},
-        "destination": server_at._replace(interpreter=evil).plain(),
+        "destination": server_at._replace(interpreter=evil)._asdict(),
         "longest_stream": 32 * MIB,
     }
     program = ["env", ONE_ARENA, sys.executable, limited.__file__, str(MOST), "sync"]
@@ -118,7 +119,8 @@ ASKED = [Upload(Entry("big", FILE, SIZE, 0, 0o644, "", "", "ann"), (SIZE, 0, 0),
 
 
 def test_of_a_longer_old_file_no_more_is_kept_than_the_new_one_has() -> None:
-    block, size = 128 * 1024, 1 << 40
+    size = 1 << 40
+    block = blocks.coarse(blocks.BLOCK, size)
     digests = size // block * DIGEST
     payloads = [patches._HEAD.pack(block, size), *[bytes(MIB)] * (digests // MIB)]
     old = patches.read_old(ASKED, iter(payloads))["big"]
@@ -131,6 +133,7 @@ def test_of_a_longer_old_file_no_more_is_kept_than_the_new_one_has() -> None:
         [],
         [b"short"],
         [patches._HEAD.pack(1, SIZE), bytes(64)],
+        [patches._HEAD.pack(blocks.BLOCK, 1 << 40), bytes(64)],
         [patches._HEAD.pack(1 << 20, SIZE), bytes(100)],
         [patches._HEAD.pack(1 << 20, SIZE), bytes(4 * DIGEST), b"more"],
     ],

@@ -55,7 +55,7 @@ class Small:
 
     def on_it(self, job: str, **given: Any) -> None:
         """Do a job with the repository, which has to go well."""
-        backend, destination = self.site.backend, self.site.destination.plain()
+        backend, destination = self.site.backend, self.site.destination._asdict()
         place = {"repository": self.site.name, "backend": backend, "destination": destination}
         self.client(job, **place, **given).must_succeed()
 

@@ -197,6 +197,7 @@ def test_of_a_lot_of_noise_the_end_is_kept(begun, host, no_client, tmp_path):
     channel = connect(evil)
     begin(channel, evil, b"")
     assert channel.wait_input(60)
-    assert channel.read(1) == b""
+    while channel.read(1 << 20):
+        continue
     assert len(channel.said()) <= KEPT
     channel.close()

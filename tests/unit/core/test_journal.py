@@ -9,6 +9,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def install(slots: Path, slot: int, path: str, content: str, old: Seen | None) -
 
 
 def run(tree: Path, slots: Path, *operations: Operation, record: str | None = None) -> list[str]:
-    arriving = Arriving(record, lambda path: Path(path).open("rb"))
+    arriving = Arriving(record, partial(open, mode="rb"))
     with Beneath(str(tree)) as at_tree, Beneath(str(slots)) as at_slots:
         return carry_out(list(operations), at_tree, at_slots, arriving)
 
