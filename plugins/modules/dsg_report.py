@@ -138,16 +138,15 @@ error:
 import json
 import os
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from ansible_collections.dsg.storage.plugins.module_utils import _shell
 from ansible_collections.dsg.storage.plugins.module_utils._core.errors import from_oserror
 from ansible_collections.dsg.storage.plugins.module_utils._core.posix import durable
 from ansible_collections.dsg.storage.plugins.module_utils._status import html, metrics, text
 from ansible_collections.dsg.storage.plugins.module_utils._status.fleet import Fleet, fleet
-from ansible_collections.dsg.storage.plugins.module_utils._status.presentable import presentable
-
-FORMS = ("json", "html", "metrics")
+from ansible_collections.dsg.storage.plugins.module_utils._status.presentable import shown
 
 
 def argument_spec() -> dict[str, Any]:
@@ -162,36 +161,43 @@ def argument_spec() -> dict[str, Any]:
     }
 
 
+class Shown(NamedTuple):
+    """What all hosts told, with what each file is to hold."""
+
+    fleet: Fleet
+    files: dict[str, str]
+    table: list[str]
+    problems: list[dict[str, Any]]
+
+
 def report(module: _shell.Invocation) -> _shell.Result:
     """Put it together, write the files that are asked for, and shape the result."""
     params = module.params
     taken = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    found = fleet(presentable(params["results"], show), taken)
-    written = []
-    for form in FORMS:
-        if params[form]:
-            if not module.check_mode:
-                write(params[form], content(form, found, params["title"]))
-            written.append(params[form])
+    made = shown(params["results"], lambda results: show(fleet(results, taken), params))
+    for path, said in made.files.items():
+        if not module.check_mode:
+            write(path, said)
     return {
-        "changed": bool(written),
-        "table": text.table_lines(found),
-        "problems": [{**one, "lines": text.problem_lines(one)} for one in found.problems],
-        "sentence": text.sentence(found),
-        "totals": found.totals(),
+        "changed": bool(made.files),
+        "table": made.table,
+        "problems": made.problems,
+        "sentence": text.sentence(made.fleet),
+        "totals": made.fleet.totals(),
         "taken": taken,
-        "written": written,
+        "written": list(made.files),
     }
 
 
-def show(host: str, result: Any) -> None:
-    """Show what one host told in every form, to see that it can be."""
-    found = fleet({host: result}, "1970-01-01T00:00:00Z")
-    for form in FORMS:
-        content(form, found, "")
-    text.table_lines(found)
-    for one in found.problems:
-        text.problem_lines(one)
+def show(found: Fleet, params: Mapping[str, Any]) -> Shown:
+    """Show all of it in every form that is asked for; nothing is written yet."""
+    asked = [form for form in ("json", "html", "metrics") if params[form]]
+    return Shown(
+        found,
+        {params[form]: content(form, found, params["title"]) for form in asked},
+        text.table_lines(found),
+        [{**one, "lines": text.problem_lines(one)} for one in found.problems],
+    )
 
 
 def content(form: str, found: Fleet, title: str) -> str:

@@ -10,28 +10,32 @@ Private to the collection: it may change at any time.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-Show = Callable[[str, Any], object]
-"""Shows one result of a host in every form, or raises whatever it meets."""
-
-
-def presentable(results: Mapping[str, Any], show: Show) -> dict[str, Any]:
-    """Return what hosts told, with a failure in the place of each result that cannot be shown."""
-    return {host: _presentable(host, result, show) for host, result in results.items()}
+T = TypeVar("T")
+Show = Callable[[Mapping[str, Any]], T]
+"""Shows what hosts told, or raises whatever it meets."""
 
 
-def _presentable(host: str, result: Any, show: Show) -> Any:
+def shown(results: Mapping[str, Any], show: Show[T]) -> T:
+    """Show what hosts told, with a failure in the place of each result that cannot be shown."""
+    try:
+        return show(results)
+    except Exception:  # nobody knows what else can be wrong with what anybody may have sent
+        return show({host: _presentable(host, one, show) for host, one in results.items()})
+
+
+def _presentable(host: str, result: Any, show: Show[T]) -> Any:
     items = result.get("results") if isinstance(result, Mapping) else None
     if isinstance(items, list):
         result = {**result, "results": [_or_failure(host, one, show) for one in items]}
     return _or_failure(host, result, show)
 
 
-def _or_failure(host: str, result: Any, show: Show) -> Any:
+def _or_failure(host: str, result: Any, show: Show[T]) -> Any:
     try:
-        show(host, result)
-    except Exception as exc:  # nobody knows what else can be wrong with what anybody may have sent
+        show({host: result})
+    except Exception as exc:
         return _failure(result if isinstance(result, Mapping) else {}, exc)
     return result
 
