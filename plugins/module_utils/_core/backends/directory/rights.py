@@ -14,6 +14,7 @@ import os
 import stat
 
 from ...errors import MissingRight
+from ...posix.processes import name_of
 from ..standing import Missing
 from .layout import Layout
 
@@ -43,8 +44,6 @@ def lacking(layout: Layout) -> Missing | None:
 def _base(layout: Layout, found: os.stat_result) -> Missing | None:
     if found.st_uid == 0:
         return _writable(layout.base, found)
-    from ...posix.processes import name_of
-
     name = name_of(found.st_uid)
     return Missing(
         f"it belongs to {name}, who could lead root out of it while root writes there",
