@@ -196,8 +196,7 @@ def test_of_a_lot_of_noise_the_end_is_kept(begun, host, no_client, tmp_path):
     assert site.refused("DSG-CONNECT", src, destination=evil).details[-1] == LAST_WORDS
     channel = connect(evil)
     begin(channel, evil, b"")
-    assert channel.wait_input(60)
-    while channel.read(1 << 20):
+    while channel.wait_input(60) and channel.read(1):
         continue
     assert len(channel.said()) <= KEPT
     channel.close()

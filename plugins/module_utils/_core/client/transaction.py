@@ -111,8 +111,7 @@ class ClientTransaction:
             if operation.backup and done and operation.seen is not None:
                 for name in (str(operation.slot), f"{operation.slot}{OLD}"):
                     if slots.lstat(name) is not None:
-                        self._mark_kept(operation, slots)
-                        self._keep(name, operation, slots)
+                        self._keep(name, operation, slots, marked=True)
 
     def _keep_aside(self, journal: Journal, put_off: set[str], slots: Beneath) -> None:
         """Move local versions to the backups as well that were taken from their names and cannot go back.
@@ -131,12 +130,16 @@ class ClientTransaction:
         for name, operation in found:
             self._keep(name, operation, slots)
 
-    def _keep(self, slot: str, operation: Operation, slots: Beneath) -> None:
+    def _keep(
+        self, slot: str, operation: Operation, slots: Beneath, *, marked: bool = False
+    ) -> None:
         """Move a slot to the backups. Only their owner can enter the directories on the way."""
         root = self.working_copy.root
         path = f"{_BACKUP}/{self.txn_id}/{operation.path}"
         with Beneath(root, mode=0o700) as tree, reaching(os.path.join(root, path)):
             fd, name = tree.at(path, make_parents=True)
+            if marked:
+                self._mark_kept(operation, slots)
             os.rename(slot, name, src_dir_fd=slots.fd, dst_dir_fd=fd)
 
     def _mark_kept(self, operation: Operation, slots: Beneath) -> None:
