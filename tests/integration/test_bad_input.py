@@ -884,7 +884,7 @@ def test_drift_between_planning_and_commit_is_seen(site, monkeypatch):
 
     def mkdir(path, *args, **options):
         real(path, *args, **options)
-        if str(path).endswith("/history"):  # the staged tree is being completed
+        if os.path.basename(path) == "history":  # the staged tree is being completed
             put(site.live, "late", "x")
 
     with monkeypatch.context() as patch:
