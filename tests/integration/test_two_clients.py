@@ -274,7 +274,7 @@ def test_whoever_finds_the_repository_held_is_told_or_waits(site):
     os.read(asked[0], 1)  # ann holds the repository now, and stages
     with pytest.raises(LockedError) as caught:
         run(site.request(bob, lock_timeout=0.0))
-    assert f"pid {child.pid} on " in caught.value.message
+    assert f"pid {child.pid}, " in caught.value.message
     assert caught.value.object == site.repository.location
     waiting = Child(syncing(site, bob, lock_timeout=60.0))
     waiting.go()
