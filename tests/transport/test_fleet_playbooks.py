@@ -605,7 +605,7 @@ def narrow(
     """Three hosts at s1, of which ``h2`` has a small file system of its own, and a tree that is too large for it."""
     small, shortage = tmp_path / "h2", request.param
     small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", shortage.mount, "none", str(small)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"{shortage.mount},mode=0755", "none", str(small)]
     subprocess.run(mount, check=True)
     try:
         with sshd(tmp_path / "ssh") as server:
