@@ -19,6 +19,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from _core.client.transaction import ClientTransaction
@@ -1197,11 +1198,41 @@ def test_a_transaction_whose_repository_is_lost_is_given_up_by_its_name_alone(si
                 recover(bob, site.name, backend, 1.0, abandon=wrong)
         announced = preview(bob, site.name, backend, abandon=txn_id)
         assert [line for line in announced if txn_id in line and "gave up" in line]
-    assert recover(bob, site.name, elsewhere.backend, 1.0, abandon=txn_id) == announced
+    done = recover(bob, site.name, elsewhere.backend, 1.0, abandon=txn_id)
+    assert done[:1] == announced
+    kept = os.path.join(bob, ".dsg", "backup", f"{txn_id}.given-up")
+    assert done[1:] == [f"what it had staged, or put aside, is in {kept}"]
+    assert {"files", "journal"} <= set(os.listdir(kept))
     assert recover(bob, site.name, site.backend, 1.0) == []
     assert read(bob) == mine
     assert run(elsewhere).operation == "init"
     assert read(os.path.join(other, site.name)) == mine
+
+
+def test_giving_up_what_was_applied_in_part_loses_nothing(site):
+    """What the user had is in the staging area alone then, and goes to the backups."""
+    ann, bob = published(site)
+    put(ann, "a", "third")
+    site.sync(ann)
+    put(bob, "a", "bob's own")
+    put(bob, "new", "published as well, so that the repository decides")
+
+    def crash() -> None:
+        ClientTransaction._keep_backups = lambda *_unused: os._exit(9)
+        run(site.request(bob, conflict="remote"))
+
+    with pytest.raises(Killed):
+        in_child(crash)
+    assert read(bob)["a"] == "third"
+    shutil.rmtree(site.base)
+    provision(site.base)
+    with pytest.raises(DsgError) as caught:
+        run(site.request(bob))
+    txn_id = re.search("dsg_abandon=([0-9A-Za-z-]+)", str(caught.value))[1]
+    kept = recover(bob, site.name, site.backend, 1.0, abandon=txn_id)[1].rpartition(" ")[2]
+    files = [os.path.join(kept, "files", name) for name in os.listdir(os.path.join(kept, "files"))]
+    assert "bob's own" in [Path(path).read_text() for path in files]
+    assert recover(bob, site.name, site.backend, 1.0) == []
 
 
 # --- a file system that cannot exchange names ---

@@ -95,6 +95,18 @@ class ClientTransaction:
         durable.discard(self.working_copy.journal + ".new")
         self.discard()
 
+    def give_up(self) -> str:
+        """End it undecided; return where its files are kept. May be repeated after a crash at any step.
+
+        If it was applied in part, versions of the user's are in the staging area alone, and the journal
+        tells which is whose.
+        """
+        kept = f"{self._backup}.given-up"
+        self.working_copy.move(self.root, kept)
+        self.working_copy.move(self.working_copy.journal, os.path.join(kept, "journal"))
+        durable.sync_file_system(self.working_copy.root)
+        return kept
+
     def discard(self) -> None:
         """Remove the staging area."""
         self.working_copy.remove(self.root)

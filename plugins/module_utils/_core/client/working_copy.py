@@ -134,6 +134,13 @@ class WorkingCopy:
                 return
             remove_tree(name, dir_fd=directory)
 
+    def move(self, path: str, target: str) -> None:
+        """Give what is below ``.dsg`` another place there, if it is there; only its owner can enter that."""
+        with Beneath(self.root, mode=0o700) as tree, reaching(path):
+            if tree.lstat(_inside(self, path)) is not None:
+                tree.at(_inside(self, target), make_parents=True)
+                _rename(tree, _inside(self, path), _inside(self, target))
+
     def install(self, staged: str, key: str) -> str:
         """Make the manifest in the directory ``staged`` C of a repository; may be repeated.
 

@@ -103,9 +103,10 @@ def _give_up_here(
     if not _is_undecidable(working_copy, repository, txn_id):
         return []
     with working_copy.lock(lock_timeout):
-        ClientTransaction(working_copy, txn_id).rollback()
-        clean_staging(working_copy)
-    return [_given_up_here(txn_id)]
+        if not _is_undecidable(working_copy, repository, txn_id):
+            return []  # somebody was faster, and the journal may be another one's by now
+        kept = ClientTransaction(working_copy, txn_id).give_up()
+    return [_given_up_here(txn_id), f"what it had staged, or put aside, is in {kept}"]
 
 
 def _given_up_here(txn_id: str) -> str:
@@ -113,10 +114,7 @@ def _given_up_here(txn_id: str) -> str:
 
 
 def _is_undecidable(working_copy: WorkingCopy, repository: Repository, txn_id: str) -> bool:
-    """Tell whether a transaction is unfinished here, and who decides it is lost, or another host.
-
-    The working copy is as before it then. Had it committed, the next sync finds the same on both sides.
-    """
+    """Tell whether a transaction is unfinished here, and who decides it is lost, or another host."""
     journal = pending(working_copy)
     if journal is None or journal.txn_id != txn_id:
         return False
