@@ -27,7 +27,6 @@ from ..posix.remove import remove_tree
 METADATA = ".dsg"
 _HISTORY = f"{METADATA}/history"
 _PIECE = 1 << 20
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _STEP = re.compile(r"s([1-9][0-9]{0,9})\.jsonl", re.ASCII)
 
 
@@ -86,15 +85,10 @@ def _open(root: str, path: str) -> BinaryIO:
     Whoever publishes owns the tree, and others read it, root among them.
     """
     with _named(path), Beneath(root) as tree:
-        directory, name = tree.at(os.path.relpath(path, root))
-        fd = os.open(name, _READ, dir_fd=directory)
-        mode = os.fstat(fd).st_mode
-        if stat.S_ISREG(mode):
-            return os.fdopen(fd, "rb")
-        os.close(fd)
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        stream = tree.open_file(os.path.relpath(path, root))
+    if stream is None:
         raise ManifestError("this is no regular file", object=path)
+    return stream
 
 
 @contextmanager

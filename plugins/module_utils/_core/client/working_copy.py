@@ -28,7 +28,6 @@ MANIFEST = "manifest.jsonl"
 
 _DIRECTORIES = ("", "staging", "repositories", "backup", "fleet", "names")
 _FILES = ("lock", "fleet.lock", "scan.lock", "index", "journal")
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a fifo must not hold us up
 _NO_DIRECTORY = (errno.ENOTDIR, errno.ELOOP)
 
 
@@ -115,15 +114,10 @@ class WorkingCopy:
     def open(self, path: str) -> BinaryIO:
         """Open a record below ``.dsg`` for reading: a regular file, and through no link."""
         with Beneath(self.root) as tree, reaching(path):
-            directory, name = tree.at(_inside(self, path))
-            fd = os.open(name, _READ, dir_fd=directory)
-        mode = os.fstat(fd).st_mode
-        if stat.S_ISREG(mode):
-            return os.fdopen(fd, "rb")
-        os.close(fd)
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-        raise not_ours(path)
+            stream = tree.open_file(_inside(self, path))
+        if stream is None:
+            raise not_ours(path)
+        return stream
 
     def remove(self, path: str) -> None:
         """Remove what is below ``.dsg`` with all it holds, never anything that a link leads to."""

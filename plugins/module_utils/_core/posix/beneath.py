@@ -6,12 +6,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from types import TracebackType
+from typing import BinaryIO
 
 from ..errors import PathError
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_FILE = (
+    os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+)  # a fifo must not hold us up
 _CACHED = 64
 _NO_NAMES = ("", ".", "..")
 
@@ -64,6 +70,18 @@ class Beneath:
         if name in _NO_NAMES:
             raise _no_path(path)
         return self.directory(parent, make=make_parents), name
+
+    def open_file(self, path: str) -> BinaryIO | None:
+        """Open a regular file for reading; None stands for what is a special file, or a device."""
+        parent, name = self.at(path)
+        fd = os.open(name, _OPEN_FILE, dir_fd=parent)
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISREG(mode):
+            return os.fdopen(fd, "rb")
+        os.close(fd)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        return None
 
     def directory(self, path: str, *, make: bool = False) -> int:
         """Return a descriptor of the directory ``path`` ('' is the root), valid until forgotten."""
