@@ -75,7 +75,11 @@ SAMPLED = {
         "test_kill_at_every_call[sync]",
         "test_kill_at_every_call[undo names]",
     ),
-    "crash/test_power_cut.py": ("test_power_cut[init-", "test_power_cut[sync-]"),
+    "crash/test_power_cut.py": (
+        "test_power_cut[init-",
+        "test_power_cut[sync-]",
+        "test_power_cut_of_a_fleet[wc]",
+    ),
     "crash/test_snapshots.py": (
         "test_kill_at_every_call[",
         "test_error_from_every_call[prune-EIO]",

@@ -25,7 +25,7 @@ from _core.sync.request import FULL, PREPARE, SyncRequest
 from _core.sync.status import inspect
 from _core.sync.verify import verify_repository
 
-from .jobs import OURS, Work, copy_tree, told
+from .jobs import OURS, Work, come_up, copy_tree, told, write_out
 from .scenarios import REPOSITORY, Tree, backend, pinned, provision, request
 from .state import state
 
@@ -47,29 +47,29 @@ def fleet_build(*, root: str, keep: str) -> Work:
     def work() -> object:
         for old in (root, keep):
             shutil.rmtree(old, ignore_errors=True)
-        for host in HOSTS:
-            provision(os.path.join(root, host))
-        tree = Tree(os.path.join(root, "wc"))
-        tree.write("same", "same\n")
-        tree.write("change", "old\n")
-        tree.write("gone/away", "old\n")
-        for number, host in enumerate(HOSTS[:2], 1):
-            with pinned(number):
-                run(_request(root, host, FULL))
-        tree.write("change", "new, and longer\n")
-        tree.write("new/file", "new\n")
-        tree.link("new/link", "file")
-        tree.remove("gone")
+        _build(root)
         copy_tree(root, keep)
         return fleet_state(root)
 
     return work
 
 
-def fleet_attempt(*, case: str, root: str, keep: str) -> Work:
+def fleet_build_here(*, root: str) -> Work:
+    """Make the state before at ``root``, where file systems are mounted, and have it on disk."""
+
+    def work() -> object:
+        _build(root)
+        write_out(root)
+        return fleet_state(root)
+
+    return work
+
+
+def fleet_attempt(*, case: str, root: str, keep: str = "") -> Work:
     """Put the state before in place, then do all steps, or the recovery after a death."""
-    shutil.rmtree(root, ignore_errors=True)
-    copy_tree(keep, root)
+    if keep:
+        shutil.rmtree(root, ignore_errors=True)
+        copy_tree(keep, root)
     decision, crash = CASES[case]
     if not crash:
         return lambda: told(lambda: _steps(root, decision))
@@ -84,16 +84,15 @@ def fleet_attempt(*, case: str, root: str, keep: str) -> Work:
 def fleet_aftermath(*, root: str) -> Work:
     """Look at what was left, recover twice, look again, and let the next transaction work."""
 
+    return lambda: _aftermath(root)
+
+
+def fleet_after_cut(*, root: str, images: dict[str, str]) -> Work:
+    """Come up after a power cut: mount copies of the images in place, and see to what is there."""
+
     def work() -> object:
-        seen: dict[str, object] = {"at_once": fleet_state(root)}
-        seen["status"] = told(lambda: [line for h in HOSTS for line in _unfinished(root, h)])
-        for turn in ("first", "second"):
-            seen[turn] = told(lambda: _recover(root))
-            seen[f"{turn}_state"] = fleet_state(root)
-        seen["next"] = told(lambda: _steps(root, COMMIT))
-        seen["next_state"] = fleet_state(root)
-        seen["sound"] = told(lambda: [_is_sound(root, host) for host in HOSTS])
-        return seen
+        come_up(images)
+        return _aftermath(root)
 
     return work
 
@@ -120,7 +119,15 @@ def look_at_fleet(*, root: str) -> Work:
 
 JOBS: dict[str, Callable[..., Work]] = {
     job.__name__: job
-    for job in (fleet_build, fleet_attempt, fleet_aftermath, fleet_rerun, look_at_fleet)
+    for job in (
+        fleet_build,
+        fleet_build_here,
+        fleet_attempt,
+        fleet_aftermath,
+        fleet_after_cut,
+        fleet_rerun,
+        look_at_fleet,
+    )
 }
 
 
@@ -133,6 +140,34 @@ def fleet_state(root: str) -> dict[str, object]:
         "repositories": {host: seen[host]["repository"] for host in HOSTS},
         "left": left,
     }
+
+
+def _build(root: str) -> None:
+    for host in HOSTS:
+        provision(os.path.join(root, host))
+    tree = Tree(os.path.join(root, "wc"))
+    tree.write("same", "same\n")
+    tree.write("change", "old\n")
+    tree.write("gone/away", "old\n")
+    for number, host in enumerate(HOSTS[:2], 1):
+        with pinned(number):
+            run(_request(root, host, FULL))
+    tree.write("change", "new, and longer\n")
+    tree.write("new/file", "new\n")
+    tree.link("new/link", "file")
+    tree.remove("gone")
+
+
+def _aftermath(root: str) -> dict[str, object]:
+    seen: dict[str, object] = {"at_once": fleet_state(root)}
+    seen["status"] = told(lambda: [line for h in HOSTS for line in _unfinished(root, h)])
+    for turn in ("first", "second"):
+        seen[turn] = told(lambda: _recover(root))
+        seen[f"{turn}_state"] = fleet_state(root)
+    seen["next"] = told(lambda: _steps(root, COMMIT))
+    seen["next_state"] = fleet_state(root)
+    seen["sound"] = told(lambda: [_is_sound(root, host) for host in HOSTS])
+    return seen
 
 
 def _left(seen: dict[str, object]) -> list[str]:

@@ -75,8 +75,7 @@ def build_here(*, scenario: str, root: str) -> Work:
 
     def work() -> object:
         SCENARIOS[scenario].build(root)
-        for name in ("wc", "base"):
-            sync_file_system(os.path.join(root, name))
+        write_out(root)
         return state(root)
 
     return work
@@ -156,16 +155,16 @@ def device(*, place: str) -> Work:
     return work
 
 
-def shoot(*, flush: str, written: dict[str, int], devices: dict[str, str], into: str) -> Work:
+def shoot(*, flush: list[str], written: dict[str, int], devices: dict[str, str], into: str) -> Work:
     """Copy the images behind mounted file systems as a power cut would leave them.
 
-    Nothing is written out before, but to the file system ``flush``. Only images that were written to
+    Nothing is written out before, but to the file systems ``flush``. Only images that were written to
     since the counts ``written`` are copied; returns the counts now.
     """
 
     def work() -> object:
-        if flush:
-            sync_file_system(flush)
+        for place in flush:
+            sync_file_system(place)
         counts = {image: _writes(device) for image, device in devices.items()}
         for image, count in counts.items():
             if count != written.get(image):
@@ -180,12 +179,7 @@ def after_cut(*, scenario: str, root: str, images: dict[str, str]) -> Work:
     """Come up after a power cut: mount copies of the images in place, and see to what is there."""
 
     def work() -> object:
-        assert _libc.unshare(_CLONE_NEWNS) == 0
-        for place, image in images.items():
-            copy = f"{image}.mounted"
-            subprocess.run(["cp", "--sparse=always", image, copy], check=True)
-            subprocess.run(["mount", "-o", "loop,nouuid", copy, place], check=True)
-            os.unlink(copy)  # goes with its mount
+        come_up(images)
         return _aftermath(scenario, root)
 
     return work
@@ -232,6 +226,22 @@ JOBS: dict[str, Callable[..., Work]] = {
         fill,
     )
 }
+
+
+def write_out(root: str) -> None:
+    """Have all on disk that the file systems mounted below ``root`` hold."""
+    for name in os.listdir(root):
+        sync_file_system(os.path.join(root, name))
+
+
+def come_up(images: dict[str, str]) -> None:
+    """Mount copies of images where this process alone sees them, by the place of each."""
+    assert _libc.unshare(_CLONE_NEWNS) == 0
+    for place, image in images.items():
+        copy = f"{image}.mounted"
+        subprocess.run(["cp", "--sparse=always", image, copy], check=True)
+        subprocess.run(["mount", "-o", "loop,nouuid", copy, place], check=True)
+        os.unlink(copy)  # goes with its mount
 
 
 def told(work: Callable[[], object]) -> dict[str, object]:
