@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.pages import BLOCK
 from tests.integration.playbooks import Play
 from tests.testbed.bed import Bed, Host
 from tests.testbed.pools import zpool
+from tests.tools.browser import Browser, browser
 from tests.tools.collection import ROOT, InstalledCollection
 from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
 from tests.zfs.playbooks import LISTING
@@ -95,6 +97,18 @@ class Fleet:
         path.write_text(json.dumps([play]))
         return self.play(path).succeeded()
 
+    def status(self) -> tuple[Play, dict[str, Any], dict[str, dict[str, float]]]:
+        """Return the run of ``status``, its data, and its metrics by host and name."""
+        written = {form: self.root / f"status.{form}" for form in ("json", "html", "prom")}
+        names = {"json": "dsg_status_json", "html": "dsg_report", "prom": "dsg_metrics"}
+        options = json.dumps({names[form]: str(path) for form, path in written.items()})
+        play = self.play("status", "-e", options).succeeded()
+        told: dict[str, dict[str, float]] = {}
+        for family in text_string_to_metric_families(written["prom"].read_text()):
+            for sample in family.samples:
+                told.setdefault(sample.labels.get("host", ""), {})[sample.name] = sample.value
+        return play, json.loads(written["json"].read_text()), told
+
     def published(self) -> list[dict[str, Any]]:
         """Return what each host publishes."""
         argv = ("python3", "-c", LISTING, f"{MOUNTPOINT}/{self.name}")
@@ -122,6 +136,12 @@ def bed() -> Iterator[Bed]:
             host = bed.host(name)
             zpool(host, "create", "-O", "mountpoint=none", "tank", host.disks[0])
         yield bed
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("profile")) as running:
+        yield running
 
 
 @pytest.fixture
@@ -215,6 +235,56 @@ def test_a_host_that_is_down_is_completed_when_it_is_back(fleet: Fleet) -> None:
     fleet.play("recover").succeeded()
     assert fleet.published() == [new] * 3
     fleet.check_tidy(2)
+
+
+def test_status_of_all_as_table_data_page_and_metrics(fleet: Fleet, chromium: Browser) -> None:
+    """Somebody stays in the old tree of one host, and somebody holds a snapshot of another."""
+    first, second = (fleet.bed.host(name) for name in FAR)
+    pid = stay(first, f"{MOUNTPOINT}/{fleet.name}")
+    second.run("zfs", "hold", "backup", f"{PARENT}/{fleet.name}@s1")
+    fleet.play("sync").succeeded()
+
+    play, data, told = fleet.status()
+    rows = {row["host"]: row for row in data["repositories"]}
+    assert {host: row["state"] for host, row in rows.items()} == dict.fromkeys(HOSTS, "in sync")
+    (cleanup,) = rows[FAR[0]]["pending_cleanups"]
+    assert [holder["pid"] for holder in cleanup["holders"]] == [pid]
+    (held,) = rows[FAR[1]]["snapshot_users"]
+    assert (held["snapshot"], "backup" in held["text"]) == (1, True), held
+    assert [rows[host]["pending_cleanups"] for host in HOSTS[1:]] == [[], []]
+    assert "1 cleanup" in next(line for line in play.said.splitlines() if FAR[0] in line)
+
+    chromium.open(fleet.root / "status.html")
+    chromium.ask("document.querySelectorAll('details').forEach(d => d.open = true)")
+    page = chromium.ask("document.body.innerText")
+    words = (*HOSTS, "3 in sync", f"pid {pid} (sleep)", held["text"], "tank, ONLINE")
+    assert [one for one in words if one not in page] == [], page
+
+    assert {host: told[host]["dsg_in_sync"] for host in HOSTS} == dict.fromkeys(HOSTS, 1)
+    assert {host: told[host]["dsg_pending_cleanups"] for host in HOSTS} == {
+        **dict.fromkeys(HOSTS, 0),
+        FAR[0]: 1,
+    }
+    assert [told[host].get("dsg_pool_healthy") for host in HOSTS] == [1, 1, None]
+    for host, name in zip(FAR, (first, second)):
+        free = int(name.run("zfs", "get", "-Hpo", "value", "available", PARENT).stdout)
+        assert abs(told[host]["dsg_space_free_bytes"] - free) < 64 << 20
+
+    first.run("systemctl", "stop", "stays")
+    fleet.play("recover").succeeded()
+    _play, data, told = fleet.status()
+    assert [row["pending_cleanups"] for row in data["repositories"]] == [[], [], []]
+    assert told[FAR[0]]["dsg_pending_cleanups"] == 0
+    second.run("zfs", "release", "backup", f"{PARENT}/{fleet.name}@s1")
+    fleet.check_tidy(2)
+
+
+def stay(host: Host, place: str) -> int:
+    """Have a process stay in a place of a host, as the unit ``stays``; return its number."""
+    unit = ("--unit=stays", "--property=Type=exec", f"--working-directory={place}")
+    host.run("systemd-run", *unit, "sleep", "infinity")
+    shown = host.run("systemctl", "show", "--property=MainPID", "--value", "stays")
+    return int(shown.stdout)
 
 
 def test_the_page_from_bare_disks_to_a_verified_fleet(

@@ -203,26 +203,44 @@ def test_a_service_users_repository_is_looked_after_by_them(ground: StorageGroun
     assert traces(ground) == []
 
 
-def test_directories_are_looked_after(ground: StorageGround) -> None:
+@pytest.mark.parametrize("owner", ["", "archivist"], ids=["root's", "a user's"])
+def test_directories_are_looked_after(ground: StorageGround, owner: str) -> None:
     """On a file system that the services may write to nowhere else."""
     base = f"/var/lib/{ground.name}"
     ground.live = f"{base}/{ground.name}"
     ground.definition.update(backend={"type": "directory", "base": base})
     del ground.definition["mountpoint"]
+    become = belong_to(ground, owner) if owner else []
     define(ground, dsg_maintenance="present")
     ground.play("provision").succeeded()
     for number in range(4):
         ground.write("ann", {"a": f"edit {number}", "d/b": "bb"})
-        ground.play("sync" if number else "init").succeeded()
+        if owner:
+            ground.host.run("chown", "-R", owner, ground.home)
+        ground.play("sync" if number else "init", *become).succeeded()
     left = f"{base}/.dsg/{ground.name}.stage.20260101T000000Z-0123456789ab"
-    ground.host.run("mkdir", left)
+    ground.host.run("install", "-d", "-o", owner or "root", left)
+    units = {task: f"dsg-{task}-{owner}" if owner else f"dsg-{task}" for task in TASKS}
     for task in ("verify", "prune", "collect"):
-        assert start(ground, f"dsg-{task}.service") == 0, report(ground, f"dsg-{task}")
+        assert start(ground, f"{units[task]}.service") == 0, report(ground, units[task])
+        user = ground.host.run("systemctl", "show", "-P", "User", f"{units[task]}.service").stdout
+        assert (user.strip() or "root") == (owner or "root")
     assert ground.host.run("ls", f"{base}/.dsg/{ground.name}").stdout.split() == ["s3"]
     assert ground.host.run("test", "-e", left, check=False).returncode == 1
     ground.host.run("python3", "-c", FLIP, f"{ground.live}/d/b")
-    assert start(ground, "dsg-verify.service") == 1
-    assert "d/b" in str(message(ground)["results"][0]["findings"])
+    assert start(ground, f"{units['verify']}.service") == 1
+    told = message(ground)
+    assert told["unit"] == units["verify"]
+    assert "d/b" in str(told["results"][0]["findings"])
     define(ground, dsg_maintenance="absent")
     ground.play("provision").succeeded()
     assert traces(ground) == []
+
+
+def belong_to(ground: StorageGround, owner: str) -> list[str]:
+    """Have the base directory be a new user's, who publishes; return the options to act as them."""
+    ground.host.run("useradd", "--create-home", owner)
+    ground.host.run("install", "-d", "-m", "700", "-o", owner, f"/home/{owner}/.ansible/tmp")
+    ground.home = f"/home/{owner}/played"
+    ground.definition.update(owner=owner, src=f"{ground.home}/{{{{ inventory_hostname }}}}")
+    return ["--become", "--become-user", owner]
