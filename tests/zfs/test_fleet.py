@@ -252,7 +252,8 @@ def test_status_of_all_as_table_data_page_and_metrics(fleet: Fleet, chromium: Br
     (held,) = rows[FAR[1]]["snapshot_users"]
     assert (held["snapshot"], "backup" in held["text"]) == (1, True), held
     assert [rows[host]["pending_cleanups"] for host in HOSTS[1:]] == [[], []]
-    assert "1 cleanup" in next(line for line in play.said.splitlines() if FAR[0] in line)
+    waits = [line for line in play.result.stdout.splitlines() if "1 cleanup" in line]
+    assert [line.split()[0] for line in waits] == [FAR[0]], play.result
 
     chromium.open(fleet.root / "status.html")
     chromium.ask("document.querySelectorAll('details').forEach(d => d.open = true)")
