@@ -206,7 +206,7 @@ def test_a_service_users_repository_is_looked_after_by_them(ground: StorageGroun
 @pytest.mark.parametrize("owner", ["", "archivist"], ids=["root's", "a user's"])
 def test_directories_are_looked_after(ground: StorageGround, owner: str) -> None:
     """On a file system that the services may write to nowhere else."""
-    base = f"/var/lib/{ground.name}"
+    base = f"/var/lib/{ground.name}{owner}"  # nothing of OpenZFS counts those before
     ground.live = f"{base}/{ground.name}"
     ground.definition.update(backend={"type": "directory", "base": base})
     del ground.definition["mountpoint"]
