@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shlex
 import subprocess
 import tarfile
@@ -207,9 +208,15 @@ class Steps:
         assert done.changed() == changed
         after = self.state()
         assert self.play(state, txn, content).succeeded().changed() == 0
-        assert self.state() == after
+        assert but_for_leases(self.state()) == but_for_leases(after)
         result: dict[str, Any] = done.result.tasks[0]["result"]
         return result
+
+
+def but_for_leases(state: list[Any]) -> list[Any]:
+    """Leave out when leases end: a transaction that is begun again is left alone from then on."""
+    ours, *others = state
+    return [[re.sub(r"(?<=dsg:open\t)[0-9]+", "", line) for line in ours], *others]
 
 
 def test_a_transaction_goes_on_in_later_runs(
