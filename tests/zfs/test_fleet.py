@@ -267,8 +267,8 @@ def test_status_of_all_as_table_data_page_and_metrics(fleet: Fleet, chromium: Br
         FAR[0]: 1,
     }
     assert [told[host].get("dsg_pool_healthy") for host in HOSTS] == [1, 1, None]
-    for host, name in zip(FAR, (first, second)):
-        free = int(name.run("zfs", "get", "-Hpo", "value", "available", PARENT).stdout)
+    for host, machine in zip(FAR, (first, second)):
+        free = int(machine.run("zfs", "get", "-Hpo", "value", "available", PARENT).stdout)
         assert abs(told[host]["dsg_space_free_bytes"] - free) < 64 << 20
 
     first.run("systemctl", "stop", "stays")

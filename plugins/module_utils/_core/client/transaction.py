@@ -95,17 +95,20 @@ class ClientTransaction:
         durable.discard(self.working_copy.journal + ".new")
         self.discard()
 
-    def give_up(self) -> str:
-        """End it undecided; return where its files are kept. May be repeated after a crash at any step.
+    @property
+    def given_up(self) -> str:
+        """Where its files are kept once it is given up."""
+        return f"{self._backup}.given-up"
+
+    def give_up(self) -> None:
+        """End it undecided, and keep its files. May be repeated after a crash at any step.
 
         If it was applied in part, versions of the user's are in the staging area alone, and the journal
         tells which is whose.
         """
-        kept = f"{self._backup}.given-up"
-        self.working_copy.move(self.root, kept)
-        self.working_copy.move(self.working_copy.journal, os.path.join(kept, "journal"))
+        self.working_copy.move(self.root, self.given_up)
+        self.working_copy.move(self.working_copy.journal, os.path.join(self.given_up, "journal"))
         durable.sync_file_system(self.working_copy.root)
-        return kept
 
     def discard(self) -> None:
         """Remove the staging area."""

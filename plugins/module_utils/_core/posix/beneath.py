@@ -15,9 +15,8 @@ from typing import BinaryIO
 from ..errors import PathError
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_OPEN_FILE = (
-    os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-)  # a fifo must not hold us up
+# Not to wait, as a fifo would let us.
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CACHED = 64
 _NO_NAMES = ("", ".", "..")
 
@@ -72,7 +71,7 @@ class Beneath:
         return self.directory(parent, make=make_parents), name
 
     def open_file(self, path: str) -> BinaryIO | None:
-        """Open a regular file for reading; None stands for what is a special file, or a device."""
+        """Open a regular file for reading; None stands for any other that is no directory."""
         parent, name = self.at(path)
         fd = os.open(name, _OPEN_FILE, dir_fd=parent)
         mode = os.fstat(fd).st_mode

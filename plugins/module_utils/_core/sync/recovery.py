@@ -105,12 +105,16 @@ def _give_up_here(
     with working_copy.lock(lock_timeout):
         if not _is_undecidable(working_copy, repository, txn_id):
             return []  # somebody was faster, and the journal may be another one's by now
-        kept = ClientTransaction(working_copy, txn_id).give_up()
-    return [_given_up_here(txn_id), f"what it had staged, or put aside, is in {kept}"]
+        ClientTransaction(working_copy, txn_id).give_up()
+    return _given_up_here(working_copy, txn_id)
 
 
-def _given_up_here(txn_id: str) -> str:
-    return f"gave up transaction {txn_id} in the working copy: nobody can tell whether it committed"
+def _given_up_here(working_copy: WorkingCopy, txn_id: str) -> list[str]:
+    kept = ClientTransaction(working_copy, txn_id).given_up
+    return [
+        f"gave up transaction {txn_id} in the working copy: nobody can tell whether it committed",
+        f"what it had staged, or put aside, is in {kept}",
+    ]
 
 
 def _is_undecidable(working_copy: WorkingCopy, repository: Repository, txn_id: str) -> bool:
@@ -181,7 +185,7 @@ def _preview_here(
     if working_copy is None:
         return []
     if abandon and _is_undecidable(working_copy, repository, abandon):
-        return [_given_up_here(abandon)]
+        return _given_up_here(working_copy, abandon)
     return left_here(working_copy, key_of(repository), repository)
 
 

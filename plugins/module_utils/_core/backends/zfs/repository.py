@@ -116,7 +116,7 @@ class ZfsRepository:
             raise RepositoryError(
                 f"it was at s{since} when transaction {txn_id} began, and is not there any more",
                 object=self.layout.live,
-                unchanged="The working copy and other repositories are not concerned.",
+                unchanged="This run changed nothing; other repositories are not concerned.",
                 next_step="Restore it; until then nobody knows whether the transaction committed. If it is "
                 f"lost for good: `dsg.storage.recover -e dsg_abandon={txn_id}`.",
             )
