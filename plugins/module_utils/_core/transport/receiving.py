@@ -23,6 +23,7 @@ from .patches import RANGE
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PATCH = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _LARGE = 1 << 22
+_WRITTEN_OUT = 1 << 23
 _QUEUED = 16
 
 
@@ -119,11 +120,22 @@ class Receiver:
         return digest.hexdigest()
 
     def _write_large(self, fd: int, size: int) -> str:
-        """Hash in a thread of its own: hashlib, read and write all release the interpreter lock."""
+        """Hash in a thread of its own: hashlib, read and write all release the interpreter lock.
+
+        The disk begins meanwhile: it would be idle until everything has to be durable.
+        """
+        from ..posix.syscalls import start_writeback  # imports ctypes: not for small files alone
+
+        waiting = 0
         with Hashing() as hashing:
             for part in self._take(size):
                 hashing.add(part)
                 write_all(fd, part)
+                waiting += len(part)
+                if waiting >= _WRITTEN_OUT:
+                    start_writeback(fd)
+                    waiting = 0
+        start_writeback(fd)
         return hashing.digest.hexdigest()
 
     def _take(self, size: int) -> Iterator[memoryview]:
