@@ -92,6 +92,8 @@ def _ours(server: Sshd, src: Path, base: Path, *further: str) -> list[str]:
         "user": server.user,
         "key_file": str(server.key),
         "options": [*server.options, *further],
+        # A login's python3 may be a version manager's script: that is not what is measured.
+        "interpreter": sys.executable,
     }
     code = [sys.executable, "-I", "-S", "-c", _RUN, str(_CORE)]
     return [*code, str(src), str(base), json.dumps(reached)]
