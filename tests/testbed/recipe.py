@@ -28,6 +28,8 @@ PACKAGES = (
     *("openssh-server", "python3", "sudo"),
     # for tests that look closely: who holds a file, which calls a process makes
     *("acl", "attr", "fdisk", "psmisc", "rsync", "strace"),
+    # a sendmail that is a program and nothing else, for the mails of alerts
+    "msmtp",
     # the contract suite of the backends runs inside
     *("python3-pytest", "python3-hypothesis"),
 )

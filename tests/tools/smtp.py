@@ -28,6 +28,7 @@ from tests.tools.sshd import free_port
 
 ROOT_SENDS_AS = "root@nas.example.org"
 ROOT_READS_AT = "admin@example.org"
+ALIASES = f"root: {ROOT_READS_AT}\n"
 
 _LOOPBACK = "127.0.0.1"
 _START_SECONDS = 60.0
@@ -123,16 +124,24 @@ def no_server() -> Iterator[int]:
 
 
 def sendmail(folder: Path, port: int) -> str:
-    """Make a sendmail that hands mails to the server at a port; return its path.
-
-    As it is told its server, msmtp reads no configuration, be it the machine's or a user's. As with any
-    sendmail, root is somebody.
-    """
+    """Make a sendmail that hands mails to the server at a port; return its path."""
     folder.mkdir(exist_ok=True)
     aliases, program = folder / "aliases", folder / "sendmail"
-    aliases.write_text(f"root: {ROOT_READS_AT}\n", encoding="ascii")
+    aliases.write_text(ALIASES, encoding="ascii")
+    msmtp = shutil.which("msmtp") or "/usr/bin/msmtp"
+    program.write_text(sendmail_script(msmtp, port, str(aliases)), encoding="utf-8")
+    program.chmod(0o755)
+    return str(program)
+
+
+def sendmail_script(msmtp: str, port: int, aliases: str) -> str:
+    """Return the program that hands mails to the server at a port of loopback by msmtp.
+
+    As it is told its server, msmtp reads no configuration, be it the machine's or a user's. As with any
+    sendmail, root is somebody: by the file ``aliases``, which is to have :data:`ALIASES` in it.
+    """
     words = [
-        shutil.which("msmtp") or "/usr/bin/msmtp",
+        msmtp,
         f"--host={_LOOPBACK}",
         f"--port={port}",
         f"--from={ROOT_SENDS_AS}",
@@ -142,6 +151,4 @@ def sendmail(folder: Path, port: int) -> str:
         "--auth=off",
         "--syslog=off",
     ]
-    program.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
-    program.chmod(0o755)
-    return str(program)
+    return f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'

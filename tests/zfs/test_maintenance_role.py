@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.pages import Page
+from tests.testbed.bed import Host
 from tests.tools.collection import InstalledCollection
 from tests.tools.fixtures import clean_copy, installed_collection, shared_tmp
+from tests.tools.smtp import ALIASES, ROOT_READS_AT, Mail, Server, sendmail_script, smtp_server
 from tests.zfs.link import Guest
 from tests.zfs.playbooks import StorageGround
 
@@ -24,6 +29,8 @@ __all__ = ["clean_copy", "installed_collection", "shared_tmp"]
 
 INBOX = "/root/inbox.json"
 HOOK = "/usr/local/bin/dsg-test-hook"
+SENDMAIL, MAIL_ALIASES = "/usr/local/sbin/dsg-test-sendmail", "/etc/dsg-test-aliases"
+TEAM = "storage-team@example.org"
 TASKS = ("verify", "scrub", "prune", "collect")
 TRACES = (
     "find /etc/systemd/system /etc/dsg /var/lib/dsg-storage -name 'dsg-[!r]*' -o -name maintenance.json "
@@ -108,6 +115,33 @@ def message(ground: StorageGround) -> dict[str, Any]:
     wait = f"until test -s {INBOX}; do sleep 0.2; done; cat {INBOX}; rm {INBOX}"
     found: dict[str, Any] = json.loads(ground.host.run("timeout", "120", "sh", "-c", wait).stdout)
     return found
+
+
+@contextmanager
+def mail_server(host: Host) -> Iterator[Server]:
+    """Run an SMTP server that the host reaches at the same port of its own loopback, by a sendmail."""
+    with smtp_server() as server:
+        there = f"127.0.0.1:{server.port}"
+        ssh, *words = host.ssh_argv("sh", "-c", "echo ready; exec cat")
+        forwarded = [ssh, "-o", "ExitOnForwardFailure=yes", "-R", f"{there}:{there}", *words]
+        script = sendmail_script("/usr/bin/msmtp", server.port, MAIL_ALIASES)
+        host.run("sh", "-c", f"cat > {MAIL_ALIASES}", input=ALIASES)
+        host.run("sh", "-c", f"cat > {SENDMAIL}; chmod 755 {SENDMAIL}", input=script)
+        with subprocess.Popen(forwarded, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as tunnel:
+            assert tunnel.stdin and tunnel.stdout and tunnel.stdout.readline() == b"ready\n"
+            yield server
+            tunnel.stdin.close()
+
+
+def mails(ground: StorageGround, server: Server) -> list[Mail]:
+    """Return what arrived by the end of the unit that alerts, which systemd starts when one fails."""
+    ended = (
+        "until systemctl show -P ActiveState $1 | grep -Eqx 'inactive|failed'; do sleep 0.2; done"
+    )
+    began = "until systemctl show -P InvocationID $1 | grep -q .; do sleep 0.2; done"
+    unit = "dsg-alert@dsg-verify.service"
+    ground.host.run("timeout", "120", "sh", "-c", f"{began}; {ended}", "sh", unit)
+    return server.mails()
 
 
 def test_timers_look_after_what_is_published(ground: StorageGround) -> None:
@@ -235,6 +269,32 @@ def test_directories_are_looked_after(ground: StorageGround, owner: str) -> None
     define(ground, dsg_maintenance="absent")
     ground.play("provision").succeeded()
     assert traces(ground) == []
+
+
+def test_findings_are_mailed_by_systemd(ground: StorageGround) -> None:
+    """From the unit that failed, in its own surroundings, through a sendmail to a real SMTP server."""
+    with mail_server(ground.host) as server:
+        ground.define(
+            ground.definition,
+            dsg_maintenance="present",
+            dsg_alert_mail_to=[TEAM, "root"],
+            maintenance_sendmail=SENDMAIL,
+        )
+        ground.play("provision").succeeded()
+        publish(ground, "init")
+        assert start(ground, "dsg-verify.service") == 0
+        ground.host.run("mount", "-o", "remount,rw", ground.live)
+        ground.host.run("python3", "-c", FLIP, f"{ground.live}/d/b")
+        ground.host.run("mount", "-o", "remount,ro", ground.live)
+        assert start(ground, "dsg-verify.service") == 1
+        (mail,) = mails(ground, server)
+        assert mail.recipients == [TEAM, ROOT_READS_AT]
+        assert (
+            mail.message["Subject"] == f"dsg.storage on {ground.host.name}: verify: 1 with findings"
+        )
+        assert "d/b" in mail.message.get_content()
+        state = ("systemctl", "show", "-P", "Result", "dsg-alert@dsg-verify.service")
+        assert ground.host.run(*state).stdout == "success\n"
 
 
 def belong_to(ground: StorageGround, owner: str) -> list[str]:
