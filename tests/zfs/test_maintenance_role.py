@@ -99,6 +99,13 @@ def publish(ground: StorageGround, *verbs: str) -> None:
         ground.play(verb).succeeded()
 
 
+def damage(ground: StorageGround) -> None:
+    """Change a byte of a published file, its size and time as they were."""
+    ground.host.run("mount", "-o", "remount,rw", ground.live)
+    ground.host.run("python3", "-c", FLIP, f"{ground.live}/d/b")
+    ground.host.run("mount", "-o", "remount,ro", ground.live)
+
+
 def let_timers_fire(ground: StorageGround, tasks: tuple[str, ...]) -> None:
     """Let a month go by, and wait until every task has run by itself; then it is today again."""
     reports = " ".join(f"/var/lib/dsg-storage/dsg-{task}/report.json" for task in tasks)
@@ -174,9 +181,7 @@ def test_timers_look_after_what_is_published(ground: StorageGround) -> None:
     assert start(ground, "dsg-verify.service") == 0
     assert verified(ground, "dsg-verify") == {"s1", "s2"}
     publish(ground, "sync")
-    ground.host.run("mount", "-o", "remount,rw", ground.live)
-    ground.host.run("python3", "-c", FLIP, f"{ground.live}/d/b")
-    ground.host.run("mount", "-o", "remount,ro", ground.live)
+    damage(ground)
     assert start(ground, "dsg-verify.service") == 1
     told = message(ground)
     assert (told["unit"], told["status"], told["ended"]) == ("dsg-verify", 1, "exit-code")
@@ -283,9 +288,7 @@ def test_findings_are_mailed_by_systemd(ground: StorageGround) -> None:
         ground.play("provision").succeeded()
         publish(ground, "init")
         assert start(ground, "dsg-verify.service") == 0
-        ground.host.run("mount", "-o", "remount,rw", ground.live)
-        ground.host.run("python3", "-c", FLIP, f"{ground.live}/d/b")
-        ground.host.run("mount", "-o", "remount,ro", ground.live)
+        damage(ground)
         assert start(ground, "dsg-verify.service") == 1
         (mail,) = mails(ground, server)
         assert mail.recipients == [TEAM, ROOT_READS_AT]
